@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+# Needs Python 3.11 or newer with pip, and GNU make. Everything else goes into .venv.
+#
+#   make demo [IMAGES=folder]   one model-swap batch against the emulator, on real photographs
+#   make test [ARGS="-k hook"]  the whole test suite
+#   make ui                     a running Airflow with emulator, connection and example DAGs
+#   make ci                     all checks, as .ci/run does them
+
+PYTHON ?= python3
+VENV   ?= .venv
+ARGS   ?=
+IMAGES ?=
+
+BIN := $(VENV)/bin
+PY  := $(BIN)/python
+UV  := $(BIN)/uv
+
+# Certificates of the system, so that a company's proxy is trusted as by pip.
+export UV_SYSTEM_CERTS ?= true
+export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+
+# uv takes seconds where pip takes half a minute; pip stands in where uv cannot reach its index.
+install = $(UV) pip install --quiet --python $(PY) $(1) || $(PYTHON) -m pip --python $(PY) install --quiet $(1)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test ui install format lint types docs bench versions wheel-check ci clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# `--without-pip` also works where the distribution splits ensurepip off.
+$(VENV)/.uv:
+	@echo "creating $(VENV)"
+	@test -x $(PY) || $(PYTHON) -m venv --without-pip $(VENV)
+	@test -x $(UV) || $(PYTHON) -m pip --python $(PY) install --quiet uv \
+	  || { $(PYTHON) -m venv $(VENV) && $(PY) -m pip install --quiet uv; }
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.uv pyproject.toml
+	@echo "installing the package with the demo"
+	@$(call install,--editable '.[demo]')
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.uv pyproject.toml
+	@echo "installing the package with everything for development"
+	@$(call install,--editable '.[dev]')
+	@touch $@ $(VENV)/.demo
+
+install: $(VENV)/.dev
+
+demo: $(VENV)/.demo
+	@$(PY) -m airflow_provider_piktid.demo $(if $(IMAGES),--images '$(IMAGES)') $(ARGS)
+
+ui: $(VENV)/.demo
+	@$(PY) -m airflow_provider_piktid.demo ui $(ARGS)
+
+test: $(VENV)/.dev
+	@$(PY) -m pytest $(ARGS)
+
+format: $(VENV)/.dev
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+
+types: $(VENV)/.dev
+	@$(BIN)/mypy
+
+docs: $(VENV)/.dev
+	@$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+bench: $(VENV)/.dev
+	@$(PY) -m tests.bench $(ARGS)
+
+versions: $(VENV)/.dev
+	@.ci/versions $(ARGS)
+
+wheel-check: $(VENV)/.dev
+	@.ci/wheel-check
+
+ci:
+	@.ci/run
+
+clean:
+	rm -rf .venv .venv-* build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage coverage.xml htmlcov

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+What all tests share: an Airflow home of their own, and a migrated database on request.
+
+Airflow reads its configuration when it is first imported, so the environment is set before anything else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+EXAMPLE_DAGS = REPOSITORY / "example_dags"
+
+_HOME = tempfile.TemporaryDirectory(prefix="piktid-airflow-", ignore_cleanup_errors=True)
+
+# Nothing of the developer's own Airflow may leak in, a real connection least of all.
+for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "AIRFLOW__", "PIKTID_"))]:
+    del os.environ[_name]
+
+os.environ.update(
+    {
+        "AIRFLOW_HOME": _HOME.name,
+        "AIRFLOW__CORE__DAGS_FOLDER": str(EXAMPLE_DAGS),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__CORE__FERNET_KEY": "cGlrdGlkLXByb3ZpZGVyLXRlc3RzLWZlcm5ldC1rZXk=",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "piktid-provider-tests-" * 4,
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME.name}/airflow.db",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+    }
+)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The checkout."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def airflow_home() -> Path:
+    """The Airflow home of this run; removed at its end."""
+    return Path(_HOME.name)
+
+
+@pytest.fixture(scope="session")
+def airflow_db(airflow_home: Path) -> Path:
+    """A migrated SQLite database in the Airflow home; needed by `dag.test()`. Takes some seconds, once."""
+    from airflow.utils.db import initdb
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        initdb()
+    return airflow_home / "airflow.db"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Tests marked `anyio` run on asyncio, as the triggerer does."""
+    return "asyncio"
