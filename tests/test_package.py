@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The distribution: version, licence, dependencies, what a wheel carries."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import airflow_provider_piktid
+
+DISTRIBUTION = "airflow-provider-piktid"
+
+
+@pytest.fixture(scope="module")
+def pyproject(repository: Path) -> dict[str, Any]:
+    """The parsed pyproject.toml."""
+    return tomllib.loads((repository / "pyproject.toml").read_text())
+
+
+def _sources(repository: Path) -> list[Path]:
+    folders = ("airflow_provider_piktid", "example_dags", "tests", "docs", ".ci")
+    found = [path for folder in folders for path in (repository / folder).rglob("*") if path.is_file()]
+    return [path for path in found if "_build" not in path.parts and "__pycache__" not in path.parts]
+
+
+def test_installed_version_is_the_packages_own() -> None:
+    """Metadata and `__version__` agree."""
+    assert distribution(DISTRIBUTION).version == airflow_provider_piktid.__version__
+
+
+def test_changelog_starts_with_the_package_version(repository: Path) -> None:
+    """The newest entry of the changelog is the version that the package carries."""
+    changelog = (repository / "docs" / "changelog.md").read_text()
+    newest = re.search(r"^## (\d+\.\d+\.\d+)", changelog, re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == airflow_provider_piktid.__version__
+
+
+def test_dependencies_have_lower_bounds_only(pyproject: dict[str, Any]) -> None:
+    """An upper bound would decide for every other package of a deployment."""
+    project = pyproject["project"]
+    named = [
+        *project["dependencies"],
+        *(d for extra in project["optional-dependencies"].values() for d in extra),
+    ]
+    bounded = [d for d in named if not d.startswith(DISTRIBUTION)]
+    assert [d for d in bounded if not re.fullmatch(r"[a-z0-9-]+>=[\d.]+", d)] == []
+
+
+def test_source_files_name_the_licence(repository: Path) -> None:
+    """The first line of every source file is the SPDX identifier."""
+    files = [path for path in _sources(repository) if path.suffix == ".py"]
+    assert files
+    missing = [p for p in files if not p.read_text().startswith("# SPDX-License-Identifier: Apache-2.0\n")]
+    assert missing == []
+
+
+def test_licence_is_in_the_metadata() -> None:
+    """Tools that check licences find the expression and the text."""
+    metadata = distribution(DISTRIBUTION).metadata
+    assert metadata["License-Expression"] == "Apache-2.0"
+    assert set(metadata.get_all("License-File") or []) == {"LICENSE", "NOTICE"}
+
+
+def test_readme_names_the_urls_of_the_metadata(pyproject: dict[str, Any], repository: Path) -> None:
+    """Links of the metadata stay within one repository, and the pages that they name exist."""
+    urls: dict[str, str] = pyproject["project"]["urls"]
+    home = urls["Homepage"]
+    assert {url for url in urls.values() if not url.startswith(home)} == set()
+    pages = [url.removeprefix(home).split("/main/")[1] for url in urls.values() if "/main/" in url]
+    assert [page for page in pages if not (repository / page).exists()] == []
+
+
+def test_links_of_the_readme_lead_to_files(repository: Path) -> None:
+    """No relative link of the README is dead."""
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", (repository / "README.md").read_text())
+    assert targets
+    assert [target for target in targets if not (repository / target).is_file()] == []
+
+
+def test_console_help_of_make_lists_the_documented_commands(repository: Path) -> None:
+    """The three commands of the README are targets of the Makefile."""
+    makefile = (repository / "Makefile").read_text()
+    readme = (repository / "README.md").read_text()
+    commands = set(re.findall(r"^make (\w+)", readme, re.MULTILINE))
+    assert commands == {"demo", "test", "ui"}
+    assert [name for name in commands if not re.search(rf"^{name}:", makefile, re.MULTILINE)] == []
+
+
+@pytest.mark.slow
+def test_wheel_carries_the_package_and_nothing_else(repository: Path, tmp_path: Path) -> None:
+    """Neither tests nor documentation are installed; the typing marker, the licence and the notice are."""
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(tmp_path),
+        str(repository),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    info = f"airflow_provider_piktid-{airflow_provider_piktid.__version__}.dist-info"
+    assert {name.split("/")[0] for name in names} == {"airflow_provider_piktid", info}
+    assert "airflow_provider_piktid/py.typed" in names
+    assert {f"{info}/licenses/LICENSE", f"{info}/licenses/NOTICE"} <= set(names)
+    python = {name for name in names if name.endswith(".py")}
+    sources = {
+        str(path.relative_to(repository)) for path in (repository / "airflow_provider_piktid").rglob("*.py")
+    }
+    assert python == sources
