@@ -50,7 +50,7 @@ def test_info_is_valid_for_the_installed_airflow() -> None:
 
 @pytest.mark.parametrize("block", STRICT_BLOCKS)
 def test_block_is_valid_for_the_strict_schema(block: str) -> None:
-    """A misspelt key would be ignored silently at run time; the schema of Airflow's own providers refuses it."""
+    """A misspelt key is ignored silently at run time; the schema of Airflow's own providers refuses it."""
     schema = _schema("provider.yaml.schema.json")
     if "conn-fields" not in json.dumps(schema) and block == "connection-types":
         pytest.skip("this Airflow's schema knows no connection form fields")
