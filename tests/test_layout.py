@@ -110,10 +110,14 @@ def _is_forbidden(module: str, name: str, room: str) -> bool:
     return inside is None and (module == name or module.startswith(f"{name}."))
 
 
+def _is_in(module: str, room: str) -> bool:
+    return module.startswith(room) if room.endswith("/") else module in (room, f"{room}/__init__")
+
+
 def _violations(room: str, names: tuple[str, ...]) -> list[str]:
     found = []
     for module, path in _modules():
-        if not (module.startswith(room) if room.endswith("/") else module in (room, f"{room}/__init__")):
+        if not _is_in(module, room):
             continue
         found += [
             f"{module}.py:{entry.line} imports {entry.module}"
@@ -121,6 +125,34 @@ def _violations(room: str, names: tuple[str, ...]) -> list[str]:
             if any(_is_forbidden(entry.module, name, room) for name in names)
         ]
     return found
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "forbidden"),
+    [
+        pytest.param("airflow.sdk.BaseOperator", "airflow", True, id="library"),
+        pytest.param(
+            "airflow_provider_piktid.events.JobEvent", "airflow", False, id="name that begins alike"
+        ),
+        pytest.param(f"{NAME}.client.PiktidClient", "client", True, id="room"),
+        pytest.param(f"{NAME}.client._sync.PiktidClient", "client._sync", True, id="part of a room"),
+        pytest.param(f"{NAME}.client._async.AsyncPiktidClient", "client._sync", False, id="other part"),
+        pytest.param("client.something", "client", False, id="foreign module named as a room"),
+        pytest.param(f"{NAME}.models.v2.Job", "*rooms", True, id="any other room"),
+        pytest.param(f"{NAME}.emulator.state.State", "*rooms", False, id="own room"),
+        pytest.param(f"{NAME}.__version__", "*rooms", False, id="the version"),
+        pytest.param("json", "*", True, id="anything"),
+    ],
+)
+def test_rule_tells_forbidden_from_allowed(module: str, name: str, forbidden: bool) -> None:
+    """The rules of this file see what they are meant to see."""
+    assert _is_forbidden(module, name, "emulator/") is forbidden
+
+
+@pytest.mark.parametrize("room", sorted(FORBIDDEN))
+def test_ruled_room_exists(room: str) -> None:
+    """A rule for a room that was renamed away would hold nothing."""
+    assert [module for module, _ in _modules() if _is_in(module, room)]
 
 
 @pytest.mark.parametrize("room", sorted(FORBIDDEN))
@@ -162,7 +194,8 @@ def test_importing_operators_imports_no_client() -> None:
     ]
     code = (
         f"import importlib, sys; [importlib.import_module(n.removesuffix('.__init__')) for n in {names}];"
-        f"print([m for m in sys.modules if m.startswith(('{NAME}.client', '{NAME}.models', '{NAME}.emulator'))])"
+        f"rooms = tuple('{NAME}.' + room for room in ('client', 'models', 'emulator'));"
+        "print([m for m in sys.modules if m.startswith(rooms)])"
     )
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
