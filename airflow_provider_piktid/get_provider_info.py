@@ -55,6 +55,11 @@ CONN_FIELDS: Final[dict[str, dict[str, Any]]] = {
         "description": "Blank: the host plus /api, or the public address when the host is blank too.",
         "schema": {"type": ["string", "null"], "format": "url"},
     },
+    "app_url": {
+        "label": "Page that people open",
+        "description": "Where the link of a task leads. Blank: the host, or the public web application.",
+        "schema": {"type": ["string", "null"], "format": "url"},
+    },
     "timeout": {
         "label": "Timeout of one request (s)",
         "description": "Seconds until one HTTP request is given up; not the time a job may take.",

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The documentation cannot fall behind: what is public stands in it, and what it shows is real."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import airflow_provider_piktid
+from airflow_provider_piktid import exceptions
+from airflow_provider_piktid.get_provider_info import CONN_FIELDS
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+PACKAGE = Path(airflow_provider_piktid.__file__).parent
+MODULES = sorted(
+    f"airflow_provider_piktid.{room}.{path.stem}"
+    for room in ("hooks", "operators", "sensors", "triggers")
+    for path in (PACKAGE / room).glob("*.py")
+    if not path.stem.startswith("_")
+)
+ROOT_PAGES = [DOCS.parent / "README.md"]
+
+
+def _prose(path: Path) -> str:
+    """A page without what Sphinx puts in by itself."""
+    return re.sub(r"```\{eval-rst\}.*?```", "", path.read_text(), flags=re.DOTALL)
+
+
+def _classes(module: str) -> list[type]:
+    loaded = importlib.import_module(module)
+    return [
+        value
+        for name, value in vars(loaded).items()
+        if inspect.isclass(value) and value.__module__ == module and not name.startswith("_")
+    ]
+
+
+def _page_of(cls: type) -> Path:
+    room, _, stem = cls.__module__.removeprefix("airflow_provider_piktid.").partition(".")
+    return DOCS / ("sensor.md" if room == "sensors" else f"operators/{stem}.md")
+
+
+def _python_blocks() -> list[tuple[str, str]]:
+    found = []
+    # The page for contributors shows an interface, not an example.
+    for page in [*(page for page in PAGES if page.name != "architecture.md"), *ROOT_PAGES]:
+        for number, match in enumerate(
+            re.finditer(r"^( *)```python\n(.*?)^ *```", page.read_text(), re.MULTILINE | re.DOTALL)
+        ):
+            indent = match[1]
+            code = "\n".join(line.removeprefix(indent) for line in match[2].splitlines())
+            found.append((f"{page.relative_to(DOCS.parent)}:{number}", code))
+    return found
+
+
+BLOCKS = _python_blocks()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_public_class_is_documented(module: str) -> None:
+    """Each public class of hooks, operators, sensors and triggers is named on a page."""
+    text = "\n".join(page.read_text() for page in PAGES)
+    assert [cls.__name__ for cls in _classes(module) if cls.__name__ not in text] == []
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if ".operators." in m or ".sensors." in m])
+def test_parameters_are_documented(module: str) -> None:
+    """Each parameter of an operator or sensor stands in the prose of its page, in backticks."""
+    missing = {}
+    for cls in _classes(module):
+        names = [
+            name
+            for name, parameter in inspect.signature(vars(cls)["__init__"]).parameters.items()
+            if name != "self" and parameter.kind is not parameter.VAR_KEYWORD
+        ]
+        prose = _prose(_page_of(cls))
+        missing[cls.__name__] = [name for name in names if f"`{name}`" not in prose]
+    assert {name: left for name, left in missing.items() if left} == {}
+
+
+def test_exceptions_are_in_the_table_of_errors() -> None:
+    """What each error means and what to do about it can be looked up."""
+    prose = _prose(DOCS / "errors.md")
+    assert [name for name in exceptions.__all__ if f"`{name}`" not in prose] == []
+
+
+def test_exceptions_are_drawn_and_exported() -> None:
+    """The tree at the top of the module and `__all__` name every error."""
+    classes = {
+        name for name, value in vars(exceptions).items() if inspect.isclass(value) and "Piktid" in name
+    }
+    assert classes == set(exceptions.__all__)
+    assert [name for name in classes if name not in (exceptions.__doc__ or "")] == []
+
+
+@pytest.mark.parametrize("field", sorted(CONN_FIELDS))
+def test_connection_field_has_a_section(field: str) -> None:
+    """Each field of the connection form has a section of its own that names its default."""
+    page = (DOCS / "connection.md").read_text()
+    _, heading, section = page.partition(f"## Extra: `{field}`\n")
+    assert heading
+    default = CONN_FIELDS[field]["schema"].get("default")
+    assert (
+        f"Default {default}" in section.split("\n## ")[0]
+        if default
+        else "Default:" in section.split("\n## ")[0]
+    )
+
+
+@pytest.mark.parametrize("module", ["airflow_provider_piktid.client", "airflow_provider_piktid.emulator"])
+def test_public_names_of_a_room_are_documented(module: str) -> None:
+    """What a room exports in `__all__` is named on a page."""
+    text = "\n".join(page.read_text() for page in PAGES)
+    assert [name for name in importlib.import_module(module).__all__ if name not in text] == []
+
+
+@pytest.mark.parametrize("code", [pytest.param(code, id=name) for name, code in BLOCKS])
+def test_python_on_a_page_is_real(code: str) -> None:
+    """Each Python example parses, and what it imports of this package exists."""
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("airflow_provider_piktid"):
+            module = importlib.import_module(node.module or "")
+            assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+
+
+@pytest.mark.parametrize(
+    "code", [pytest.param(code, id=name) for name, code in BLOCKS if "Operator(" in code]
+)
+def test_operator_arguments_on_a_page_exist(code: str) -> None:
+    """No example passes an argument that the operator does not have."""
+    operators = {cls.__name__: cls for module in MODULES for cls in _classes(module)}
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in operators:
+            own = set(inspect.signature(vars(operators[node.func.id])["__init__"]).parameters)
+            given = {keyword.arg for keyword in node.keywords if keyword.arg}
+            assert given - own - {"task_id", "outlets", "retries", "pool"} == set()
+
+
+def test_every_page_is_in_the_contents() -> None:
+    """The index leads to every page."""
+    contents = (DOCS / "index.md").read_text()
+    names = [str(page.relative_to(DOCS).with_suffix("")) for page in PAGES if page.name != "index.md"]
+    assert [name for name in names if f"\n{name}\n" not in contents] == []
+
+
+@pytest.mark.slow
+def test_documentation_builds_without_warnings(tmp_path: Path) -> None:
+    """Every reference resolves and every docstring is well-formed."""
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-W",
+        "--keep-going",
+        "-q",
+        "-b",
+        "html",
+        str(DOCS),
+        str(tmp_path),
+    ]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "index.html").is_file()
