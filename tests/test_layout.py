@@ -33,6 +33,7 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "client/": ("airflow", "hooks", "emulator", "operators", "sensors", "triggers"),
     "events": (*OPERATORS, "triggers"),
     "records": (*OPERATORS, "triggers", "client"),
+    "submission": ("airflow", "httpx", *OPERATORS, "triggers", "hooks", "client"),
     "media": ("airflow", "client"),
     "storage": ("client", "operators"),
     "manifest": ("client", "operators"),
@@ -78,19 +79,23 @@ def _modules() -> Iterator[tuple[str, Path]]:
 
 
 def _imports(path: Path) -> Iterator[Import]:
-    yield from _walk(ast.parse(path.read_text()), late=False)
+    package = [NAME, *path.relative_to(PACKAGE).parent.parts]
+    yield from _walk(ast.parse(path.read_text()), package, late=False)
 
 
-def _walk(node: ast.AST, *, late: bool) -> Iterator[Import]:
+def _walk(node: ast.AST, package: list[str], *, late: bool) -> Iterator[Import]:
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
             continue
         if isinstance(child, ast.Import):
             yield from (Import(alias.name, late, child.lineno) for alias in child.names)
         elif isinstance(child, ast.ImportFrom):
-            assert child.level == 0, "imports are absolute"
-            yield from (Import(f"{child.module}.{a.name}", late, child.lineno) for a in child.names)
-        yield from _walk(child, late=late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+            above = package[: len(package) - child.level + 1] if child.level else []
+            origin = ".".join([*above, *([child.module] if child.module else [])])
+            yield from (Import(f"{origin}.{alias.name}", late, child.lineno) for alias in child.names)
+        yield from _walk(
+            child, package, late=late or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+        )
 
 
 def _rooms() -> set[str]:
