@@ -16,6 +16,7 @@ What can go wrong, as a tree.
     │   ├── PiktidConflictError      409
     │   ├── PiktidRateLimitError     429: too many requests in the window
     │   │   └── PiktidActiveJobsError  429: too many jobs at once
+    │   ├── PiktidLinkError          a presigned or result link that is refused or has expired
     │   ├── PiktidQuotaError         429 that waiting never mends ("Maximum identities reached.")
     │   └── PiktidServerError        5xx
     ├── PiktidSubmissionError        a paid request whose fate is unknown
@@ -37,7 +38,7 @@ permanent errors into ``AirflowFailException`` so that retries are not burnt. Ba
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 __all__ = [
     "PiktidAPIError",
@@ -57,6 +58,7 @@ __all__ = [
     "PiktidJobError",
     "PiktidJobFailedError",
     "PiktidJobTimeout",
+    "PiktidLinkError",
     "PiktidNotFoundError",
     "PiktidPartialResultError",
     "PiktidQuotaError",
@@ -72,7 +74,7 @@ class PiktidError(Exception):
     """Base of all errors of this package."""
 
     #: Whether the same call can never succeed until somebody changes something.
-    permanent: ClassVar[bool] = False
+    permanent: bool = False
 
 
 class PiktidConfigError(PiktidError, ValueError):
@@ -182,6 +184,10 @@ class PiktidQuotaError(PiktidAPIError):
     permanent = True
 
 
+class PiktidLinkError(PiktidAPIError):
+    """A presigned upload link or a result link was refused: expired, used up or wrong. A new one helps."""
+
+
 class PiktidServerError(PiktidAPIError):
     """5xx."""
 
@@ -213,9 +219,13 @@ class PiktidJobFailedError(PiktidJobError):
 class PiktidJobAbortedError(PiktidJobError):
     """The job was aborted by somebody."""
 
+    permanent = True
+
 
 class PiktidPartialResultError(PiktidJobError):
     """The job completed, but not every image did, and the task asked to fail then."""
+
+    permanent = True
 
 
 class PiktidJobTimeout(PiktidError):

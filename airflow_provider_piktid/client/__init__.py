@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The client of PiktID: async at heart, with a facade for code that is not."""
+
+from __future__ import annotations
+
+from airflow_provider_piktid.client._async import AsyncPiktidClient
+from airflow_provider_piktid.client._retry import NO_RETRY, RetrySettings
+from airflow_provider_piktid.client._stream import StreamFrame
+from airflow_provider_piktid.client._sync import PiktidClient
+from airflow_provider_piktid.client._transfer import ByteSource, BytesSource, ByteStream
+from airflow_provider_piktid.client._urls import DEFAULT_BASE_URL
+from airflow_provider_piktid.client.webhooks import verify_signature
+
+__all__ = [
+    "DEFAULT_BASE_URL",
+    "NO_RETRY",
+    "AsyncPiktidClient",
+    "ByteSource",
+    "ByteStream",
+    "BytesSource",
+    "PiktidClient",
+    "RetrySettings",
+    "StreamFrame",
+    "verify_signature",
+]

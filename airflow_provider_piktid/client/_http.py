@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sends requests: the one place that knows tokens, broken connections and the retry loop."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+import anyio
+import httpx
+
+from airflow_provider_piktid import __version__
+from airflow_provider_piktid.client._build import Request
+from airflow_provider_piktid.client._parse import Answer, refusal
+from airflow_provider_piktid.client._quiet import install, quiet
+from airflow_provider_piktid.client._retry import RetrySettings, decide
+from airflow_provider_piktid.client._tls import shared_context
+from airflow_provider_piktid.client._urls import normalise_base_url
+from airflow_provider_piktid.exceptions import (
+    PiktidConfigError,
+    PiktidConnectionError,
+    PiktidError,
+    PiktidRateLimitError,
+    PiktidResponseError,
+    PiktidServerError,
+    PiktidSubmissionError,
+)
+
+T = TypeVar("T")
+Sleep = Callable[[float], Awaitable[None]]
+
+log = logging.getLogger("airflow_provider_piktid.client")
+
+#: Bytes of an API answer that are read; pictures and archives are streamed elsewhere.
+MAX_ANSWER: Final = 64 * 1024 * 1024
+CONNECT_TIMEOUT: Final = 15.0
+
+#: Failure, whether the request may have been sent, what to say. The first row that fits counts.
+_FAILURES: Final[tuple[tuple[type[Exception], bool, str], ...]] = (
+    (httpx.ConnectTimeout, False, "no connection to {host} within {connect:g} s"),
+    (httpx.ConnectError, False, "{host} cannot be reached{detail}"),
+    (httpx.PoolTimeout, False, "no free connection to {host}"),
+    (httpx.UnsupportedProtocol, False, "{host} is no http(s) address"),
+    (httpx.ProxyError, False, "the proxy refused the way to {host}"),
+    (httpx.ReadTimeout, True, "no answer from {host} within {read:g} s"),
+    (httpx.WriteTimeout, True, "{host} took no data for {write:g} s"),
+    (httpx.TransportError, True, "the connection to {host} broke"),
+)
+
+
+class HttpSession:
+    """
+    Two connection pools, one for the API and one that never carries the token, and the retry loop.
+
+    :param authorization: Value of the Authorization header, None for none.
+    :param secret: What must never appear in a message.
+    :param sleep: Waits between attempts; replaced in tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        authorization: str | None,
+        secret: str,
+        timeout: float,
+        retry: RetrySettings,
+        label: str,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Sleep = anyio.sleep,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        if timeout <= 0:
+            raise PiktidConfigError(f"{label}: timeout must be more than 0 seconds, got {timeout:g}.")
+        self.base_url = normalise_base_url(base_url)
+        self.authorization = authorization
+        self.label = label
+        self.retry = retry
+        self.timeout = timeout
+        self._secret = secret
+        self._sleep = sleep
+        self._chance = chance
+        self._transport = transport
+        self._api = self._pool()
+        self._links: httpx.AsyncClient | None = None
+        install()
+
+    @property
+    def links(self) -> httpx.AsyncClient:
+        """The pool for presigned and result hosts, without a token."""
+        if self._links is None:
+            self._links = self._pool()
+        return self._links
+
+    async def aclose(self) -> None:
+        await self._api.aclose()
+        if self._links is not None:
+            await self._links.aclose()
+
+    async def call(self, request: Request, parse: Callable[[Answer], T], *, wait: bool = True) -> T:
+        """
+        Send a request, again where that is safe, and parse the answer.
+
+        :param wait: False raises a 429 at once.
+        :raises PiktidSubmissionError: A paid request of which nobody knows whether it arrived.
+        """
+
+        async def once() -> T:
+            return parse(await self._once(request))
+
+        try:
+            return await self.repeat(once, repeatable=request.repeatable, wait=wait)
+        except (PiktidConnectionError, PiktidServerError, PiktidResponseError) as exc:
+            if not request.paid or (isinstance(exc, PiktidConnectionError) and not exc.sent):
+                raise
+            message = f"{self.label}: it is unknown whether PiktID took the request to {request.what}"
+            raise PiktidSubmissionError(
+                f"{message}. Look for the job before sending it again. Cause: {exc}"
+            ) from exc
+
+    async def repeat(self, once: Callable[[], Awaitable[T]], *, repeatable: bool, wait: bool = True) -> T:
+        """Do something until it works or the retry settings give up."""
+        attempt, waited = 0, 0.0
+        while True:
+            attempt += 1
+            try:
+                return await once()
+            except PiktidError as exc:
+                if not wait and isinstance(exc, PiktidRateLimitError):
+                    raise
+                pause = decide(
+                    exc,
+                    attempt=attempt,
+                    elapsed=waited,
+                    repeatable=repeatable,
+                    settings=self.retry,
+                    chance=self._chance(),
+                )
+                if pause is None:
+                    raise
+                log.info("%s. Attempt %d follows in %.1f s.", str(exc).rstrip("."), attempt + 1, pause)
+            await self._sleep(pause)
+            waited += pause
+
+    @asynccontextmanager
+    async def stream(self, request: Request, silence: float) -> AsyncIterator[httpx.Response]:
+        """Open an answer that goes on, once; ``silence`` seconds without a byte are a broken connection."""
+        timeout = httpx.Timeout(self.timeout, connect=self._connect_timeout, read=silence)
+        http = self._api_request(request, timeout)
+        response = await self._send(self._api, http, request, timeout)
+        try:
+            if not response.is_success:
+                raise refusal(await self._read(response, request, timeout))
+            yield response
+        except httpx.HTTPError as exc:
+            raise self.broken(exc, request.what, http.url.host, timeout) from exc
+        finally:
+            await response.aclose()
+
+    def timeouts(self, least: float = 0.0) -> httpx.Timeout:
+        """Give the time-outs of one request; ``least`` raises those for data."""
+        return httpx.Timeout(max(self.timeout, least), connect=self._connect_timeout)
+
+    def broken(self, exc: Exception, what: str, host: str, timeout: httpx.Timeout) -> PiktidError:
+        """Give our error for one of httpx; its own text may hold an address and is not used."""
+        if isinstance(exc, httpx.DecodingError):
+            return PiktidResponseError(f"{self.label}: could not {what}: the answer cannot be decompressed.")
+        detail = ": its TLS certificate is not trusted" if "CERTIFICATE_VERIFY_FAILED" in str(exc) else ""
+        for kind, sent, text in _FAILURES:
+            if isinstance(exc, kind):
+                said = text.format(
+                    host=host, detail=detail, connect=timeout.connect, read=timeout.read, write=timeout.write
+                )
+                remedy = "Check the network." if sent else "Check the connection's host and the network."
+                return PiktidConnectionError(f"{self.label}: could not {what}: {said}. {remedy}", sent=sent)
+        return PiktidResponseError(f"{self.label}: could not {what}: {host} is no valid address.")
+
+    @property
+    def _connect_timeout(self) -> float:
+        return min(self.timeout, CONNECT_TIMEOUT)
+
+    def _pool(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            verify=shared_context(),
+            transport=self._transport,
+            timeout=self.timeouts(),
+            # Callers bound their own concurrency; open streams must not starve other requests.
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+            headers={"User-Agent": f"airflow-provider-piktid/{__version__}"},
+            follow_redirects=False,
+        )
+
+    def _api_request(self, request: Request, timeout: httpx.Timeout) -> httpx.Request:
+        headers = dict(request.headers)
+        if self.authorization is not None:
+            headers.setdefault("Authorization", self.authorization)
+        return self._api.build_request(
+            request.method,
+            self.base_url + request.path,
+            params=request.query or None,
+            json=request.json,
+            data=dict(request.form) if request.form else None,
+            files=request.files,
+            headers=headers,
+            timeout=timeout,
+        )
+
+    async def _once(self, request: Request) -> Answer:
+        timeout = self.timeouts()
+        started = time.monotonic()
+        response = await self._send(self._api, self._api_request(request, timeout), request, timeout)
+        try:
+            answer = await self._read(response, request, timeout)
+        finally:
+            await response.aclose()
+        log.debug(
+            "%s %s %d in %.3f s", request.method, request.path, answer.status, time.monotonic() - started
+        )
+        if not answer.ok:
+            raise refusal(answer)
+        return answer
+
+    async def _send(
+        self, pool: httpx.AsyncClient, http: httpx.Request, request: Request, timeout: httpx.Timeout
+    ) -> httpx.Response:
+        try:
+            with quiet():
+                return await pool.send(http, stream=True)
+        except (httpx.HTTPError, httpx.InvalidURL) as exc:
+            raise self.broken(exc, request.what, http.url.host, timeout) from exc
+
+    async def _read(self, response: httpx.Response, request: Request, timeout: httpx.Timeout) -> Answer:
+        try:
+            content = await read_bounded(response, MAX_ANSWER)
+        except httpx.HTTPError as exc:
+            raise self.broken(exc, request.what, response.request.url.host, timeout) from exc
+        if content is None:
+            where = f"{self.label}: {request.method} {request.path}"
+            raise PiktidResponseError(f"{where} answered too much.", status=response.status_code)
+        return Answer(
+            label=self.label,
+            what=request.what,
+            method=request.method,
+            path=request.path,
+            status=response.status_code,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            content=content,
+            secret=self._secret,
+        )
+
+
+async def read_bounded(response: httpx.Response, limit: int) -> bytes | None:
+    """Read a body; None if it is longer than ``limit`` bytes."""
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > limit:
+            return None
+    return bytes(content)
+
+
+def bearer(token: object, label: str) -> str:
+    """
+    Give the Authorization header of a token.
+
+    :raises PiktidConfigError: Empty, or not fit for a header. The token is not shown.
+    """
+    text = token.strip() if isinstance(token, str) else ""
+    if not text:
+        raise PiktidConfigError(f"{label}: there is no token. Put an API token in the connection's password.")
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise PiktidConfigError(f"{label}: the token holds blanks or odd characters. Copy it again.")
+    return f"Bearer {text}"

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When to send a request again, and after how long. No clock, no sleep: a function of what happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from airflow_provider_piktid.exceptions import (
+    PiktidConnectionError,
+    PiktidError,
+    PiktidRateLimitError,
+    PiktidServerError,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrySettings:
+    """
+    How patient a client is.
+
+    The series of the official clients (1, 2, 4, 8, 16 s) is shorter than the window of 60 s that it waits
+    for, so it goes on here: 32, 60, 60.
+
+    :param max_attempts: Requests in all after 429. Default 9. 1 means that nothing is repeated.
+    :param fault_attempts: Requests in all after a broken connection or 5xx. Default 5, about 15 s.
+    :param base: Seconds before the second request.
+    :param factor: How much longer each wait is than the one before.
+    :param cap: Seconds that no single wait exceeds, jitter apart; also caps ``Retry-After``.
+    :param jitter: Share by which a wait varies, 0.2 as in the official clients. After ``Retry-After``
+        only upwards.
+    :param total: Seconds of waiting in all.
+    """
+
+    max_attempts: int = 9
+    fault_attempts: int = 5
+    base: float = 1.0
+    factor: float = 2.0
+    cap: float = 60.0
+    jitter: float = 0.2
+    total: float = 300.0
+
+
+NO_RETRY = RetrySettings(max_attempts=1, fault_attempts=1)
+
+
+def decide(
+    error: PiktidError,
+    *,
+    attempt: int,
+    elapsed: float,
+    repeatable: bool,
+    settings: RetrySettings,
+    chance: float = 0.5,
+) -> float | None:
+    """
+    Say how long to wait before the next attempt, or None to give up.
+
+    :param attempt: Attempts made so far, from 1.
+    :param elapsed: Seconds waited so far between attempts.
+    :param repeatable: Whether sending the request twice does no harm. If not, it is sent again only
+        after a 429 or if it certainly did not reach the server.
+    :param chance: A random number from 0 to 1 for the jitter; 0.5 means none.
+    """
+    if attempt >= _attempts(error, repeatable, settings):
+        return None
+    retry_after = getattr(error, "retry_after", None)
+    if retry_after is not None:
+        wait = min(max(float(retry_after), 0.0), settings.cap) * (1 + settings.jitter * chance)
+    else:
+        # The exponent is bounded: 2.0 ** 1024 does not fit a float.
+        wait = min(settings.base * settings.factor ** min(attempt - 1, 64), settings.cap)
+        wait *= 1 + settings.jitter * (2 * chance - 1)
+    return wait if elapsed + wait <= settings.total else None
+
+
+def _attempts(error: PiktidError, repeatable: bool, settings: RetrySettings) -> int:
+    """Give how many requests this error allows in all."""
+    if isinstance(error, PiktidRateLimitError):
+        return settings.max_attempts
+    if isinstance(error, PiktidConnectionError) and (repeatable or not error.sent):
+        return min(settings.fault_attempts, settings.max_attempts)
+    if isinstance(error, PiktidServerError) and repeatable:
+        return min(settings.fault_attempts, settings.max_attempts)
+    return 1
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """
+    Read a ``Retry-After`` header.
+
+    :param value: Seconds or an HTTP date.
+    :param now: The time to count from, with time zone.
+    :return: Seconds from now, 0 for a date that has passed; None if there is nothing usable.
+    """
+    text = (value or "").strip()
+    if text.isascii() and text.replace(".", "", 1).isdigit():
+        return float(text[:12])
+    try:
+        date = parsedate_to_datetime(text)
+    except (TypeError, ValueError, IndexError, OverflowError):
+        return None
+    if date.tzinfo is None:
+        date = date.replace(tzinfo=UTC)
+    return max((date - now).total_seconds(), 0.0)

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Moves bytes to presigned links and from result links. The token has no business here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Final, Protocol, TypeVar
+
+import httpx
+
+from airflow_provider_piktid.client._http import HttpSession, log, read_bounded
+from airflow_provider_piktid.client._parse import Answer, link_refusal
+from airflow_provider_piktid.client._quiet import quiet
+from airflow_provider_piktid.client._urls import check_link, raw_target, redirect_target, upgrade_scheme
+from airflow_provider_piktid.exceptions import PiktidConnectionError, PiktidError, PiktidResponseError
+from airflow_provider_piktid.models import UploadTicket
+
+T = TypeVar("T")
+
+CHUNK: Final = 256 * 1024
+#: Seconds that the official client allows for an upload.
+UPLOAD_TIMEOUT: Final = 120.0
+MAX_REDIRECTS: Final = 5
+_LINK_NAME: Final = "<link>"
+
+
+class ByteSource(Protocol):
+    """
+    Bytes to upload.
+
+    ``size`` is their exact number; ``chunks`` gives a fresh iterator at every call: a retry starts over.
+    """
+
+    @property
+    def size(self) -> int: ...
+
+    def chunks(self) -> AsyncIterator[bytes]: ...
+
+
+class BytesSource:
+    """Bytes that are in memory already."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.size = len(content)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for start in range(0, self.size, CHUNK):
+            yield self._content[start : start + CHUNK]
+
+
+class ByteStream:
+    """
+    A body that is being received.
+
+    ``content_type`` is empty and ``content_length`` None if the server did not say.
+    """
+
+    def __init__(self, session: HttpSession, response: httpx.Response) -> None:
+        self._session = session
+        self._response = response
+        self.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        length = response.headers.get("content-length", "")
+        plain = response.headers.get("content-encoding", "identity").lower() == "identity"
+        self._announced = int(length) if length.isascii() and length.isdigit() and len(length) < 19 else None
+        self.content_length = self._announced if plain else None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """
+        Give the body piece by piece, up to 256 KiB each.
+
+        :raises PiktidConnectionError: It broke off, or ended before the announced length.
+        """
+        host = self._response.request.url.host
+        try:
+            async for chunk in self._response.aiter_bytes(CHUNK):
+                yield chunk
+        except httpx.HTTPError as exc:
+            raise self._session.broken(exc, "download", host, self._session.timeouts()) from None
+        got = self._response.num_bytes_downloaded
+        if self._announced is not None and got < self._announced:
+            raise PiktidConnectionError(
+                f"{self._session.label}: could not download: {host} sent {got} of {self._announced} bytes."
+            )
+
+
+class _ExactURL(httpx.URL):
+    """A URL whose path and query go out byte for byte; httpx would quote them its own way."""
+
+    exact = b"/"
+
+    @property
+    def raw_path(self) -> bytes:
+        return self.exact
+
+
+async def put_link(session: HttpSession, ticket: UploadTicket, source: ByteSource | bytes) -> None:
+    """Send the bytes to the ticket's link, again if the connection breaks."""
+    data = BytesSource(source) if isinstance(source, bytes | bytearray | memoryview) else source
+    link = upgrade_scheme(check_link(ticket.upload_url, session.label), session.base_url)
+    headers = {"Content-Type": ticket.content_type, "Content-Length": str(data.size)}
+
+    async def once() -> None:
+        def body() -> AsyncIterator[bytes]:
+            return _counted(data, session.label)
+
+        response = await _open(session, "PUT", link, "upload", headers, body)
+        try:
+            await _check(session, response, "PUT", "upload")
+        finally:
+            await response.aclose()
+
+    await session.repeat(once, repeatable=True)
+
+
+async def fetch_link(session: HttpSession, link: str, consume: Callable[[ByteStream], Awaitable[T]]) -> T:
+    """Give the body behind a link to ``consume``, from its start again if the connection breaks."""
+    checked = upgrade_scheme(check_link(link, session.label), session.base_url)
+    # Unpacked bytes would not match the announced length.
+    headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
+
+    async def once() -> T:
+        response = await _open(session, "GET", checked, "download", headers, None)
+        try:
+            await _check(session, response, "GET", "download")
+            return await consume(ByteStream(session, response))
+        finally:
+            await response.aclose()
+
+    return await session.repeat(once, repeatable=True)
+
+
+async def _open(
+    session: HttpSession,
+    method: str,
+    link: str,
+    what: str,
+    headers: dict[str, str],
+    body: Callable[[], AsyncIterator[bytes]] | None,
+) -> httpx.Response:
+    """Send one request to a link, following redirects by hand."""
+    followed = {307, 308} if method == "PUT" else {301, 302, 303, 307, 308}
+    for _ in range(MAX_REDIRECTS + 1):
+        response = await _send(session, method, link, what, headers, body() if body else None)
+        location = response.headers.get("location")
+        if response.status_code not in followed or not location:
+            return response
+        await response.aclose()
+        link = redirect_target(link, location, session.label)
+    raise PiktidResponseError(f"{session.label}: could not {what}: the link redirects without end.")
+
+
+async def _send(
+    session: HttpSession,
+    method: str,
+    link: str,
+    what: str,
+    headers: dict[str, str],
+    body: AsyncIterator[bytes] | None,
+) -> httpx.Response:
+    timeout = session.timeouts(UPLOAD_TIMEOUT if method == "PUT" else 0.0)
+    started = time.monotonic()
+    host = "the storage host"
+    try:
+        url = _ExactURL(link)
+        host = url.host
+        url.exact = raw_target(link)
+        request = session.links.build_request(method, url, headers=headers, content=body, timeout=timeout)
+        request.url = url
+        with quiet():
+            response = await session.links.send(request, stream=True)
+    except (httpx.HTTPError, httpx.InvalidURL) as exc:
+        # The chain is cut: what httpx says may hold the signed link.
+        raise session.broken(exc, what, host, timeout) from None
+    log.debug(
+        "%s %s at %s %d in %.3f s",
+        method,
+        _LINK_NAME,
+        host,
+        response.status_code,
+        time.monotonic() - started,
+    )
+    return response
+
+
+async def _check(session: HttpSession, response: httpx.Response, method: str, what: str) -> None:
+    """Raise the error for an answer of a storage host that is no success."""
+    if response.is_success:
+        return
+    try:
+        content = await read_bounded(response, CHUNK)
+    except httpx.HTTPError:
+        content = b""
+    raise link_refusal(
+        Answer(
+            label=session.label,
+            what=what,
+            method=method,
+            path=_LINK_NAME,
+            status=response.status_code,
+            headers={name.lower(): value for name, value in response.headers.items()},
+            content=content or b"",
+        )
+    )
+
+
+async def _counted(source: ByteSource, label: str) -> AsyncIterator[bytes]:
+    """Give the source's bytes and hold it to its size, which was announced already."""
+    sent = 0
+    async for chunk in source.chunks():
+        sent += len(chunk)
+        if sent > source.size:
+            break
+        yield chunk
+    if sent != source.size:
+        found = "more" if sent > source.size else str(sent)
+        raise PiktidError(
+            f"{label}: could not upload: the file changed while it was read, {source.size} bytes "
+            f"were announced and {found} read."
+        )

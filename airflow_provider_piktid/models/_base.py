@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all wire shapes share: unknown fields are kept, odd values do no harm, links are never printed."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+_LINK = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
+
+
+class WireModel(BaseModel):
+    """
+    Base of all answers.
+
+    Unknown fields are kept and can be read as attributes, but are left out of ``repr``: a new field
+    may hold a link. Links inside known text fields are replaced there.
+    """
+
+    model_config = ConfigDict(
+        extra="allow", hide_input_in_errors=True, protected_namespaces=(), populate_by_name=True
+    )
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        known = type(self).model_fields
+        for name, value in super().__repr_args__():
+            if name in known:
+                yield name, _LINK.sub("<link>", value) if isinstance(value, str) else value
+
+    def __str__(self) -> str:
+        return repr(self)
+
+
+def _clean(value: str) -> str:
+    """Drop lone surrogates, which JSON can carry and UTF-8 cannot."""
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, str):
+        return _clean(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    return None
+
+
+def _required_text(value: object) -> str:
+    text = _text(value)
+    if not text:
+        raise ValueError("must be a text that is not empty")
+    return text
+
+
+def _word(value: object) -> str:
+    return (_text(value) or "").strip().lower()
+
+
+def _required_word(value: object) -> str:
+    word = _word(value)
+    if not word:
+        raise ValueError("must be a word")
+    return word
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    number = _number(value)
+    return int(number) if number is not None and number.is_integer() else None
+
+
+def _index(value: object) -> int:
+    number = _whole(value)
+    if number is None or number < 0:
+        raise ValueError("must be a whole number from 0")
+    return number
+
+
+def _flag(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: object) -> list[Any]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+#: Text, or a number as text; anything else counts as absent.
+Text = Annotated[str | None, BeforeValidator(_text)]
+#: Text that must be there.
+RequiredText = Annotated[str, BeforeValidator(_required_text)]
+#: A status word, lower case; empty if absent.
+Word = Annotated[str, BeforeValidator(_word)]
+#: A status word that must be there, lower case.
+RequiredWord = Annotated[str, BeforeValidator(_required_word)]
+#: A finite number; anything else counts as absent.
+Number = Annotated[float | None, BeforeValidator(_number)]
+#: A whole number; anything else counts as absent.
+Whole = Annotated[int | None, BeforeValidator(_whole)]
+#: A whole number from 0 that must be there.
+Index = Annotated[int, BeforeValidator(_index)]
+#: True or false; anything else counts as absent.
+Flag = Annotated[bool | None, BeforeValidator(_flag)]
+#: An object; anything else counts as empty.
+Mapping = Annotated[dict[str, Any], BeforeValidator(_mapping)]
+#: To stand before a list of models: what is no object is left out.
+Objects = BeforeValidator(_objects)

@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers of the v2 API. Every optional field is optional here, and unknown ones are kept."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from airflow_provider_piktid.models._base import (
+    Flag,
+    Index,
+    Mapping,
+    Number,
+    Objects,
+    RequiredText,
+    RequiredWord,
+    Text,
+    Whole,
+    WireModel,
+    Word,
+)
+
+
+class JobStatus(StrEnum):
+    """Documented words for the state of a job, of an image and of an identity's preprocessing."""
+
+    PENDING = "pending"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    ABORTED = "aborted"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in TERMINAL
+
+
+TERMINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.ABORTED})
+
+
+class Project(WireModel):
+    """
+    A project.
+
+    Creation calls its fields ``project_id`` and ``project_name``; listings call the same two
+    ``project_key`` and ``project_text`` and use ``project_id`` for a database number. Here
+    ``project_id`` is always the text that job requests want.
+    """
+
+    project_id: RequiredText
+    project_name: Text = None
+    #: The number that listings call ``project_id``; None if they did not say.
+    database_id: Whole = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _both_namings(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        known = dict(value)
+        if isinstance(known.get("project_id"), int):
+            known["database_id"] = known["project_id"]
+        if known.get("project_key"):
+            known["project_id"] = known["project_key"]
+        known["project_name"] = known.get("project_name") or known.get("project_text")
+        return known
+
+    @property
+    def has_key(self) -> bool:
+        """Whether ``project_id`` really is the text id and not the database number for want of another."""
+        return self.project_id != str(self.database_id)
+
+
+class UploadTicket(WireModel):
+    """Where to put one image, and the ``file_id`` it will have. The links are secrets."""
+
+    upload_url: RequiredText = Field(repr=False)
+    download_url: Text = Field(default=None, repr=False)
+    file_id: RequiredText
+    filename: Text = None
+    content_type: RequiredText
+
+
+class Identity(WireModel):
+    """A person that can be swapped in. ``success`` and ``face_detected`` come with an upload only."""
+
+    identity_code: RequiredText
+    name: Text = None
+    original_filename: Text = None
+    link: Text = Field(default=None, repr=False)
+    visibility: Text = None
+    created_by: Text = None
+    preprocessing_status: Word = ""
+    created_at: Text = None
+    updated_at: Text = None
+    locked: Flag = None
+    success: Flag = None
+    face_detected: Flag = None
+
+
+class IdentityStatus(WireModel):
+    """How far the preprocessing of an identity is."""
+
+    preprocessing_status: RequiredWord
+    error_message: Text = None
+    quality_score: Number = None
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.preprocessing_status in TERMINAL
+
+
+class JobCreated(WireModel):
+    """A job was taken and will be billed."""
+
+    job_id: RequiredText
+    status: Word = ""
+    message: Text = None
+
+
+class Job(WireModel):
+    """The state of a job. ``status`` is lower case; words other than those of :class:`JobStatus` may come."""
+
+    job_id: RequiredText
+    job_type: Text = None
+    status: RequiredWord
+    #: Percent, 0 to 100.
+    progress: Number = None
+    total_images: Whole = None
+    processed_images: Whole = None
+    error_message: Text = None
+    should_post_process: Flag = None
+    post_processing_status: Word = ""
+    post_processing_error: Text = None
+    identity_code: Text = None
+    identity_name: Text = None
+    #: A database number as a rule; requests want ``project_key``.
+    project_id: Text = None
+    project_text: Text = None
+    project_key: Text = None
+    processing_options: Mapping = Field(default_factory=dict, repr=False)
+    created_at: Text = None
+    updated_at: Text = None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the swap itself has ended, well or not."""
+        return self.status in TERMINAL
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing more will happen: also no post-processing of a completed job."""
+        if self.status != JobStatus.COMPLETED:
+            return self.is_terminal
+        return (
+            not self.should_post_process
+            or not self.post_processing_status
+            or self.post_processing_status in TERMINAL
+        )
+
+
+class ImageLinks(WireModel):
+    """Links to one picture, as input or output."""
+
+    full_size: Text = Field(default=None, repr=False)
+    thumbnail: Text = Field(default=None, repr=False)
+    uuid: Text = None
+
+
+class ImageResult(WireModel):
+    """
+    One output of a job, in one version.
+
+    ``original_filename`` and ``download_filename`` are what the server says: never a path to write to.
+    """
+
+    image_index: Index
+    group_index: Index = 0
+    version: Index = 0
+    status: Word = ""
+    id: Whole = None
+    image_result_id: Whole = None
+    job_id: Text = None
+    original_filename: Text = None
+    download_filename: Text = None
+    inputs: Annotated[list[ImageLinks], Objects] = Field(default_factory=list, repr=False)
+    output: ImageLinks | None = Field(default=None, repr=False)
+    url: Text = Field(default=None, repr=False)
+    model_used: Text = None
+    output_format: Text = None
+    quality_score: Number = None
+    processing_time: Number = None
+    error_message: Text = None
+    created_at: Text = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _absent(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        known = {key: item for key, item in value.items() if item is not None}
+        if not isinstance(known.get("output"), dict):
+            known.pop("output", None)
+        return known
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """(image_index, group_index): what tells two outputs of a job apart."""
+        return (self.image_index, self.group_index)
+
+    @property
+    def download_url(self) -> str | None:
+        """The link to the full picture under either of its names; None if there is no picture."""
+        return (self.output.full_size if self.output else None) or self.url or None
+
+
+class JobSummary(WireModel):
+    """Counts of a job's results. The scales of the two rates are undocumented."""
+
+    total_images: Whole = None
+    successful: Whole = None
+    failed: Whole = None
+    average_quality_score: Number = None
+    success_rate: Number = None
+
+
+class JobResults(Job):
+    """The state of a job with the newest version of each output; incomplete while the job runs."""
+
+    results: list[ImageResult] = Field(default_factory=list)
+    summary: JobSummary = Field(default_factory=JobSummary)
+    #: None if the API did not say.
+    credits_used: Number = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _absent(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        known = dict(value)
+        if known.get("results") is None:
+            known.pop("results", None)
+        if not isinstance(known.get("summary"), dict):
+            known.pop("summary", None)
+        return known
+
+
+class ImageVersions(WireModel):
+    """All versions of one input's outputs, over all groups."""
+
+    job_id: Text = None
+    image_index: Whole = None
+    versions: list[ImageResult]
+
+
+class GalleryJob(WireModel):
+    """A job as the gallery lists it: the only documented listing of jobs."""
+
+    job_id: RequiredText
+    job_type: Text = None
+    job_status: Word = ""
+    identity_code: Text = None
+    identity_name: Text = None
+    project_id: Text = None
+    project_name: Text = None
+    project_key: Text = None
+    created_at: Text = None
+    updated_at: Text = None
+    total_images: Whole = None
+    completed_images: Whole = None
+    failed_images: Whole = None
+    images: Annotated[list[ImageResult], Objects] = Field(default_factory=list)
+
+    @property
+    def status(self) -> str:
+        """``job_status``, under the name that a :class:`Job` has for it."""
+        return self.job_status
+
+
+class Notification(WireModel):
+    """Something happened to a job. A hint: the job's status is the authority."""
+
+    id: Whole = None
+    name: Word = ""
+    data: Mapping = Field(default_factory=dict, repr=False)
+    #: Seconds since the epoch.
+    timestamp: Number = None
+
+    @property
+    def job_id(self) -> str | None:
+        """The job concerned, under either of its names and whatever its type."""
+        for key in ("id_task", "job_id"):
+            value = self.data.get(key)
+            if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+                return str(value)
+        return None
+
+    @property
+    def status(self) -> str | None:
+        """The status that the data names, lower case."""
+        value = self.data.get("status")
+        return value.strip().lower() if isinstance(value, str) else None
+
+
+class DownloadLink(WireModel):
+    """A link to a ZIP that needs no token, for a limited time."""
+
+    download_url: RequiredText = Field(repr=False)
+    #: ISO 8601, UTC.
+    expires: Text = None
+
+
+class Webhook(WireModel):
+    """The account's webhook. ``secret`` comes only in the answer to setting it."""
+
+    id: Whole = None
+    url: Text = Field(default=None, repr=False)
+    secret: Text = Field(default=None, repr=False)
+    is_active: Flag = None
+    created_at: Text = None
+    updated_at: Text = None
+    last_response_status: Whole = None
+    last_response_at: Text = None
+
+
+class CreditsPeriod(WireModel):
+    """Credits used in one period by one type of job."""
+
+    period_start: Text = None
+    period_end: Text = None
+    job_type: Text = None
+    total_credits: Number = None
+    job_count: Whole = None
+
+
+class CreditsUsed(WireModel):
+    """Credits used, not the credits left: the API does not tell those to a token."""
+
+    total_credits: Number = None
+    summary: Annotated[list[CreditsPeriod], Objects] = Field(default_factory=list)
