@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Addresses under ``/_emulator/``: plan failures, end jobs, look at what happened. No token is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from .faces import UnreadablePicture, thumbnail
+from .variants import VARIANTS
+from .wire import Refused, read_json
+
+if TYPE_CHECKING:
+    from .state import State
+
+Answer = Callable[[Request, "State"], Awaitable[Response]]
+
+
+def admin(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
+    """Make an endpoint of a function of request and state; bad values become a 400."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await answer(request, request.app.state.emulator)
+        except Refused as refusal:
+            return refusal.response()
+        except (KeyError, TypeError, ValueError) as error:
+            return JSONResponse({"error": str(error)}, 400)
+
+    return endpoint
+
+
+async def plan_faults(request: Request, state: State) -> Response:
+    """``POST``: one fault or a list of them, as ``{"operation": ..., "kind": ..., ...}``."""
+    body = await read_json(request)
+    faults = [_plan(state, item) for item in (body if isinstance(body, list) else [body])]
+    return JSONResponse([fault.as_dict() for fault in faults], 201)
+
+
+def _plan(state: State, item: Any) -> Any:
+    if not isinstance(item, dict) or not {"operation", "kind"} <= item.keys():
+        raise ValueError("a fault is an object with operation and kind")
+    return state.faults.add(**item)
+
+
+async def show_faults(request: Request, state: State) -> Response:
+    """``GET``: the plan and whether all of it has happened."""
+    return JSONResponse({"faults": state.faults.as_list(), "all_met": state.faults.all_met()})
+
+
+async def clear_faults(request: Request, state: State) -> Response:
+    """``DELETE``: forget the plan."""
+    state.faults.clear()
+    return Response(status_code=204)
+
+
+async def show_stats(request: Request, state: State) -> Response:
+    """``GET``: counts."""
+    return JSONResponse(state.stats())
+
+
+async def show_ledger(request: Request, state: State) -> Response:
+    """``GET``: paid jobs."""
+    return JSONResponse({"jobs": state.ledger(), "balance": state.v2.jobs.balance})
+
+
+async def end_job(request: Request, state: State) -> Response:
+    """``POST``: abort, fail or complete a job."""
+    job_id, action = request.path_params["job_id"], request.path_params["action"]
+    actions = {"abort": state.abort_job, "fail": state.fail_job, "complete": state.complete_job}
+    if action not in actions or state.v2.jobs.find(job_id) is None:
+        raise Refused(404, {"error": "No such job or action"})
+    actions[action](job_id)
+    return JSONResponse({"job_id": job_id, "status": state.v2.jobs.get(job_id).status})
+
+
+async def publish(request: Request, state: State) -> Response:
+    """``POST``: send a notification ``{"name": ..., "data": {...}}``."""
+    body = await read_json(request) or {}
+    return JSONResponse({"id": state.publish(str(body["name"]), dict(body.get("data", {})))}, 201)
+
+
+async def advance(request: Request, state: State) -> Response:
+    """``POST``: let ``{"seconds": ...}`` pass for everything that expires."""
+    body = await read_json(request) or {}
+    state.clock.advance(float(body["seconds"]))
+    return JSONResponse({"time": state.clock.time()})
+
+
+async def variants(request: Request, state: State) -> Response:
+    """``GET``: the switches; ``POST``: turn some, as ``{name: value}``."""
+    if request.method == "POST":
+        for name, value in (await read_json(request) or {}).items():
+            state.variants.set(name, str(value))
+    meanings = {name: variant.meaning for name, variant in VARIANTS.items()}
+    return JSONResponse({"variants": state.variants.as_dict(), "meanings": meanings})
+
+
+async def clear(request: Request, state: State) -> Response:
+    """``POST``: forget everything."""
+    state.clear()
+    return Response(status_code=204)
+
+
+async def thumb(request: Request, state: State) -> Response:
+    """``GET``: a small picture for the page."""
+    blob = state.blobs.get(request.path_params["name"])
+    if blob is None:
+        raise Refused(404)
+    try:
+        data = await run_in_threadpool(thumbnail, blob.path)
+    except UnreadablePicture:
+        raise Refused(404) from None
+    return Response(data, media_type="image/jpeg", headers={"Cache-Control": "max-age=3600"})
+
+
+ROUTES = [
+    Route("/_emulator/faults", admin(plan_faults), methods=["POST"]),
+    Route("/_emulator/faults", admin(show_faults), methods=["GET"]),
+    Route("/_emulator/faults", admin(clear_faults), methods=["DELETE"]),
+    Route("/_emulator/stats", admin(show_stats), methods=["GET"]),
+    Route("/_emulator/ledger", admin(show_ledger), methods=["GET"]),
+    Route("/_emulator/jobs/{job_id}/{action}", admin(end_job), methods=["POST"]),
+    Route("/_emulator/notifications", admin(publish), methods=["POST"]),
+    Route("/_emulator/clock", admin(advance), methods=["POST"]),
+    Route("/_emulator/variants", admin(variants), methods=["GET", "POST"]),
+    Route("/_emulator/clear", admin(clear), methods=["POST"]),
+    Route("/_emulator/thumb/{name}", admin(thumb), methods=["GET"]),
+]

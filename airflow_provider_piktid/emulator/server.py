@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The emulator on a socket, in a thread or in this process's main thread."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from .app import create_app
+from .failing import CUT
+from .faults import Faults
+from .settings import Settings
+from .state import State
+
+START_SECONDS = 10.0
+
+
+class SocketAccess:
+    """
+    Let planned failures close a connection.
+
+    ASGI has no message for it, so the transport is taken from uvicorn's cycle, whose method ``send`` is.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        transport: Any = getattr(getattr(send, "__self__", None), "transport", None)
+        if transport is not None:
+            scope[CUT] = transport.close
+        await self._app(scope, receive, send)
+
+
+class _Server(uvicorn.Server):
+    """A server that ends at once, whatever is still open."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self.should_exit = self.force_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for connection in list(self.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.close()
+        await super().shutdown(sockets)
+
+
+def open_socket(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=1024)
+
+
+def url_of(listening: socket.socket) -> str:
+    """Return the base URL under which a socket is reached."""
+    host, port = listening.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - only compared
+    return f"http://{host}:{port}"
+
+
+def make_server(app: ASGIApp) -> _Server:
+    """Return a uvicorn server for an application, not started yet."""
+    config = uvicorn.Config(
+        SocketAccess(app),
+        lifespan="off",
+        log_level="critical",
+        access_log=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=0,
+        ws="none",
+    )
+    return _Server(config)
+
+
+class EmulatorServer:
+    """
+    An emulator on a loopback port, run by a thread of this process; a context manager.
+
+    ``state`` and ``faults`` are the running emulator's own: what the addresses under ``/_emulator/`` do can
+    be done on them directly.
+
+    :param settings: Default: all defaults.
+    :param host: Address to listen on.
+    :param port: Port; 0, the default, takes a free one.
+    """
+
+    def __init__(self, settings: Settings | None = None, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        app = create_app(settings)
+        self.state: State = app.state.emulator
+        self.settings = self.state.settings
+        self._socket = open_socket(host, port)
+        self.url = url_of(self._socket)
+        self._server = make_server(app)
+        self._thread = threading.Thread(target=self._run, name="piktid-emulator-server", daemon=True)
+
+    @property
+    def faults(self) -> Faults:
+        """The plan of failures."""
+        return self.state.faults
+
+    def _run(self) -> None:
+        self._server.run(sockets=[self._socket])
+
+    def start(self) -> Self:
+        """
+        Start serving.
+
+        :raises RuntimeError: If the server does not come up.
+        """
+        self._thread.start()
+        deadline = time.monotonic() + START_SECONDS
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                raise RuntimeError("The emulator did not start")
+            time.sleep(0.005)
+        return self
+
+    def stop(self) -> None:
+        """Close all connections and end; open streams do not hold it up."""
+        self._server.should_exit = self._server.force_exit = True
+        if self._thread.is_alive():
+            self._thread.join(timeout=10)
+        self.state.close()
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

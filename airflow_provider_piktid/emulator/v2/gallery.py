@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The galleries, and what was spent."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ..clock import iso
+from ..wire import page_of
+from .ledger import PREPROCESSING
+from .projects import paging, query_check
+from .records import Job, Output, Project
+from .shapes import result_shape
+
+if TYPE_CHECKING:
+    from ..state import State
+
+
+def _matches(job: Job, query: Any) -> bool:
+    project_id = query.get("project_id")
+    if project_id and (job.project is None or project_id not in (job.project.key, str(job.project.number))):
+        return False
+    wanted = query.get("search") or query.get("job_id")
+    if wanted and job.job_id != wanted:
+        return False
+    statuses = query.getlist("status")
+    if statuses and job.status not in statuses:
+        return False
+    if query.get("job_type") and job.job_type != query.get("job_type"):
+        return False
+    return query.get("ownership") not in ("shared", "default") and not query.getlist("feedback")
+
+
+def _counts(outputs: list[Output]) -> dict[str, int]:
+    return {
+        "total_images": len(outputs),
+        "completed_images": sum(1 for output in outputs if output.status == "completed"),
+        "failed_images": sum(1 for output in outputs if output.status == "failed"),
+    }
+
+
+def _sorted(rows: list[tuple[Job, Output]], sort_by: str | None) -> list[tuple[Job, Output]]:
+    if sort_by == "original_filename":
+        return sorted(rows, key=lambda row: row[1].filename)
+    return rows
+
+
+async def gallery_by_job(request: Request, state: State) -> Response:
+    """``GET /gallery/by-job``."""
+    page, per_page, order = paging(request, state, "desc")
+    check = query_check(request, state)
+    most = check.number("max_images_per_job", 50, 1, 200)
+    check.done()
+    query = request.query_params
+    with state.lock:
+        jobs = [job for job in state.v2.jobs.all() if _matches(job, query)]
+        if order == "desc":
+            jobs.reverse()
+        chosen, pagination = page_of(jobs, page, per_page)
+        shapes = [_job(state, job, most, query.get("sort_by"), state.base_url(request)) for job in chosen]
+    return JSONResponse({"pagination": pagination, "jobs": shapes})
+
+
+def _job(state: State, job: Job, most: int, sort_by: str | None, base_url: str) -> dict[str, Any]:
+    outputs = job.newest()
+    rows = _sorted([(job, output) for output in outputs], sort_by)[:most]
+    return {
+        "job_id": job.job_id,
+        "job_type": job.job_type,
+        "job_status": job.status,
+        "identity_code": job.identity.code if job.identity else None,
+        "identity_name": job.identity.name if job.identity else None,
+        "project_id": job.project.number if job.project else None,
+        "project_name": job.project.name if job.project else None,
+        "project_key": job.project.key if job.project else None,
+        "created_at": iso(job.created_at),
+        "updated_at": iso(job.updated_at),
+        "created_by": state.settings.login,
+        **_counts(outputs),
+        "images": [result_shape(state, job, output, base_url) for _, output in rows],
+    }
+
+
+async def gallery_by_project(request: Request, state: State) -> Response:
+    """``GET /gallery/by-project``."""
+    page, per_page, order = paging(request, state, "desc")
+    check = query_check(request, state)
+    most = check.number("max_images_per_project", 50, 1, 200)
+    check.done()
+    query = request.query_params
+    with state.lock:
+        wanted = query.get("project_id")
+        projects = [p for p in state.v2.projects.values() if not wanted or wanted in (p.key, str(p.number))]
+        if order == "desc":
+            projects.reverse()
+        chosen, pagination = page_of(projects, page, per_page)
+        shapes = [_project(state, p, most, query.get("sort_by"), state.base_url(request)) for p in chosen]
+    return JSONResponse({"pagination": pagination, "projects": shapes})
+
+
+def _project(state: State, project: Project, most: int, sort_by: str | None, base_url: str) -> dict[str, Any]:
+    jobs = [job for job in state.v2.jobs.all() if job.project is project]
+    rows = [(job, output) for job in jobs for output in job.newest()]
+    return {
+        "project_id": project.number,
+        "project_name": project.name,
+        "project_key": project.key,
+        "created_at": iso(project.created_at),
+        "created_by": state.settings.login,
+        **_counts([output for _, output in rows]),
+        "images": [result_shape(state, job, o, base_url) for job, o in _sorted(rows, sort_by)[:most]],
+    }
+
+
+async def get_credits(request: Request, state: State) -> Response:
+    """``GET /billing/credits``."""
+    check = query_check(request, state)
+    resolution = check.choice("resolution", ("day", "week", "month"), "day")
+    start, end = (_moment(check, request, name) for name in ("start_date", "end_date"))
+    check.done()
+    if state.variants["billing"] == "balance":
+        return JSONResponse({"credits": state.v2.jobs.balance})
+    groups: dict[tuple[datetime, str], list[float]] = defaultdict(list)
+    for job in state.v2.jobs.all():
+        created = datetime.fromtimestamp(job.created_at, UTC)
+        if job.job_type != PREPROCESSING and (not start or created >= start) and (not end or created <= end):
+            groups[_period(created, resolution), job.job_type].append(job.credits)
+    summary = [
+        {
+            "period_start": iso(begin.timestamp()),
+            "period_end": iso(_next(begin, resolution).timestamp()),
+            "job_type": job_type,
+            "total_credits": sum(credits),
+            "job_count": len(credits),
+        }
+        for (begin, job_type), credits in sorted(groups.items())
+    ]
+    return JSONResponse({"total_credits": sum(sum(group) for group in groups.values()), "summary": summary})
+
+
+def _moment(check: Any, request: Request, name: str) -> datetime | None:
+    text = request.query_params.get(name)
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        check.wrong(name, "Input should be a valid datetime")
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _period(moment: datetime, resolution: str) -> datetime:
+    day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    if resolution == "week":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if resolution == "month" else day
+
+
+def _next(begin: datetime, resolution: str) -> datetime:
+    if resolution == "month":
+        return (begin + timedelta(days=32)).replace(day=1)
+    return begin + timedelta(days=7 if resolution == "week" else 1)

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Notifications: kept for a while, sent to streams and webhooks."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .records import Job, Notification
+
+if TYPE_CHECKING:
+    from ..state import State
+
+
+class Subscription:
+    """What one stream has still to send. Filled from any thread, read on the loop that created it."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._ready = asyncio.Event()
+        self.waiting: deque[Notification] = deque()
+        self.closed = False
+
+    def push(self, notification: Notification | None) -> None:
+        """Add a notification; None closes the stream."""
+        if notification is None:
+            self.closed = True
+        else:
+            self.waiting.append(notification)
+        try:
+            self._loop.call_soon_threadsafe(self._ready.set)
+        except RuntimeError:
+            self.closed = True
+
+    async def wait(self) -> None:
+        """Return when there is something to send or the stream is to close."""
+        while not self.waiting and not self.closed:
+            self._ready.clear()
+            await self._ready.wait()
+
+
+class Notices:
+    """The notifications of the account."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.listeners: list[Callable[[Notification], None]] = []
+        self._subscriptions: list[Subscription] = []
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all notifications; open streams stay open."""
+        self._kept: dict[int, Notification] = {}
+        self._numbers = itertools.count(1)
+
+    @property
+    def streams(self) -> int:
+        """How many streams are open."""
+        return len(self._subscriptions)
+
+    def publish(self, name: str, data: dict[str, Any]) -> Notification:
+        """Keep a notification and send it to all streams and to the webhook."""
+        with self._state.lock:
+            notification = Notification(next(self._numbers), name, data, self._state.clock.time())
+            self._kept[notification.id] = notification
+            for subscription in self._subscriptions:
+                subscription.push(notification)
+        for listener in self.listeners:
+            listener(notification)
+        return notification
+
+    def current(self) -> list[Notification]:
+        """Return those neither deleted nor too old, oldest first."""
+        with self._state.lock:
+            oldest = self._state.clock.time() - self._state.settings.notification_seconds
+            for number in [n.id for n in self._kept.values() if n.timestamp <= oldest]:
+                del self._kept[number]
+            return list(self._kept.values())
+
+    def delete(self, number: int) -> bool:
+        """Forget one; False if there is none."""
+        with self._state.lock:
+            return self._kept.pop(number, None) is not None
+
+    def subscribe(self) -> tuple[list[Notification], Subscription]:
+        """Return what is there now, and a subscription to what comes, with nothing between them lost."""
+        with self._state.lock:
+            subscription = Subscription()
+            self._subscriptions.append(subscription)
+            return self.current(), subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        with self._state.lock:
+            if subscription in self._subscriptions:
+                self._subscriptions.remove(subscription)
+
+    def close(self) -> None:
+        """Close all streams."""
+        with self._state.lock:
+            for subscription in self._subscriptions:
+                subscription.push(None)
+
+    # What jobs say ------------------------------------------------------------------------------------
+
+    def job_data(self, job: Job, **more: Any) -> dict[str, Any]:
+        """Return an event's data with the job id under the keys in use."""
+        keys = self._state.variants["job_id_key"]
+        ids = {key: job.job_id for key in ("id_task", "job_id") if keys in (key, "both")}
+        return {**ids, **more}
+
+    def job_changed(self, job: Job) -> None:
+        """Tell that a job's status changed, under the names in use."""
+        names = self._state.variants["events"]
+        if names in ("both", "docs"):
+            data = self.job_data(job, job_type=job.job_type, status=job.status)
+            self._of_job(job, "batch_edit", data)
+        if names in ("both", "seed") and job.ended:
+            name = "completed" if job.status == "completed" else "error"
+            more = {} if job.error_message is None else {"error_message": job.error_message}
+            self._of_job(job, name, self.job_data(job, status=job.status, **more))
+
+    def image_finished(self, job: Job, **row: Any) -> None:
+        """Tell that one output is finished."""
+        if self._state.variants["events"] != "seed":
+            self._of_job(job, "image_result", self.job_data(job, **row))
+
+    def _of_job(self, job: Job, name: str, data: dict[str, Any]) -> None:
+        fault = job.faults.get("lose_notifications")
+        if fault is not None:
+            names = fault.get("names", None)
+            if names is None or name in names:
+                return
+        self.publish(name, data)
