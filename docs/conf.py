@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 # Airflow is imported for the reference, and makes its home where it is told to.
@@ -15,6 +16,14 @@ os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from airflow_provider_piktid import __version__  # noqa: E402
+from airflow_provider_piktid.emulator import LIMITS, VARIANTS  # noqa: E402
+from airflow_provider_piktid.emulator.faults import HTTP_KINDS, JOB_KINDS, STREAM_KINDS  # noqa: E402
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
 
 project = "airflow-provider-piktid"
 author = "the authors of airflow-provider-piktid"
@@ -25,7 +34,25 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 
-myst_enable_extensions = ["colon_fence", "deflist", "fieldlist"]
+myst_enable_extensions = ["colon_fence", "deflist", "fieldlist", "substitution"]
+myst_substitutions = {
+    "limits": "\n".join(f"- {limit}" for limit in LIMITS),
+    "variants": _table(
+        ("Name", "Values", "What it decides"),
+        (
+            (f"`{v.name}`", ", ".join(f"`{value}`" for value in v.values or (f"{v.default}...",)), v.meaning)
+            for v in VARIANTS.values()
+        ),
+    ),
+    "faults": _table(
+        ("Kind", "Where", "What happens"),
+        (
+            (f"`{kind}`", where, meaning)
+            for where, kinds in (("answer", HTTP_KINDS), ("stream", STREAM_KINDS), ("job", JOB_KINDS))
+            for kind, meaning in kinds.items()
+        ),
+    ),
+}
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
