@@ -63,8 +63,8 @@ class ByteStream:
         self.content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         length = response.headers.get("content-length", "")
         plain = response.headers.get("content-encoding", "identity").lower() == "identity"
-        self._announced = int(length) if length.isascii() and length.isdigit() and len(length) < 19 else None
-        self.content_length = self._announced if plain else None
+        known = plain and length.isascii() and length.isdigit() and len(length) < 19
+        self.content_length = int(length) if known else None
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """
@@ -72,17 +72,16 @@ class ByteStream:
 
         :raises PiktidConnectionError: It broke off, or ended before the announced length.
         """
-        host = self._response.request.url.host
+        host, got = self._response.request.url.host, 0
         try:
             async for chunk in self._response.aiter_bytes(CHUNK):
+                got += len(chunk)
                 yield chunk
         except httpx.HTTPError as exc:
             raise self._session.broken(exc, "download", host, self._session.timeouts()) from None
-        got = self._response.num_bytes_downloaded
-        if self._announced is not None and got < self._announced:
-            raise PiktidConnectionError(
-                f"{self._session.label}: could not download: {host} sent {got} of {self._announced} bytes."
-            )
+        if self.content_length is not None and got < self.content_length:
+            message = f"could not download: {host} sent {got} of {self.content_length} bytes"
+            raise PiktidConnectionError(f"{self._session.label}: {message}.")
 
 
 class _ExactURL(httpx.URL):

@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Wait for jobs. Trigger and sync path both use this and nothing else.
+
+The status is the authority, notifications are hints: subscribe, ask for the status once subscribed, then ask
+again at every event of our jobs, at every reconnect, and every two minutes. Without a stream, poll.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from airflow_provider_piktid.exceptions import (
+    PiktidAPIError,
+    PiktidAuthError,
+    PiktidConnectionError,
+    PiktidError,
+    PiktidNotFoundError,
+    PiktidRateLimitError,
+    PiktidResponseError,
+    PiktidServerError,
+)
+
+if TYPE_CHECKING:
+    from airflow_provider_piktid.client._async import AsyncPiktidClient
+    from airflow_provider_piktid.models.v2 import Job, Notification
+
+log = logging.getLogger(__name__)
+
+#: Answers that say nothing about the job: the wait goes on until its deadline.
+_PASSING = (PiktidConnectionError, PiktidServerError, PiktidRateLimitError, PiktidResponseError)
+
+_TERMINAL_WORDS = frozenset({"completed", "failed", "aborted", "error"})
+
+
+@dataclass(frozen=True)
+class WatchOptions:
+    """
+    :param until: ``all``: return when every job has ended; ``any``: when at least one has.
+    :param end_time: Deadline, epoch seconds.
+    :param poll_interval: Seconds between two status requests of a job while there is no stream.
+    :param status_interval: The same while there is one. A lost last event costs at most this long.
+    :param fresh_seconds: How long after submission a job may answer 404, before its first 200 only.
+        Default 30: the official clients' ten tries three seconds apart.
+    :param subscribe_seconds: How long the first status request waits for the subscription.
+    :param coalesce_seconds: Events that say nothing about the end are gathered this long.
+    :param lookup_failures: Failures in a row to get a client before giving up.
+    """
+
+    until: Literal["all", "any"] = "all"
+    end_time: float = float("inf")
+    poll_interval: float = 10.0
+    status_interval: float = 120.0
+    fresh_seconds: float = 30.0
+    subscribe_seconds: float = 5.0
+    coalesce_seconds: float = 1.0
+    lookup_failures: int = 5
+    stream: bool = True
+
+
+@dataclass
+class Watched:
+    """What a wait ended with. ``timed_out`` is the only way to end with jobs that still run under ``all``."""
+
+    jobs: dict[str, Job] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
+    notification_ids: list[int] = field(default_factory=list)
+    timed_out: bool = False
+
+    @property
+    def ended(self) -> dict[str, str]:
+        """Job id to status word, for the jobs that have ended."""
+        words = {job_id: job.status for job_id, job in self.jobs.items() if job.done}
+        return words | dict.fromkeys(sorted(self.lost), "lost")
+
+
+#: Called with each status that differs from the last one of the same job.
+ProgressCallback = Callable[["Job"], None]
+
+
+class JobWatcher:
+    """
+    Waits for one set of jobs.
+
+    :param connect: Makes a client. Called inside the tolerant loop, and again after the token was refused,
+        since it may have been replaced in the connection.
+    :param submitted_at: Job id to the time of its submission, epoch seconds; missing ones count as old.
+    """
+
+    #: Notification ids kept for deletion; the rest expires by itself after ten minutes.
+    MAX_NOTIFICATION_IDS = 1000
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[AsyncPiktidClient]],
+        job_ids: Iterable[str],
+        options: WatchOptions,
+        *,
+        submitted_at: Mapping[str, float] | None = None,
+        on_change: ProgressCallback | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._connect = connect
+        self._job_ids = list(dict.fromkeys(job_ids))
+        self._options = options
+        self._submitted_at = dict(submitted_at or {})
+        self._on_change = on_change or (lambda job: None)
+        self._clock = clock
+        self._client: AsyncPiktidClient | None = None
+        self._listener: asyncio.Task[None] | None = None
+        self._result = Watched()
+        self._wake = asyncio.Event()
+        self._subscribed = asyncio.Event()
+        self._hinted: set[str] = set()
+        self._asked_all = float("-inf")
+        self._live = False
+        self._failing = False
+        self._coalescing: asyncio.TimerHandle | None = None
+
+    async def wait(self) -> Watched:
+        """
+        Return when enough jobs have ended or the deadline has passed.
+
+        :raises PiktidAuthError: The token is refused, also after the connection was looked up again.
+        :raises PiktidAPIError: The API refuses to tell the status for a reason that waiting does not mend.
+        """
+        lookups_failed = 0
+        refused_before = False
+        try:
+            while True:
+                try:
+                    client = await self._ensure_client()
+                    lookups_failed = 0
+                except PiktidError:
+                    raise
+                except Exception as error:
+                    lookups_failed += 1
+                    if lookups_failed >= self._options.lookup_failures:
+                        raise
+                    log.warning("No client yet (%s); trying again.", type(error).__name__)
+                    await self._pause()
+                    continue
+                try:
+                    await self._ask(client)
+                    refused_before = False
+                except PiktidAuthError:
+                    if refused_before:
+                        raise
+                    refused_before = True
+                    await self._drop_client()
+                    continue
+                if self._enough():
+                    return self._result
+                if self._clock() >= self._options.end_time:
+                    self._result.timed_out = True
+                    return self._result
+                await self._pause()
+        finally:
+            await self._drop_client()
+
+    async def _ensure_client(self) -> AsyncPiktidClient:
+        if self._client is None:
+            self._client = await self._connect()
+            if self._options.stream:
+                self._listener = asyncio.create_task(self._listen(self._client))
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._subscribed.wait(), self._options.subscribe_seconds)
+        return self._client
+
+    async def _drop_client(self) -> None:
+        if self._coalescing is not None:
+            self._coalescing.cancel()
+        if self._listener is not None:
+            self._listener.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await self._listener
+            self._listener = None
+        if self._client is not None:
+            client, self._client = self._client, None
+            await client.aclose()
+
+    # -- asking ---------------------------------------------------------------------------------------------
+
+    def _open(self) -> list[str]:
+        ended = self._result.ended
+        return [job_id for job_id in self._job_ids if job_id not in ended]
+
+    def _enough(self) -> bool:
+        ended = self._result.ended
+        return bool(ended) if self._options.until == "any" else len(ended) >= len(self._job_ids)
+
+    async def _ask(self, client: AsyncPiktidClient) -> None:
+        hinted, self._hinted = self._hinted, set()
+        self._wake.clear()
+        now = time.monotonic()
+        everything = not hinted or now - self._asked_all >= self._interval()
+        if everything:
+            self._asked_all = now
+        wanted = [job_id for job_id in self._open() if everything or job_id in hinted]
+        gate = asyncio.Semaphore(8)
+
+        async def ask(job_id: str) -> Job:
+            async with gate:
+                return await client.get_job(job_id)
+
+        answers = await asyncio.gather(*(ask(job_id) for job_id in wanted), return_exceptions=True)
+        passing: PiktidError | None = None
+        for job_id, answer in zip(wanted, answers, strict=True):
+            if isinstance(answer, PiktidNotFoundError):
+                self._not_found(job_id)
+            elif isinstance(answer, _PASSING):
+                passing = answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                self._note(job_id, answer)
+        self._tell_failure(passing)
+
+    def _note(self, job_id: str, job: Job) -> None:
+        before = self._result.jobs.get(job_id)
+        self._result.jobs[job_id] = job
+        self._result.lost.discard(job_id)
+        if before is None or _shown(before) != _shown(job):
+            self._on_change(job)
+
+    def _not_found(self, job_id: str) -> None:
+        fresh_until = self._submitted_at.get(job_id, 0.0) + self._options.fresh_seconds
+        if job_id not in self._result.jobs and self._clock() < fresh_until:
+            log.debug("Job %s is not visible yet.", job_id)
+            return
+        self._result.lost.add(job_id)
+
+    def _tell_failure(self, error: PiktidError | None) -> None:
+        if error is not None and not self._failing:
+            log.warning("No status at the moment, the wait goes on: %s", error)
+        elif error is None and self._failing:
+            log.info("PiktID answers again.")
+        self._failing = error is not None
+
+    # -- waiting --------------------------------------------------------------------------------------------
+
+    def _interval(self) -> float:
+        return self._options.status_interval if self._live else self._options.poll_interval
+
+    async def _pause(self) -> None:
+        options = self._options
+        seconds = self._interval()
+        fresh = min(
+            (
+                self._submitted_at.get(job_id, 0.0) + options.fresh_seconds
+                for job_id in self._open()
+                if job_id not in self._result.jobs and job_id in self._submitted_at
+            ),
+            default=0.0,
+        )
+        if fresh > self._clock():
+            # A job without its first 200 may be lost: do not wait for the long interval to find out.
+            seconds = min(seconds, options.poll_interval)
+        seconds = min(seconds, max(0.0, options.end_time - self._clock()))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), seconds)
+
+    async def _listen(self, client: AsyncPiktidClient) -> None:
+        """Read the stream for as long as the wait lasts; a broken one is opened again, ever more slowly."""
+        failures = 0
+        only = self._job_ids[0] if len(self._job_ids) == 1 else None
+        while True:
+            opened = time.monotonic()
+            try:
+                async for frame in client.stream_notifications(job_id=only):
+                    if frame.notification is not None:
+                        self._hint(frame.notification)
+                    if frame.kind == "backfill_complete" or not self._live:
+                        self._go_live()
+            except PiktidError as error:
+                log.debug("Notification stream: %s", error)
+                if isinstance(error, PiktidAPIError) and not isinstance(error, _PASSING):
+                    failures = max(failures, 5)
+            finally:
+                self._live = False
+                self._subscribed.set()
+            failures = 0 if time.monotonic() - opened > 30 else failures + 1
+            await asyncio.sleep(min(60.0, 2.0 ** min(failures, 6)) * random.uniform(0.5, 1.0))
+
+    def _go_live(self) -> None:
+        """Whatever happened while the stream was down is found out by asking."""
+        self._live = True
+        if self._subscribed.is_set():
+            self._asked_all = float("-inf")
+            self._wake.set()
+        self._subscribed.set()
+
+    def _hint(self, notification: Notification) -> None:
+        job_id = notification.job_id
+        if job_id not in self._job_ids:
+            return
+        ids = self._result.notification_ids
+        new = notification.id is not None and notification.id not in ids
+        if new and len(ids) < self.MAX_NOTIFICATION_IDS:
+            ids.append(notification.id)
+        self._hinted.add(job_id)
+        word = str(notification.data.get("status", "")).lower()
+        if notification.name in ("completed", "error") or word in _TERMINAL_WORDS:
+            self._wake.set()
+        elif self._coalescing is None or self._coalescing.when() < asyncio.get_running_loop().time():
+            loop = asyncio.get_running_loop()
+            self._coalescing = loop.call_later(self._options.coalesce_seconds, self._wake.set)
+
+
+def _shown(job: Job) -> tuple[object, ...]:
+    return job.status, job.processed_images, job.total_images, job.post_processing_status

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a demonstration needs around it: an emulator, an Airflow home of its own, photographs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+CONNECTION_VARIABLE = "AIRFLOW_CONN_PIKTID_DEFAULT"
+
+
+class DemoError(Exception):
+    """The demonstration cannot go on; the text says what to change."""
+
+
+@contextlib.contextmanager
+def service() -> Iterator[dict[str, str]]:
+    """
+    Give the environment of a connection: the user's own service if one is set, else a new emulator.
+
+    The emulator ends with the context.
+    """
+    if os.environ.get(CONNECTION_VARIABLE):
+        print(f"service:   the one in {CONNECTION_VARIABLE} (this costs credits)")
+        yield {}
+        return
+    with emulator() as url:
+        print(f"service:   emulator at {url} (open it in a browser while it runs)")
+        connection = {"conn_type": "piktid", "host": url, "password": "piktid-emulator"}
+        yield {CONNECTION_VARIABLE: json.dumps(connection)}
+
+
+@contextlib.contextmanager
+def emulator() -> Iterator[str]:
+    """Start the emulator on a free port and give its base URL."""
+    command = [sys.executable, "-m", "airflow_provider_piktid.emulator", "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        url = process.stdout.readline().strip() if process.stdout else ""
+        if not url.startswith("http"):
+            raise DemoError("the emulator did not start; try `python -m airflow_provider_piktid.emulator`")
+        yield url
+    finally:
+        end(process)
+
+
+def airflow_environment(home: Path, dags: Path) -> dict[str, str]:
+    """Give an environment in which Airflow knows nothing but these DAGs and keeps everything in ``home``."""
+    if not dags.is_dir():
+        raise DemoError(f"there is no folder {dags}; run this in the checkout, or name one with --dags")
+    home.mkdir(parents=True, exist_ok=True)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")}
+    return kept | {
+        "AIRFLOW_HOME": str(home.resolve()),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags.resolve()),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+        # A proxy of the machine must not be asked for addresses on the machine.
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End a process that we started, politely, then not."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def photographs(folder: Path) -> Path:
+    """
+    Make a small shoot of the photograph of a person that scikit-image ships.
+
+    Two pictures share a name in different folders, as in real shoots.
+    """
+    from PIL import Image
+    from skimage import data
+
+    person = Image.fromarray(data.astronaut())
+    crops = {
+        "look-1/front.jpg": person,
+        "look-1/detail.jpg": person.crop((100, 0, 400, 300)),
+        "look-2/front.jpg": person.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    }
+    for name, picture in crops.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path, quality=92)
+    return folder

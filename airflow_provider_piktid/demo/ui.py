@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start a whole Airflow with the emulator, the connection and the example DAGs, for people who want to click."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+from airflow_provider_piktid.demo.stage import DemoError, airflow_environment, photographs, service
+
+HOME = Path(".piktid-ui")
+START_SECONDS = 180
+
+
+def run(dags: Path) -> int:
+    """Run until interrupted."""
+    HOME.mkdir(exist_ok=True)
+    shoot = photographs(HOME / "photographs").resolve()
+    port = int(os.environ.get("PIKTID_UI_PORT") or _free_port())
+    with service() as connection:
+        environment = airflow_environment(HOME / "airflow", dags) | connection | _web(port)
+        log = HOME / "airflow.log"
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "airflow", "standalone"],
+                env=environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                text=True,
+                # A group of its own, so that all of Airflow ends together.
+                start_new_session=True,
+            )
+        try:
+            _wait_until_up(port, process, log)
+            params = {"images": str(shoot), "output_path": str((HOME / "output").resolve())}
+            print(f"airflow:   http://127.0.0.1:{port} (no login needed; log in {log})")
+            print("try:       trigger example_piktid_model_swap with this configuration:")
+            print(f"           {json.dumps(params)}")
+            print("stop:      Ctrl-C", flush=True)
+            return process.wait()
+        finally:
+            _end_group(process)
+
+
+def _web(port: int) -> dict[str, str]:
+    address = f"http://127.0.0.1:{port}"
+    return {
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__BASE_URL": address,
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+    }
+
+
+def _wait_until_up(port: int, process: subprocess.Popen[str], log: Path) -> None:
+    print("airflow:   starting, this takes about 20 seconds ...", flush=True)
+    deadline = time.monotonic() + START_SECONDS
+    address = f"http://127.0.0.1:{port}/api/v2/monitor/health"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with opener.open(address, timeout=5) as answer:
+                health = json.load(answer)
+            if all((health.get(part) or {}).get("status") == "healthy" for part in ("scheduler", "triggerer")):
+                return
+        except (OSError, ValueError):
+            pass
+        time.sleep(1)
+    raise DemoError(f"Airflow did not come up; see {log}")
+
+
+def _end_group(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

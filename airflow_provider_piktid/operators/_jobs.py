@@ -1,0 +1,564 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The way of every paid batch: record, submit within the limits, wait without a worker, judge.
+
+A job type adds its request, see ``model_swap``; nothing here knows what is swapped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.common.compat.sdk import BaseOperator, conf
+
+from airflow_provider_piktid import records
+from airflow_provider_piktid.events import JobEvent, JobOutcome, judge
+from airflow_provider_piktid.exceptions import (
+    PiktidBudgetError,
+    PiktidConfigError,
+    PiktidError,
+    PiktidJobError,
+    PiktidJobTimeout,
+)
+from airflow_provider_piktid.hooks.piktid import PiktidHook
+from airflow_provider_piktid.links import JOB_URL_KEY, PiktidJobLink
+from airflow_provider_piktid.operators._base import delete_notifications, fetch_outcomes, push, steer
+from airflow_provider_piktid.triggers.job import PiktidJobTrigger, PiktidSlotTrigger, progress_line
+
+if TYPE_CHECKING:
+    from airflow_provider_piktid.client import PiktidClient
+    from airflow_provider_piktid.client._watch import Watched
+    from airflow_provider_piktid.hooks.piktid import PiktidSettings
+    from airflow_provider_piktid.records import JobRecord, RecordStore
+    from airflow_provider_piktid.submission import SlotWait
+
+#: Airflow's own deferral timeout lies this far behind ours, because it skips the resume method.
+FRAMEWORK_MARGIN_SECONDS = 300.0
+
+
+class PaidJobOperator(BaseOperator):
+    """
+    Submit images as paid jobs, each once, and wait for them.
+
+    :param project_id: Project of the images, as the upload returned it.
+    :param images: ``file_id`` values, any number; split into jobs of at most ``images_per_job`` of the
+        connection (10). Order is kept.
+    :param piktid_conn_id: Connection id.
+    :param wait_for_completion: Wait for the jobs. If False, return once all are submitted.
+    :param deferrable: Wait in the triggerer. Default: ``[operators] default_deferrable``. The other way
+        holds a worker slot all the time.
+    :param poll_interval: Seconds between status requests while there is no notification stream, 3 or more.
+        Default 10.
+    :param timeout: Seconds from the last submission until the wait is given up. The jobs go on then, and a
+        retry attaches to them with a new deadline. Default 3600.
+    :param queue_timeout: Seconds to wait for room in a full account. Default 86400, a day.
+    :param fail_on_partial: Fail if single images failed; default: warn.
+    :param delete_notifications: Delete this task's own notifications from the account after use.
+    :param max_images: Refuse to submit more images than this. Default: no limit.
+    :param max_credits: Refuse to submit if ``credits_per_output`` times the outputs exceeds this.
+    :param credits_per_output: What one output costs, for ``max_credits``. Default 1: PiktID states no price.
+    :param state_path: Folder for the record of submitted jobs, on any object storage. Default:
+        ``[piktid] state_path``, else Airflow's task state store (3.3+), else none.
+    :param generation: Any text; another value buys the same images again.
+    :param on_ambiguous: When the reply to a submission was lost and PiktID lists no such job: ``fail``, or
+        ``resubmit`` once at the risk of paying twice.
+    :param ambiguous_grace: Seconds after a lost reply until PiktID's list is believed. Default 30.
+    :return: Job ids in the order of the images. XCom key ``summary``: counts and credits.
+    """
+
+    template_fields: Sequence[str] = (
+        "piktid_conn_id",
+        "project_id",
+        "images",
+        "state_path",
+        "generation",
+        "max_images",
+        "max_credits",
+    )
+    operator_extra_links = (PiktidJobLink(),)
+    ui_color = "#ece6ff"
+
+    def __init__(
+        self,
+        *,
+        project_id: str,
+        images: Sequence[str],
+        piktid_conn_id: str = PiktidHook.default_conn_name,
+        wait_for_completion: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float = 10.0,
+        timeout: float = 3600.0,
+        queue_timeout: float = 86400.0,
+        fail_on_partial: bool = False,
+        delete_notifications: bool = True,
+        max_images: int | None = None,
+        max_credits: float | None = None,
+        credits_per_output: float = 1.0,
+        state_path: str | None = None,
+        generation: str | None = None,
+        on_ambiguous: Literal["fail", "resubmit"] = "fail",
+        ambiguous_grace: float = 30.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.project_id = project_id
+        self.images = images
+        self.piktid_conn_id = piktid_conn_id
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+        self.queue_timeout = queue_timeout
+        self.fail_on_partial = fail_on_partial
+        self.delete_notifications = delete_notifications
+        self.max_images = max_images
+        self.max_credits = max_credits
+        self.credits_per_output = credits_per_output
+        self.state_path = state_path
+        self.generation = generation
+        self.on_ambiguous = on_ambiguous
+        self.ambiguous_grace = ambiguous_grace
+        self._running: list[str] = []
+
+    # -- what a job type adds -------------------------------------------------------------------------------
+
+    def _fingerprint_parts(self) -> dict[str, Any]:
+        """Everything of the request that decides the content and the bill, images excepted."""
+        raise NotImplementedError
+
+    def _outputs_per_image(self) -> int:
+        raise NotImplementedError
+
+    def _check_request(self, client: PiktidClient, images: list[str], images_per_job: int) -> None:
+        """Refuse bad arguments before anything is paid."""
+        raise NotImplementedError
+
+    def _submit(self, client: PiktidClient, images: list[str], images_per_job: int) -> str:
+        """Send one paid request, never twice, and return the job id."""
+        raise NotImplementedError
+
+    def _is_ours(self, job: Any) -> bool:
+        """Whether a job of the gallery was made by a request like ours, its images aside."""
+        raise NotImplementedError
+
+    # -- the way of a batch ---------------------------------------------------------------------------------
+
+    def execute(self, context: Any) -> list[str] | None:
+        with steer():
+            images = self._checked_images()
+            hook = PiktidHook(self.piktid_conn_id)
+            settings = hook.settings
+            settings.require_token()
+            store = records.open_store(context, self.state_path)
+            with hook.get_conn() as client:
+                record = self._open_record(context, store, images, settings, client)
+                return self._proceed(
+                    context, store, record, client, queue_until=time.time() + self.queue_timeout
+                )
+
+    def resume_submission(
+        self, context: Any, event: Any, record: dict[str, Any], queue_until: float
+    ) -> list[str] | None:
+        """Go on submitting after a wait for room."""
+        with steer():
+            answer = JobEvent.from_json(event, expected=("slot", "timeout", "error"))
+            store = records.open_store(context, self.state_path)
+            known = store.load() or records.JobRecord.from_json(record)
+            self._running = known.active
+            if answer.status == "timeout":
+                raise self._no_room(known)
+            if answer.status == "error":
+                raise _event_error(answer)
+            with PiktidHook(self.piktid_conn_id).get_conn() as client:
+                return self._proceed(context, store, known, client, queue_until=queue_until)
+
+    def execute_complete(self, context: Any, event: Any, record: dict[str, Any]) -> list[str]:
+        """Judge the jobs after the wait."""
+        with steer():
+            answer = JobEvent.from_json(event, expected=("done", "timeout", "error"))
+            store = records.open_store(context, self.state_path)
+            known = store.load() or records.JobRecord.from_json(record)
+            self._running = [job_id for job_id in known.job_ids if job_id not in answer.ended]
+            if answer.status == "error":
+                raise _event_error(answer)
+            with PiktidHook(self.piktid_conn_id).get_conn() as client:
+                self._forget(client, answer.notification_ids)
+                if answer.status == "timeout":
+                    raise self._too_late(known, answer.ended)
+                return self._finish(context, store, known, client, answer.ended)
+
+    def on_kill(self) -> None:
+        """Tell what still runs. PiktID has no way to cancel a job."""
+        if self._running:
+            self.log.warning(
+                "This task was ended, its jobs were not: %s still run and bill, as PiktID cannot cancel them. "
+                "The next try, or a clear, attaches to them.",
+                ", ".join(self._running),
+            )
+
+    # -- steps ----------------------------------------------------------------------------------------------
+
+    def _checked_images(self) -> list[str]:
+        if isinstance(self.images, str) or not isinstance(self.images, Sequence):
+            raise PiktidConfigError(f"images must be a list of file ids, not {type(self.images).__name__}")
+        images = [str(image) for image in self.images]
+        if not images:
+            raise PiktidConfigError(
+                "images is empty: there is nothing to do. Give the file ids of an upload."
+            )
+        if len(set(images)) != len(images):
+            raise PiktidConfigError(
+                "images names a file id twice, which would be paid twice. Remove the duplicate."
+            )
+        if self.poll_interval < 3:
+            raise PiktidConfigError(f"poll_interval must be 3 seconds or more, not {self.poll_interval}")
+        if self.on_ambiguous not in ("fail", "resubmit"):
+            raise PiktidConfigError(f"on_ambiguous must be 'fail' or 'resubmit', not {self.on_ambiguous!r}")
+        return images
+
+    def _check_budget(self, images: list[str]) -> None:
+        outputs = len(images) * self._outputs_per_image()
+        if self.max_images is not None and len(images) > int(self.max_images):
+            raise PiktidBudgetError(
+                f"{self.piktid_conn_id}: {len(images)} images, but max_images is {self.max_images}. Nothing was "
+                "submitted. Raise the limit or give fewer images."
+            )
+        cost = outputs * self.credits_per_output
+        if self.max_credits is not None and cost > float(self.max_credits):
+            raise PiktidBudgetError(
+                f"{self.piktid_conn_id}: {outputs} outputs at {self.credits_per_output:g} credits are {cost:g}, but "
+                f"max_credits is {self.max_credits}. Nothing was submitted. Raise the limit or ask for fewer outputs."
+            )
+
+    def _fingerprint(self, images: list[str]) -> str:
+        return records.fingerprint(
+            {
+                "connection": self.piktid_conn_id,
+                "project": self.project_id,
+                "images": images,
+                "generation": self.generation,
+                **self._fingerprint_parts(),
+            }
+        )
+
+    def _open_record(
+        self,
+        context: Any,
+        store: RecordStore,
+        images: list[str],
+        settings: PiktidSettings,
+        client: PiktidClient,
+    ) -> JobRecord:
+        """Take up the record of an earlier try, or start one."""
+        known, wanted = store.load(), self._fingerprint(images)
+        if known is not None and known.fingerprint == wanted:
+            if known.job_ids:
+                self.log.info("Attaching to jobs submitted before: %s", ", ".join(known.job_ids))
+            return known
+        self._check_request(client, images, settings.images_per_job)
+        self._check_budget(images)
+        record = records.plan(len(images), settings.images_per_job, fingerprint=wanted, now=time.time())
+        if known is not None:
+            record.superseded = sorted(known.known_jobs)
+            self.log.warning(
+                "The input differs from that of the jobs submitted before (%s): submitting anew.",
+                ", ".join(known.job_ids) or "none",
+            )
+        elif context["ti"].try_number > 1 and self.generation is None:
+            # Without a record an earlier try may still have paid: take every request as sent, and look.
+            self.log.warning("No record of an earlier try: looking at PiktID for its jobs before submitting.")
+            self._adopt(record, images, client)
+        if not store.durable:
+            self.log.warning(
+                "Nothing here survives a retry: this Airflow has no task state store. Set `state_path` or "
+                "[piktid] state_path to a folder all workers reach, so that a retry cannot pay twice."
+            )
+        return record
+
+    def _adopt(self, record: JobRecord, images: list[str], client: PiktidClient) -> None:
+        calls = _Calls(self, client, 0)
+        for item, chunk in zip(record.submissions, record.chunks(images), strict=True):
+            job_id = calls.find(chunk, 0.0, record.known_jobs)
+            if job_id:
+                item.state, item.job_id, item.submitted_at = "submitted", job_id, time.time()
+                self.log.warning("Attaching to job %s, found at PiktID.", job_id)
+
+    def _proceed(
+        self, context: Any, store: RecordStore, record: JobRecord, client: PiktidClient, *, queue_until: float
+    ) -> list[str] | None:
+        from airflow_provider_piktid.submission import Batch
+
+        hook = PiktidHook(self.piktid_conn_id)
+        settings, images = hook.settings, self._checked_images()
+
+        def save() -> None:
+            self._running = record.active
+            store.save(record)
+
+        batch = Batch(
+            record,
+            record.chunks(images),
+            _Calls(self, client, settings.images_per_job),
+            settings,
+            save=save,
+            connection=self.piktid_conn_id,
+            on_ambiguous=self.on_ambiguous,
+            grace=self.ambiguous_grace,
+            log=self.log,
+        )
+        while wait := batch.advance():
+            if time.time() >= queue_until:
+                raise self._no_room(record)
+            self.log.info(
+                "%d of %d jobs submitted; waiting, because %s.",
+                len(record.job_ids),
+                len(record.submissions),
+                wait.reason,
+            )
+            if self.deferrable:
+                save()
+                self._defer_for_slot(record, wait, settings, queue_until)
+            self._sleep_for_slot(record, wait, settings, client, queue_until)
+        save()
+        return self._all_submitted(context, store, record, client, settings)
+
+    def _all_submitted(
+        self,
+        context: Any,
+        store: RecordStore,
+        record: JobRecord,
+        client: PiktidClient,
+        settings: PiktidSettings,
+    ) -> list[str] | None:
+        push(context, JOB_URL_KEY, settings.job_url(record.job_ids[-1]))
+        if not self.wait_for_completion:
+            return record.job_ids
+        end_time = _deadline(record, self.timeout)
+        if self.deferrable:
+            # A trigger that fires at once can race with the deferral: no trigger for jobs that have ended.
+            watched = self._watch(client, settings, record, end_time=time.time())
+            if watched.timed_out:
+                self._defer_for_jobs(record, end_time)
+        else:
+            watched = self._watch(client, settings, record, end_time=end_time, stream=True)
+        self._forget(client, watched.notification_ids)
+        if watched.timed_out:
+            raise self._too_late(record, watched.ended)
+        return self._finish(context, store, record, client, watched.ended)
+
+    def _finish(
+        self,
+        context: Any,
+        store: RecordStore,
+        record: JobRecord,
+        client: PiktidClient,
+        ended: dict[str, str],
+    ) -> list[str]:
+        self._running = []
+        outcomes = client.run(fetch_outcomes, {job_id: ended.get(job_id, "") for job_id in record.job_ids})
+        summary = self._summary(outcomes)
+        self.log.info(
+            "%(jobs)d job(s) ended: %(successful)d outputs, %(failed)d failed, %(credits_used)s credits.",
+            summary,
+        )
+        push(context, "summary", summary)
+        try:
+            for warning in judge(
+                outcomes, fail_on_partial=self.fail_on_partial, connection=self.piktid_conn_id
+            ):
+                self.log.warning(warning)
+        except PiktidJobError:
+            self._plan_again(store, record, outcomes)
+            raise
+        return record.job_ids
+
+    def _plan_again(self, store: RecordStore, record: JobRecord, outcomes: list[JobOutcome]) -> None:
+        """Let the next try submit what failed without cost; what was paid stays as it is."""
+        free = {outcome.job_id for outcome in outcomes if outcome.spent_nothing}
+        for item in record.submissions:
+            if item.job_id in free:
+                item.replaces.append(item.job_id)
+                item.state, item.job_id, item.submitted_at, item.ended = "planned", None, None, None
+        store.save(record)
+
+    def _summary(self, outcomes: list[JobOutcome]) -> dict[str, Any]:
+        spent = [outcome.credits_used for outcome in outcomes if outcome.credits_used is not None]
+        return {
+            "jobs": len(outcomes),
+            "images": len(self.images),
+            "successful": sum(outcome.successful for outcome in outcomes),
+            "failed": sum(len(outcome.failed_images) for outcome in outcomes),
+            "credits_used": sum(spent) if spent else None,
+            "statuses": {outcome.job_id: outcome.status for outcome in outcomes},
+            "failures": [
+                f"{outcome.job_id}: {line}" for outcome in outcomes for line in outcome.failed_images
+            ][:50],
+        }
+
+    # -- waiting --------------------------------------------------------------------------------------------
+
+    def _defer_for_slot(
+        self, record: JobRecord, wait: SlotWait, settings: PiktidSettings, queue_until: float
+    ) -> None:
+        trigger = PiktidSlotTrigger(
+            job_ids=record.active,
+            piktid_conn_id=self.piktid_conn_id,
+            poll_interval=self.poll_interval,
+            not_before=wait.not_before,
+            end_time=queue_until,
+            jobs_per_minute=settings.jobs_per_minute,
+            active_jobs=settings.active_jobs,
+            rate_window=settings.rate_window,
+            submitted_at=_submission_times(record),
+        )
+        self.defer(
+            trigger=trigger,
+            method_name="resume_submission",
+            kwargs={"record": record.to_json(), "queue_until": queue_until},
+            timeout=_framework_timeout(queue_until),
+        )
+
+    def _defer_for_jobs(self, record: JobRecord, end_time: float) -> None:
+        self.log.info("Waiting for %d job(s) without a worker.", len(record.job_ids))
+        self.defer(
+            trigger=PiktidJobTrigger(
+                job_ids=record.job_ids,
+                piktid_conn_id=self.piktid_conn_id,
+                poll_interval=self.poll_interval,
+                end_time=end_time,
+                submitted_at=_submission_times(record),
+            ),
+            method_name="execute_complete",
+            kwargs={"record": record.to_json()},
+            timeout=_framework_timeout(end_time),
+        )
+
+    def _sleep_for_slot(
+        self,
+        record: JobRecord,
+        wait: SlotWait,
+        settings: PiktidSettings,
+        client: PiktidClient,
+        queue_until: float,
+    ) -> None:
+        until = min(max(wait.not_before, time.time() + 1.0), queue_until)
+        if record.active:
+            watched = self._watch(client, settings, record, end_time=until, until="any", stream=True)
+            for item in record.submissions:
+                item.ended = item.ended or watched.ended.get(item.job_id or "")
+        else:
+            time.sleep(until - time.time())
+
+    def _watch(
+        self,
+        client: PiktidClient,
+        settings: PiktidSettings,
+        record: JobRecord,
+        *,
+        end_time: float,
+        until: Literal["all", "any"] = "all",
+        stream: bool = False,
+    ) -> Watched:
+        """Watch on this thread: what the trigger does, with the same code."""
+        from airflow_provider_piktid.client._watch import JobWatcher, WatchOptions
+        from airflow_provider_piktid.hooks.piktid import async_client
+
+        async def connect() -> Any:
+            return async_client(settings, patient=False)
+
+        async def watch(_: Any) -> Watched:
+            options = WatchOptions(
+                until=until, end_time=end_time, poll_interval=self.poll_interval, stream=stream
+            )
+            return await JobWatcher(
+                connect,
+                record.active if until == "any" else record.job_ids,
+                options,
+                submitted_at=_submission_times(record),
+                on_change=lambda job: self.log.info(progress_line(job)),
+            ).wait()
+
+        return client.run(watch)
+
+    def _forget(self, client: PiktidClient, notification_ids: list[int]) -> None:
+        if self.delete_notifications and notification_ids:
+            count = client.run(delete_notifications, notification_ids)
+            self.log.debug("Deleted %d of %d notifications of these jobs.", count, len(notification_ids))
+
+    def _too_late(self, record: JobRecord, ended: dict[str, str]) -> PiktidJobTimeout:
+        running = tuple(job_id for job_id in record.job_ids if job_id not in ended)
+        return PiktidJobTimeout(
+            f"{self.piktid_conn_id}: {len(running)} job(s) had not ended {self.timeout:g} s after submission: "
+            f"{', '.join(running[:5])}{', ...' if len(running) > 5 else ''}. They still run and bill. A retry "
+            "attaches to them with a new deadline; raise `timeout` if this is their usual pace.",
+            job_ids=running,
+        )
+
+    def _no_room(self, record: JobRecord) -> PiktidJobTimeout:
+        missing = len(record.submissions) - len(record.job_ids)
+        return PiktidJobTimeout(
+            f"{self.piktid_conn_id}: no room in the account for {missing} of {len(record.submissions)} job(s) "
+            f"within {self.queue_timeout:g} s. Nothing was lost: a retry goes on where this try stopped.",
+            job_ids=tuple(record.active),
+        )
+
+
+class _Calls:
+    """The operator's requests, in the form that a batch wants them."""
+
+    def __init__(self, operator: PaidJobOperator, client: PiktidClient, images_per_job: int) -> None:
+        self._operator = operator
+        self._client = client
+        self._images_per_job = images_per_job
+
+    def submit(self, images: list[str]) -> str:
+        return self._operator._submit(self._client, images, self._images_per_job)
+
+    def ended(self, job_id: str) -> str | None:
+        from airflow_provider_piktid.exceptions import PiktidNotFoundError
+
+        try:
+            job = self._client.get_job(job_id)
+        except PiktidNotFoundError:
+            return None
+        return job.status if job.done else None
+
+    def find(self, images: list[str], since: float, known: set[str]) -> str | None:
+        from airflow_provider_piktid.operators._lookup import find_job
+
+        return find_job(
+            self._client,
+            self._operator.project_id,
+            images,
+            since=since,
+            known=known,
+            is_ours=self._operator._is_ours,
+        )
+
+
+def _submission_times(record: JobRecord) -> dict[str, float]:
+    return {
+        item.job_id: item.submitted_at for item in record.submissions if item.job_id and item.submitted_at
+    }
+
+
+def _deadline(record: JobRecord, timeout: float) -> float:
+    """
+    Count from the last submission; a try that attaches after that has passed gets a deadline of its own.
+    """
+    submitted = max(_submission_times(record).values(), default=time.time())
+    end_time = submitted + timeout
+    return end_time if end_time > time.time() else time.time() + timeout
+
+
+def _framework_timeout(end_time: float) -> timedelta:
+    return timedelta(seconds=max(0.0, end_time - time.time()) + FRAMEWORK_MARGIN_SECONDS)
+
+
+def _event_error(event: JobEvent) -> PiktidError:
+    error = PiktidError(f"{event.message} The jobs go on at PiktID; a retry attaches to them.")
+    error.permanent = event.permanent
+    return error

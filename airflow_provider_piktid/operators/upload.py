@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Upload images to a project."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_provider_piktid import storage
+from airflow_provider_piktid.exceptions import PiktidBudgetError
+from airflow_provider_piktid.hooks.piktid import PiktidHook
+from airflow_provider_piktid.media import V2_FORMATS
+from airflow_provider_piktid.operators._base import run_bounded, steer
+
+if TYPE_CHECKING:
+    from airflow_provider_piktid.client import AsyncPiktidClient
+    from airflow_provider_piktid.storage import SourceFile
+
+
+class PiktidUploadImagesOperator(BaseOperator):
+    """
+    Upload JPEG and PNG images to a PiktID project. Free of charge; repeating it uploads them again.
+
+    Every file is looked into before the first one is sent, so that a wrong file costs nothing.
+    Contents are streamed: memory does not grow with the number or the size of the images.
+
+    :param images: One path, URI, folder, prefix (with everything below it) or glob, or a list of them, on any
+        store that ``ObjectStoragePath`` knows, such as ``s3://conn_id@bucket/shoot/``.
+    :param project_name: Project to put them in; taken as it is if it exists, else made. 1 to 128 characters.
+    :param exclude: Glob patterns of files to leave out, by relative path or by name, such as ``*_INTERNAL_*``.
+    :param max_concurrency: Uploads at once. Default: the connection's ``max_concurrency``, 8.
+    :param max_images: Refuse more images than this. Default: no limit.
+    :param piktid_conn_id: Connection id.
+    :return: ``{"project_id", "file_ids", "images"}``, each also under an XCom key of its own, so that
+        ``upload.output["file_ids"]`` works. ``images`` is a list of ``{file_id, filename, source, relative}``.
+    :raises PiktidImageError: No image, or files that are none; names them.
+    """
+
+    template_fields: Sequence[str] = ("piktid_conn_id", "images", "project_name", "exclude", "max_images")
+    ui_color = "#ece6ff"
+
+    def __init__(
+        self,
+        *,
+        images: str | Sequence[str],
+        project_name: str,
+        exclude: str | Sequence[str] = (),
+        max_concurrency: int | None = None,
+        max_images: int | None = None,
+        piktid_conn_id: str = PiktidHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("multiple_outputs", True)
+        super().__init__(**kwargs)
+        self.images = images
+        self.project_name = project_name
+        self.exclude = exclude
+        self.max_concurrency = max_concurrency
+        self.max_images = max_images
+        self.piktid_conn_id = piktid_conn_id
+
+    def execute(self, context: Any) -> dict[str, Any]:
+        with steer():
+            hook = PiktidHook(self.piktid_conn_id)
+            concurrency = int(self.max_concurrency or hook.settings.max_concurrency)
+            files = storage.find_images(self.images, exclude=self.exclude, formats=V2_FORMATS)
+            self._check_budget(len(files))
+            storage.check_images(files, V2_FORMATS, workers=concurrency)
+            with hook.get_conn() as client:
+                project = client.ensure_project(self.project_name)
+                rows = client.run(self._upload_all, files, concurrency)
+            self.log.info(
+                "Uploaded %d image(s), %.1f MB, to project %s.",
+                len(rows),
+                sum(file.size for file in files) / 1e6,
+                project.project_name,
+            )
+        return {
+            "project_id": project.project_id,
+            "file_ids": [row["file_id"] for row in rows],
+            "images": rows,
+        }
+
+    def _check_budget(self, count: int) -> None:
+        if self.max_images is not None and count > int(self.max_images):
+            raise PiktidBudgetError(
+                f"{self.piktid_conn_id}: {count} images found, but max_images is {self.max_images}. Nothing was "
+                "uploaded. Raise the limit, or narrow `images` or `exclude`."
+            )
+
+    async def _upload_all(
+        self, client: AsyncPiktidClient, files: list[SourceFile], concurrency: int
+    ) -> list[dict[str, str]]:
+        names = unique_names([file.relative for file in files])
+
+        async def upload(pair: tuple[SourceFile, str]) -> dict[str, str]:
+            file, filename = pair
+            ticket = await client.upload_image(filename, file, project_name=self.project_name)
+            return {
+                "file_id": ticket.file_id,
+                "filename": filename,
+                "source": file.location.uri,
+                "relative": file.relative,
+            }
+
+        return await run_bounded(upload, list(zip(files, names, strict=True)), concurrency)
+
+
+def unique_names(relatives: Sequence[str]) -> list[str]:
+    """
+    Name files for PiktID, which knows no folders: the base name, or the whole path if others share it.
+
+    The names come back with the results, so two of them must not be equal.
+    """
+    counts = Counter(posixpath.basename(relative).lower() for relative in relatives)
+    taken: set[str] = set()
+    names = []
+    for position, relative in enumerate(relatives):
+        name = posixpath.basename(relative)
+        if counts[name.lower()] > 1:
+            name = relative.replace("/", "__")
+        if name.lower() in taken:
+            name = f"{position}_{name}"
+        taken.add(name.lower())
+        names.append(name)
+    return names

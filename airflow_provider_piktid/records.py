@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The record of submitted jobs: what makes a retry attach to a job instead of buying it again.
+
+One record belongs to one task instance, whatever the try: dag, task, run and map index. It is written before
+each paid request (the intent) and after it (the job id), so that a crash between the two leaves a trace.
+
+Where it is kept:
+
+- ``state_path`` (the operator's parameter, or ``[piktid] state_path``): one JSON object per task instance in
+  object storage, on every version of Airflow;
+- otherwise Airflow's task state store (3.3 and newer), without any configuration;
+- otherwise nowhere: then a later try looks for the jobs at PiktID before it submits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+from airflow_provider_piktid.exceptions import PiktidRecordError
+
+RECORD_VERSION = 1
+STATE_KEY = "piktid_jobs"
+
+SubmissionState = Literal["planned", "intent", "submitted"]
+
+
+@dataclass
+class Submission:
+    """
+    One paid request of a batch and what became of it.
+
+    :param count: How many images it takes, in the order of the task's images. The ids themselves are left
+        out: the fingerprint vouches for them, and a store may warn above 64 KiB.
+    :param state: ``planned``: never sent. ``intent``: sent, or about to be; the reply was not seen.
+        ``submitted``: ``job_id`` is known.
+    :param intent_at: When it was about to be sent, epoch seconds.
+    :param submitted_at: When the job id became known, epoch seconds.
+    :param ended: The job's last status word, once it is a final one.
+    :param replaces: Jobs of the same images that failed before without cost.
+    :param resubmitted: Sent again after a lost reply, as told; never a third time.
+    """
+
+    count: int
+    state: SubmissionState = "planned"
+    intent_at: float | None = None
+    submitted_at: float | None = None
+    job_id: str | None = None
+    ended: str | None = None
+    replaces: list[str] = field(default_factory=list)
+    resubmitted: bool = False
+
+
+@dataclass
+class JobRecord:
+    """
+    All submissions of a task instance.
+
+    :param fingerprint: Of everything that decides the content and the bill; see :func:`fingerprint`.
+    :param created_at: Epoch seconds.
+    :param superseded: Jobs of an earlier record of this task instance, whose input was another.
+    """
+
+    fingerprint: str
+    created_at: float
+    submissions: list[Submission]
+    superseded: list[str] = field(default_factory=list)
+    version: int = RECORD_VERSION
+
+    @property
+    def job_ids(self) -> list[str]:
+        """Known job ids in the order of the images."""
+        return [item.job_id for item in self.submissions if item.job_id]
+
+    @property
+    def active(self) -> list[str]:
+        """Job ids not known to have ended."""
+        return [item.job_id for item in self.submissions if item.job_id and not item.ended]
+
+    @property
+    def known_jobs(self) -> set[str]:
+        """Every job this task instance ever had: none of them is the answer to a lost reply."""
+        own = {job_id for item in self.submissions for job_id in (item.job_id, *item.replaces) if job_id}
+        return own | set(self.superseded)
+
+    def chunks(self, images: Sequence[str]) -> list[list[str]]:
+        """Deal the task's images out to the submissions."""
+        rest = iter(images)
+        return [list(itertools.islice(rest, item.count)) for item in self.submissions]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> JobRecord:
+        """
+        Rebuild a record.
+
+        :raises PiktidRecordError: It is not one, or was written by a newer version of this package.
+        """
+        try:
+            version = int(value["version"])
+            if version > RECORD_VERSION:
+                raise PiktidRecordError(
+                    f"The record of submitted jobs has version {version}; this package knows {RECORD_VERSION}. "
+                    "Update airflow-provider-piktid on the workers before running this task again."
+                )
+            submissions = [Submission(**item) for item in value["submissions"]]
+            return cls(
+                fingerprint=str(value["fingerprint"]),
+                created_at=float(value["created_at"]),
+                submissions=submissions,
+                superseded=[str(job_id) for job_id in value.get("superseded") or []],
+                version=version,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise PiktidRecordError(
+                "The record of submitted jobs cannot be understood. Look the jobs up at PiktID, then remove "
+                "the record to submit anew."
+            ) from error
+
+
+class RecordStore(Protocol):
+    """Where a record is kept. ``durable`` tells whether it survives a retry."""
+
+    durable: bool
+
+    def load(self) -> JobRecord | None:
+        """Return the record, or None if there certainly is none; raise PiktidRecordError otherwise."""
+        ...
+
+    def save(self, record: JobRecord) -> None:
+        """Write the record; raise PiktidRecordError if it is not certain that it was written."""
+        ...
+
+
+class TaskStateRecords:
+    """Airflow's task state store (3.3+): kept over retries; a clear may drop it from 3.4 on."""
+
+    durable = True
+
+    def __init__(self, accessor: Any) -> None:
+        self._accessor = accessor
+
+    def load(self) -> JobRecord | None:
+        try:
+            value = self._accessor.get(STATE_KEY)
+        except Exception as error:
+            raise PiktidRecordError(
+                "The task state store could not be read, so it is unknown whether jobs were submitted before. "
+                "Nothing was submitted; try again when Airflow's API server answers."
+            ) from error
+        return None if value is None else JobRecord.from_json(value)
+
+    def save(self, record: JobRecord) -> None:
+        try:
+            self._accessor.set(STATE_KEY, record.to_json())
+        except Exception as error:
+            raise PiktidRecordError(
+                f"The task state store could not be written; jobs known so far: {record.job_ids or 'none'}."
+            ) from error
+
+
+class ObjectRecords:
+    """One JSON object below ``state_path``, on any store that ``ObjectStoragePath`` knows."""
+
+    durable = True
+
+    def __init__(self, state_path: str, key: str) -> None:
+        self._uri = f"{state_path.rstrip('/')}/{key}.json"
+
+    def load(self) -> JobRecord | None:
+        from airflow_provider_piktid import storage
+
+        try:
+            value = storage.read_json(storage.locate(self._uri))
+        except Exception as error:
+            raise PiktidRecordError(
+                f"The record {self._uri} could not be read ({type(error).__name__}), so it is unknown whether "
+                "jobs were submitted before. Nothing was submitted; repair `state_path` and try again."
+            ) from error
+        return None if value is None else JobRecord.from_json(value)
+
+    def save(self, record: JobRecord) -> None:
+        from airflow_provider_piktid import storage
+
+        content = json.dumps(record.to_json()).encode()
+        try:
+            storage.write_bytes(storage.locate(self._uri), content)
+        except Exception as error:
+            raise PiktidRecordError(
+                f"The record {self._uri} could not be written ({type(error).__name__}); jobs known so far: "
+                f"{record.job_ids or 'none'}. Make `state_path` writable for the workers."
+            ) from error
+
+
+class NoRecords:
+    """No place to keep a record: Airflow older than 3.3 and no ``state_path``."""
+
+    durable = False
+
+    def load(self) -> JobRecord | None:
+        return None
+
+    def save(self, record: JobRecord) -> None:
+        return None
+
+
+def open_store(context: Mapping[str, Any], state_path: str | None) -> RecordStore:
+    """Choose the store for the task instance of a context."""
+    from airflow.providers.common.compat.sdk import conf
+
+    path = state_path or conf.get("piktid", "state_path", fallback="")
+    if path:
+        ti = context["ti"]
+        return ObjectRecords(path, record_key(ti.dag_id, ti.task_id, ti.run_id, ti.map_index))
+    accessor = context.get("task_state_store")
+    return TaskStateRecords(accessor) if accessor is not None else NoRecords()
+
+
+def record_key(dag_id: str, task_id: str, run_id: str, map_index: int | None) -> str:
+    """Name of a task instance's record. The try number is left out on purpose."""
+    index = -1 if map_index is None else map_index
+    # NUL cannot stand in any of the parts, so two task instances never share a key.
+    digest = hashlib.sha256("\0".join((dag_id, task_id, run_id, str(index))).encode()).hexdigest()
+    readable = "".join(char if char.isalnum() or char in "-_." else "_" for char in f"{dag_id}.{task_id}")
+    return f"{readable[:80]}-{digest[:32]}"
+
+
+def fingerprint(parts: Mapping[str, Any]) -> str:
+    """Digest of what decides the content and the bill: connection, identity, options, image ids, generation."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def plan(image_count: int, images_per_job: int, *, fingerprint: str, now: float) -> JobRecord:
+    """Split a number of images into submissions, in order, none of them sent."""
+    counts = [min(images_per_job, image_count - i) for i in range(0, image_count, images_per_job)]
+    return JobRecord(fingerprint, now, [Submission(count) for count in counts])

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wait for a job that was started elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseSensorOperator, conf
+
+from airflow_provider_piktid.events import JobEvent, judge
+from airflow_provider_piktid.exceptions import PiktidError, PiktidJobTimeout, PiktidNotFoundError
+from airflow_provider_piktid.hooks.piktid import PiktidHook
+from airflow_provider_piktid.links import JOB_URL_KEY, PiktidJobLink
+from airflow_provider_piktid.operators._base import fetch_outcomes, push, steer
+from airflow_provider_piktid.triggers.job import PiktidJobTrigger, progress_line
+
+if TYPE_CHECKING:
+    from airflow_provider_piktid.client import PiktidClient
+    from airflow_provider_piktid.models.v2 import Job
+
+#: Airflow's own deferral timeout lies this far behind ours, because it skips the resume method.
+FRAMEWORK_MARGIN_SECONDS = 300.0
+
+
+class PiktidJobSensor(BaseSensorOperator):
+    """
+    Wait for a job by its id. Submits nothing, so it is safe to retry and costs nothing.
+
+    Judges the end as the swap operator does: a failed or aborted job fails the task.
+
+    :param job_id: The job.
+    :param fail_on_partial: Fail if single images failed. Default: warn.
+    :param deferrable: Wait in the triggerer. Default: ``[operators] default_deferrable``.
+    :param piktid_conn_id: Connection id.
+
+    ``timeout``, ``poke_interval`` (default 10 s here), ``soft_fail`` and ``mode`` are Airflow's own.
+
+    :raises PiktidJobFailedError: The job failed or gave no output.
+    """
+
+    template_fields: Sequence[str] = ("piktid_conn_id", "job_id")
+    operator_extra_links = (PiktidJobLink(),)
+    ui_color = "#ece6ff"
+
+    def __init__(
+        self,
+        *,
+        job_id: str,
+        fail_on_partial: bool = False,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        piktid_conn_id: str = PiktidHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("poke_interval", 10.0)
+        super().__init__(**kwargs)
+        self.job_id = job_id
+        self.fail_on_partial = fail_on_partial
+        self.deferrable = deferrable
+        self.piktid_conn_id = piktid_conn_id
+        self._last: str | None = None
+
+    def execute(self, context: Any) -> None:
+        with steer():
+            settings = PiktidHook(self.piktid_conn_id).settings
+            settings.require_token()
+            push(context, JOB_URL_KEY, settings.job_url(self.job_id))
+            if self.deferrable and not self.poke(context):
+                self._defer()
+        if not self.deferrable:
+            super().execute(context)
+
+    def poke(self, context: Any) -> bool:
+        """Ask once; True when the job has ended well, an error when it has ended otherwise."""
+        with steer(), PiktidHook(self.piktid_conn_id).get_conn() as client:
+            try:
+                job = client.get_job(self.job_id)
+            except PiktidNotFoundError as error:
+                raise PiktidNotFoundError(
+                    f"{self.piktid_conn_id}: there is no job {self.job_id!r} in this account. Correct `job_id`.",
+                    status=error.status,
+                ) from error
+            self._tell(job)
+            if job.done:
+                self._judge(client, {self.job_id: job.status})
+            return job.done
+
+    def execute_complete(self, context: Any, event: Any) -> None:
+        """Judge the job after the wait."""
+        with steer():
+            answer = JobEvent.from_json(event, expected=("done", "timeout", "error"))
+            if answer.status == "error":
+                error = PiktidError(answer.message)
+                error.permanent = answer.permanent
+                raise error
+            if answer.status == "timeout":
+                raise PiktidJobTimeout(
+                    f"{self.piktid_conn_id}: job {self.job_id} had not ended after {self.timeout:g} s. It still runs "
+                    "and bills; a retry waits for it again.",
+                    job_ids=(self.job_id,),
+                )
+            with PiktidHook(self.piktid_conn_id).get_conn() as client:
+                self._judge(client, answer.ended)
+
+    def _defer(self) -> None:
+        end_time = time.time() + float(self.timeout)
+        self.defer(
+            trigger=PiktidJobTrigger(
+                job_ids=[self.job_id],
+                piktid_conn_id=self.piktid_conn_id,
+                poll_interval=max(3.0, float(self.poke_interval)),
+                end_time=end_time,
+            ),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=float(self.timeout) + FRAMEWORK_MARGIN_SECONDS),
+        )
+
+    def _judge(self, client: PiktidClient, ended: dict[str, str]) -> None:
+        outcomes = client.run(fetch_outcomes, ended)
+        warnings = judge(outcomes, fail_on_partial=self.fail_on_partial, connection=self.piktid_conn_id)
+        for warning in warnings:
+            self.log.warning(warning)
+
+    def _tell(self, job: Job) -> None:
+        line = progress_line(job)
+        if line != self._last:
+            self.log.info(line)
+            self._last = line

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One mapped task per folder: each uploads, pays and waits by itself."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_piktid.operators.download import PiktidDownloadOperator
+from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
+from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
+
+SHOOTS = ["shirts", "dresses"]
+
+with DAG(
+    dag_id="example_piktid_mapped",
+    schedule=None,
+    start_date=datetime(2026, 1, 1),
+    catchup=False,
+    tags=["piktid", "example"],
+    params={"root": "/data/shoots", "output_path": "/data/swapped"},
+):
+    # [START howto_piktid_mapped]
+    upload = PiktidUploadImagesOperator.partial(
+        task_id="upload",
+        map_index_template="{{ task.project_name }}",
+    ).expand_kwargs([{"images": "{{ params.root }}/" + name, "project_name": name} for name in SHOOTS])
+
+    swap = PiktidModelSwapOperator.partial(
+        task_id="swap",
+        identity_code="PiktidSummer",
+        deferrable=True,
+        max_images=100,
+    ).expand_kwargs(
+        upload.output.map(lambda row: {"project_id": row["project_id"], "images": row["file_ids"]})
+    )
+
+    PiktidDownloadOperator.partial(
+        task_id="download",
+        output_path="{{ params.output_path }}",
+    ).expand_kwargs(
+        swap.output.zip(upload.output).map(lambda pair: {"job_ids": pair[0], "images": pair[1]["images"]})
+    )
+    # [END howto_piktid_mapped]
