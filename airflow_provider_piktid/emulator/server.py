@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -19,6 +21,7 @@ from .settings import Settings
 from .state import State
 
 START_SECONDS = 10.0
+END_SECONDS = 0.5
 
 
 class SocketAccess:
@@ -41,15 +44,43 @@ class SocketAccess:
 class _Server(uvicorn.Server):
     """A server that ends at once, whatever is still open."""
 
+    _wake: asyncio.Event
+    _loop: asyncio.AbstractEventLoop
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.should_exit = self.force_exit = True
+        self.should_exit = True
+        self._loop.call_soon_threadsafe(self._wake.set)
+
+    def stop(self) -> None:
+        """End; may be called from any thread once the server has started."""
+        self.handle_exit(0, None)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
+        await super().startup(sockets)
+
+    async def main_loop(self) -> None:
+        counter = 0
+        while not await self.on_tick(counter):
+            counter = (counter + 1) % 864000
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), 0.1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listening in sockets or []:
+            listening.close()
         for connection in list(self.server_state.connections):
             transport = getattr(connection, "transport", None)
             if transport is not None:
                 transport.close()
-        await super().shutdown(sockets)
+        tasks = set(self.server_state.tasks)
+        if tasks:
+            _, pending = await asyncio.wait(tasks, timeout=END_SECONDS)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
 
 
 def open_socket(host: str, port: int) -> socket.socket:
@@ -73,7 +104,6 @@ def make_server(app: ASGIApp) -> _Server:
         log_level="critical",
         access_log=False,
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=0,
         ws="none",
     )
     return _Server(config)
@@ -124,8 +154,8 @@ class EmulatorServer:
 
     def stop(self) -> None:
         """Close all connections and end; open streams do not hold it up."""
-        self._server.should_exit = self._server.force_exit = True
         if self._thread.is_alive():
+            self._server.stop()
             self._thread.join(timeout=10)
         self.state.close()
         self._socket.close()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import secrets
 import stat
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
@@ -130,7 +130,9 @@ def _add_hostile(archive: zipfile.ZipFile, fault: Fault) -> None:
             info.external_attr = (stat.S_IFLNK | 0o777) << 16
             archive.writestr(info, "/etc/passwd")
         elif kind == "duplicate":
-            archive.writestr(_first(archive), data)
+            info = _first(archive)
+            archive.NameToInfo.pop(info.filename, None)  # or zipfile warns of what is meant here
+            archive.writestr(info, data)
         elif kind == "bomb":
             with archive.open(_deflated("bomb.jpg"), "w", force_zip64=True) as out:
                 for _ in range(int(fault.get("bomb_bytes", 256 * 1024**2)) // len(_CHUNK)):
@@ -145,4 +147,4 @@ def _deflated(name: str) -> zipfile.ZipInfo:
 
 def _first(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
     names = archive.namelist()
-    return zipfile.ZipInfo(Path(names[0]).name if names else "first.jpg")
+    return zipfile.ZipInfo(names[0] if names else "first.jpg")
