@@ -128,6 +128,21 @@ def test_connection_field_has_a_section(field: str) -> None:
     )
 
 
+def test_excerpts_of_the_examples_are_shown() -> None:
+    """Each marked part of an example DAG is on a page, and each operator page shows such a part."""
+    marked = {
+        name
+        for path in (DOCS.parent / "example_dags").glob("*.py")
+        for name in re.findall(r"\[START (\w+)\]", path.read_text())
+    }
+    shown = {
+        name for page in PAGES for name in re.findall(r":start-after: \"\[START (\w+)\]", page.read_text())
+    }
+    assert marked == shown
+    operators = [page for page in PAGES if page.parent.name == "operators"]
+    assert [page.name for page in operators if "{literalinclude}" not in page.read_text()] == []
+
+
 @pytest.mark.parametrize("module", ["airflow_provider_piktid.client", "airflow_provider_piktid.emulator"])
 def test_public_names_of_a_room_are_documented(module: str) -> None:
     """What a room exports in `__all__` is named on a page."""
