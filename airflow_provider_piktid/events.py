@@ -39,6 +39,8 @@ class JobEvent:
         deadline passed. ``error``: waiting cannot go on; ``message`` says why.
     :param ended: Job id to last status word, for the jobs that have ended.
     :param notification_ids: Notifications of these jobs that were seen; the worker deletes them.
+    :param carry: What the worker gave the trigger to hand back. ``DAG.test()`` of Airflow 3.3 drops the
+        arguments of a deferral, but not the event.
     """
 
     status: EventStatus
@@ -46,6 +48,7 @@ class JobEvent:
     message: str = ""
     permanent: bool = False
     notification_ids: list[int] = field(default_factory=list)
+    carry: dict[str, Any] = field(default_factory=dict)
     version: int = EVENT_VERSION
 
     def to_json(self) -> dict[str, Any]:
@@ -69,6 +72,7 @@ class JobEvent:
             message=str(value.get("message") or ""),
             permanent=bool(value.get("permanent")),
             notification_ids=[int(item) for item in value.get("notification_ids") or []],
+            carry=dict(value.get("carry") or {}),
             version=int(value.get("version") or 0),
         )
         if event.version > EVENT_VERSION or event.status not in tuple(expected):

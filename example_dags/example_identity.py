@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timezone
 
 from airflow.providers.common.compat.sdk import DAG
 
@@ -15,7 +15,7 @@ from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
 with DAG(
     dag_id="example_piktid_identity",
     schedule=None,
-    start_date=datetime(2026, 1, 1),
+    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
     catchup=False,
     tags=["piktid", "example"],
     params={"face": "/data/faces/anna.jpg", "images": "/data/shoot", "output_path": "/data/anna"},
@@ -29,9 +29,7 @@ with DAG(
     )
     # [END howto_operator_piktid_identity]
 
-    upload = PiktidUploadImagesOperator(
-        task_id="upload", images="{{ params.images }}", project_name="anna"
-    )
+    upload = PiktidUploadImagesOperator(task_id="upload", images="{{ params.images }}", project_name="anna")
     swap = PiktidModelSwapOperator(
         task_id="swap",
         identity_code=identity.output,

@@ -302,9 +302,9 @@ class JobWatcher:
         if job_id not in self._job_ids:
             return
         ids = self._result.notification_ids
-        new = notification.id is not None and notification.id not in ids
-        if new and len(ids) < self.MAX_NOTIFICATION_IDS:
-            ids.append(notification.id)
+        number = notification.id
+        if number is not None and number not in ids and len(ids) < self.MAX_NOTIFICATION_IDS:
+            ids.append(number)
         self._hinted.add(job_id)
         word = str(notification.data.get("status", "")).lower()
         if notification.name in ("completed", "error") or word in _TERMINAL_WORDS:

@@ -73,7 +73,9 @@ def _wait_until_up(port: int, process: subprocess.Popen[str], log: Path) -> None
         try:
             with opener.open(address, timeout=5) as answer:
                 health = json.load(answer)
-            if all((health.get(part) or {}).get("status") == "healthy" for part in ("scheduler", "triggerer")):
+            if all(
+                (health.get(part) or {}).get("status") == "healthy" for part in ("scheduler", "triggerer")
+            ):
                 return
         except (OSError, ValueError):
             pass

@@ -159,28 +159,27 @@ class PaidJobOperator(BaseOperator):
                     context, store, record, client, queue_until=time.time() + self.queue_timeout
                 )
 
-    def resume_submission(
-        self, context: Any, event: Any, record: dict[str, Any], queue_until: float
-    ) -> list[str] | None:
+    def resume_submission(self, context: Any, event: Any) -> list[str] | None:
         """Go on submitting after a wait for room."""
         with steer():
             answer = JobEvent.from_json(event, expected=("slot", "timeout", "error"))
             store = records.open_store(context, self.state_path)
-            known = store.load() or records.JobRecord.from_json(record)
+            known = self._record_of(store, answer)
             self._running = known.active
             if answer.status == "timeout":
                 raise self._no_room(known)
             if answer.status == "error":
                 raise _event_error(answer)
             with PiktidHook(self.piktid_conn_id).get_conn() as client:
+                queue_until = float(answer.carry.get("queue_until") or time.time() + self.queue_timeout)
                 return self._proceed(context, store, known, client, queue_until=queue_until)
 
-    def execute_complete(self, context: Any, event: Any, record: dict[str, Any]) -> list[str]:
+    def execute_complete(self, context: Any, event: Any) -> list[str]:
         """Judge the jobs after the wait."""
         with steer():
             answer = JobEvent.from_json(event, expected=("done", "timeout", "error"))
             store = records.open_store(context, self.state_path)
-            known = store.load() or records.JobRecord.from_json(record)
+            known = self._record_of(store, answer)
             self._running = [job_id for job_id in known.job_ids if job_id not in answer.ended]
             if answer.status == "error":
                 raise _event_error(answer)
@@ -277,6 +276,10 @@ class PaidJobOperator(BaseOperator):
                 "[piktid] state_path to a folder all workers reach, so that a retry cannot pay twice."
             )
         return record
+
+    def _record_of(self, store: RecordStore, event: JobEvent) -> JobRecord:
+        """Take the stored record, or what the trigger handed back where nothing is stored."""
+        return store.load() or records.JobRecord.from_json(event.carry.get("record"))
 
     def _adopt(self, record: JobRecord, images: list[str], client: PiktidClient) -> None:
         calls = _Calls(self, client, 0)
@@ -413,11 +416,11 @@ class PaidJobOperator(BaseOperator):
             active_jobs=settings.active_jobs,
             rate_window=settings.rate_window,
             submitted_at=_submission_times(record),
+            carry={"record": record.to_json(), "queue_until": queue_until},
         )
         self.defer(
             trigger=trigger,
             method_name="resume_submission",
-            kwargs={"record": record.to_json(), "queue_until": queue_until},
             timeout=_framework_timeout(queue_until),
         )
 
@@ -430,9 +433,9 @@ class PaidJobOperator(BaseOperator):
                 poll_interval=self.poll_interval,
                 end_time=end_time,
                 submitted_at=_submission_times(record),
+                carry={"record": record.to_json()},
             ),
             method_name="execute_complete",
-            kwargs={"record": record.to_json()},
             timeout=_framework_timeout(end_time),
         )
 

@@ -30,6 +30,7 @@ class JobWaitTrigger(BaseTrigger):
     poll_interval: float
     end_time: float | None
     submitted_at: dict[str, float]
+    carry: dict[str, Any]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -47,6 +48,7 @@ class JobWaitTrigger(BaseTrigger):
             event = JobEvent(
                 "error", message=f"{self.piktid_conn_id}: {type(error).__name__} in the trigger."
             )
+        event.carry = self.carry
         self._finished = True
         yield TriggerEvent(event.to_json())
 
@@ -103,6 +105,7 @@ class PiktidJobTrigger(JobWaitTrigger):
     :param poll_interval: Seconds between status requests while there is no stream. Default 10.
     :param end_time: Deadline, epoch seconds; None: none.
     :param submitted_at: Job id to submission time, epoch seconds: a job younger than 30 s may answer 404.
+    :param carry: Handed back in the event, as it is. JSON only, no secrets.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class PiktidJobTrigger(JobWaitTrigger):
         poll_interval: float = 10.0,
         end_time: float | None = None,
         submitted_at: dict[str, float] | None = None,
+        carry: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.job_ids = list(job_ids)
@@ -119,6 +123,7 @@ class PiktidJobTrigger(JobWaitTrigger):
         self.poll_interval = poll_interval
         self.end_time = end_time
         self.submitted_at = dict(submitted_at or {})
+        self.carry = dict(carry or {})
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -129,6 +134,7 @@ class PiktidJobTrigger(JobWaitTrigger):
                 "poll_interval": self.poll_interval,
                 "end_time": self.end_time,
                 "submitted_at": self.submitted_at,
+                "carry": self.carry,
             },
         )
 
@@ -169,6 +175,7 @@ class PiktidSlotTrigger(JobWaitTrigger):
         active_jobs: int = 5,
         rate_window: float = 60.0,
         submitted_at: dict[str, float] | None = None,
+        carry: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.job_ids = list(job_ids)
@@ -180,6 +187,7 @@ class PiktidSlotTrigger(JobWaitTrigger):
         self.active_jobs = active_jobs
         self.rate_window = rate_window
         self.submitted_at = dict(submitted_at or {})
+        self.carry = dict(carry or {})
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -194,6 +202,7 @@ class PiktidSlotTrigger(JobWaitTrigger):
                 "active_jobs": self.active_jobs,
                 "rate_window": self.rate_window,
                 "submitted_at": self.submitted_at,
+                "carry": self.carry,
             },
         )
 
