@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from airflow.providers.common.compat.sdk import DAG
 
@@ -15,7 +15,7 @@ from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
 with DAG(
     dag_id="example_piktid_identity",
     schedule=None,
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     tags=["piktid", "example"],
     params={"face": "/data/faces/anna.jpg", "images": "/data/shoot", "output_path": "/data/anna"},

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from airflow.providers.common.compat.sdk import DAG
 
@@ -16,7 +16,7 @@ SHOOTS = ["shirts", "dresses"]
 with DAG(
     dag_id="example_piktid_mapped",
     schedule=None,
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     tags=["piktid", "example"],
     params={"root": "/data/shoots", "output_path": "/data/swapped"},

@@ -7,7 +7,7 @@ Needs a connection ``piktid_default``. ``make demo`` runs it against the emulato
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from airflow.providers.common.compat.sdk import DAG
 
@@ -18,7 +18,7 @@ from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
 with DAG(
     dag_id="example_piktid_model_swap",
     schedule=None,
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     tags=["piktid", "example"],
     params={

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from airflow.providers.common.compat.sdk import DAG
 
@@ -13,7 +13,7 @@ from airflow_provider_piktid.sensors.job import PiktidJobSensor
 with DAG(
     dag_id="example_piktid_sensor",
     schedule=None,
-    start_date=datetime(2026, 1, 1, tzinfo=timezone.utc),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     tags=["piktid", "example"],
     params={"job_id": "job-id-from-the-dashboard", "output_path": "/data/rescued"},
