@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Errors, retries and paid requests."""
+
+from __future__ import annotations
+
+import socket
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_provider_piktid import exceptions as errors
+from airflow_provider_piktid.client import NO_RETRY, AsyncPiktidClient
+from airflow_provider_piktid.models import ModelSwapRequest
+from tests.client.conftest import TOKEN
+
+pytestmark = pytest.mark.anyio
+
+Make = Callable[..., Any]
+SWAP = ModelSwapRequest(identity_code="id-1", project_id="prj-1", images=["f-1"])
+JOB = {"job_id": "job-1", "status": "pending"}
+CREATED = httpx.Response(202, json={"job_id": "job-1", "status": "pending", "message": "ok"})
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        pytest.param(400, {"error": "x"}, errors.PiktidInvalidRequestError, id="400"),
+        pytest.param(401, None, errors.PiktidAuthError, id="401 without body"),
+        pytest.param(402, {"error": "x", "required_credits": 5.0}, errors.PiktidCreditsError, id="402"),
+        pytest.param(403, {}, errors.PiktidAuthError, id="403"),
+        pytest.param(404, [], errors.PiktidNotFoundError, id="404 with a list"),
+        pytest.param(405, None, errors.PiktidInvalidRequestError, id="405"),
+        pytest.param(408, None, errors.PiktidServerError, id="408"),
+        pytest.param(409, {}, errors.PiktidConflictError, id="409"),
+        pytest.param(410, {}, errors.PiktidNotFoundError, id="410"),
+        pytest.param(422, {"error": "x", "detail": None}, errors.PiktidInvalidRequestError, id="422"),
+        pytest.param(429, None, errors.PiktidRateLimitError, id="429 without body"),
+        pytest.param(429, {"error": "slow"}, errors.PiktidRateLimitError, id="429 rate"),
+        pytest.param(
+            429, {"error": "Maximum identities reached."}, errors.PiktidQuotaError, id="429 permanent quota"
+        ),
+        pytest.param(
+            429, {"error": "Too many active jobs"}, errors.PiktidActiveJobsError, id="429 active jobs"
+        ),
+        pytest.param(
+            429, {"error": "5 concurrent jobs running"}, errors.PiktidActiveJobsError, id="429 concurrent"
+        ),
+        pytest.param(
+            429,
+            {"message": "Maximum concurrent jobs reached"},
+            errors.PiktidActiveJobsError,
+            id="429 maximum of what waiting mends",
+        ),
+        pytest.param(429, {"code": "MAX_ACTIVE_JOBS"}, errors.PiktidActiveJobsError, id="429 as a code"),
+        pytest.param(500, {"error": "x"}, errors.PiktidServerError, id="500"),
+        pytest.param(503, None, errors.PiktidServerError, id="503"),
+        pytest.param(302, None, errors.PiktidResponseError, id="redirect"),
+    ],
+)
+async def test_status_becomes_its_error(
+    script: Make, status: int, body: Any, kind: type[errors.PiktidError]
+) -> None:
+    """One table from status and body to error; the message names the connection and is one line."""
+    answer = httpx.Response(status) if body is None else httpx.Response(status, json=body)
+    async with script(answer).client(retry=NO_RETRY) as client:
+        with pytest.raises(errors.PiktidError) as caught:
+            await client.get_job("job-1")
+    assert type(caught.value) is kind
+    assert "piktid_test" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+async def test_credits_error_says_how_many_are_needed(script: Make) -> None:
+    """402 carries what the API asked for."""
+    body = {"error": "Insufficient credits to create job", "required_credits": 12.5}
+    async with script(httpx.Response(402, json=body)).client() as client:
+        with pytest.raises(errors.PiktidCreditsError, match=r"12\.5") as caught:
+            await client.create_model_swap(SWAP)
+    assert caught.value.required_credits == 12.5
+
+
+async def test_validation_error_quotes_field_and_reason(script: Make) -> None:
+    """What the server says about a field reaches the reader, without links, on one line."""
+    detail = [{"field": "images", "message": "too\nmany, see https://h/x?s=1", "position": "json"}]
+    async with script(httpx.Response(422, json={"error": "Invalid request", "detail": detail})).client() as c:
+        with pytest.raises(errors.PiktidInvalidRequestError, match=r"images: too many, see <link>"):
+            await c.get_job("job-1")
+
+
+async def test_message_of_a_server_that_echoes_the_token_hides_it(script: Make) -> None:
+    """The token is cut out of the server's own words."""
+    async with script(httpx.Response(401, json={"error": f"bad {TOKEN}"})).client() as client:
+        with pytest.raises(errors.PiktidAuthError) as caught:
+            await client.get_job("job-1")
+    assert TOKEN not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<html>login</html>",
+        b"[]",
+        b"null",
+        b'"x"',
+        b"{",
+        b"\xff\xfe",
+        b'{"status": 1}' * 2,
+        b"[" * 10**5,
+        b"9" * 5000,
+        b'{"status": null}',
+        b'{"status": {}}',
+    ],
+    ids=[
+        "empty",
+        "html",
+        "list",
+        "null",
+        "text",
+        "cut",
+        "bytes",
+        "two",
+        "deep",
+        "huge number",
+        "null status",
+        "object as status",
+    ],
+)
+async def test_answer_of_another_shape_is_a_response_error(script: Make, content: bytes) -> None:
+    """It names connection, method and path, and shows nothing of the body."""
+    async with script(httpx.Response(200, content=content)).client() as client:
+        with pytest.raises(errors.PiktidResponseError, match="piktid_test: GET /jobs/job-1/status"):
+            await client.get_job("job-1")
+
+
+@pytest.mark.parametrize(
+    ("failure", "sent"),
+    [
+        (httpx.ConnectError("x"), False),
+        (httpx.ConnectTimeout("x"), False),
+        (httpx.PoolTimeout("x"), False),
+        (httpx.UnsupportedProtocol("x"), False),
+        (httpx.ProxyError("x"), False),
+        (httpx.ReadTimeout("x"), True),
+        (httpx.WriteTimeout("x"), True),
+        (httpx.ReadError("x"), True),
+        (httpx.WriteError("x"), True),
+        (httpx.CloseError("x"), True),
+        (httpx.RemoteProtocolError("x"), True),
+        (httpx.LocalProtocolError("x"), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_broken_connection_says_whether_the_request_was_sent(
+    script: Make, failure: Exception, sent: bool
+) -> None:
+    """Only what certainly never left may be repeated when it costs money."""
+    async with script(failure).client(retry=NO_RETRY) as client:
+        with pytest.raises(errors.PiktidConnectionError) as caught:
+            await client.get_job("job-1")
+    assert caught.value.sent is sent
+
+
+async def test_unreachable_port_is_certainly_not_sent() -> None:
+    """The same over a real socket that nobody listens on."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        async with AsyncPiktidClient(TOKEN, base_url=url, retry=NO_RETRY) as client:
+            with pytest.raises(errors.PiktidConnectionError, match="cannot be reached") as caught:
+                await client.create_model_swap(SWAP)
+    assert caught.value.sent is False
+
+
+async def test_call_waits_as_the_server_asks_and_goes_on(script: Make) -> None:
+    """429 with Retry-After, a 503, then the answer."""
+    service = script(
+        httpx.Response(429, headers={"Retry-After": "7"}), httpx.Response(503), httpx.Response(200, json=JOB)
+    )
+    async with service.client() as client:
+        assert (await client.get_job("job-1")).status == "pending"
+    assert 7 <= service.slept[0] <= 8.4
+    assert 1.6 <= service.slept[1] <= 2.4
+
+
+async def test_call_wrong_token_is_not_tried_again(script: Make) -> None:
+    """401 stops at once and says what to change."""
+    service = script(httpx.Response(401))
+    async with service.client() as client:
+        with pytest.raises(errors.PiktidAuthError, match="connection's password"):
+            await client.get_job("job-1")
+    assert (len(service.requests), service.slept) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "fate",
+    [
+        pytest.param(httpx.ReadTimeout("x"), id="no answer in time"),
+        pytest.param(httpx.RemoteProtocolError("x"), id="connection cut"),
+        pytest.param(httpx.Response(500), id="500"),
+        pytest.param(httpx.Response(504), id="gateway time-out"),
+        pytest.param(httpx.Response(408), id="408"),
+        pytest.param(httpx.Response(202, content=b"<html>"), id="HTML"),
+        pytest.param(httpx.Response(202, json={"status": "pending"}), id="no job id"),
+        pytest.param(httpx.Response(302, headers={"location": "/login"}), id="redirect"),
+    ],
+)
+async def test_create_model_swap_open_fate_is_never_repeated(script: Make, fate: Any) -> None:
+    """One request, and an error of its own that says to look first."""
+    service = script(fate, CREATED)
+    async with service.client() as client:
+        with pytest.raises(errors.PiktidSubmissionError, match="Look for the job") as caught:
+            await client.create_model_swap(SWAP)
+    assert len(service.requests) == 1
+    assert isinstance(caught.value.__cause__, errors.PiktidError)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        pytest.param(httpx.ConnectError("x"), id="not sent"),
+        pytest.param(httpx.Response(429), id="429"),
+        pytest.param(httpx.Response(429, json={"error": "too many active jobs"}), id="full house"),
+    ],
+)
+async def test_create_model_swap_certainly_not_taken_is_repeated(script: Make, failure: Any) -> None:
+    """What cannot pay twice is sent again."""
+    service = script(failure, CREATED)
+    async with service.client() as client:
+        assert (await client.create_model_swap(SWAP)).job_id == "job-1"
+    assert len(service.requests) == 2
+
+
+async def test_create_model_swap_without_waiting_raises_the_refusal(script: Make) -> None:
+    """With `wait=False` a full house is the caller's to wait for."""
+    service = script(httpx.Response(429, json={"error": "too many active jobs"}), CREATED)
+    async with service.client() as client:
+        with pytest.raises(errors.PiktidActiveJobsError):
+            await client.create_model_swap(SWAP, wait=False)
+    assert (len(service.requests), service.slept) == (1, [])
+
+
+@pytest.mark.parametrize("status", [200, 201, 202])
+async def test_create_model_swap_any_success_with_a_job_id_counts(script: Make, status: int) -> None:
+    """The sources disagree about the status of a creation."""
+    async with script(httpx.Response(status, json={"job_id": "job-1"})).client() as client:
+        assert (await client.create_model_swap(SWAP)).job_id == "job-1"
+
+
+async def test_create_model_swap_unreachable_host_is_no_open_fate(script: Make) -> None:
+    """A request that never left needs no search for a job."""
+    async with script(httpx.ConnectError("x")).client(retry=NO_RETRY) as client:
+        with pytest.raises(errors.PiktidConnectionError):
+            await client.create_model_swap(SWAP)
+
+
+async def test_answer_without_end_is_refused(script: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API answer has an upper size."""
+    monkeypatch.setattr("airflow_provider_piktid.client._http.MAX_ANSWER", 1000)
+    async with script(httpx.Response(200, content=b" " * 2000)).client() as client:
+        with pytest.raises(errors.PiktidResponseError, match="too much"):
+            await client.get_job("job-1")
+
+
+async def test_body_that_cannot_be_decompressed_is_a_response_error(raw_server: Make) -> None:
+    """A wrong Content-Encoding is no crash."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd"
+    async with raw_server(answer) as server, AsyncPiktidClient(TOKEN, base_url=server.url) as client:
+        with pytest.raises(errors.PiktidResponseError, match="decompressed"):
+            await client.get_job("job-1")
+
+
+async def test_printed_error_holds_no_token(script: Make) -> None:
+    """Nor does the chain of causes."""
+    async with script(httpx.ReadError(f"header {TOKEN[:3]}")).client(retry=NO_RETRY) as client:
+        with pytest.raises(errors.PiktidError) as caught:
+            await client.get_job("job-1")
+    assert TOKEN not in "".join(traceback.format_exception(caught.value))

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The facade for code that is not async."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from airflow_provider_piktid.client import AsyncPiktidClient, PiktidClient
+from airflow_provider_piktid.exceptions import PiktidNotFoundError
+from tests.client.conftest import TOKEN
+
+Make = Callable[..., Any]
+
+
+def facade(service: Any, **options: Any) -> PiktidClient:
+    return PiktidClient(TOKEN, transport=httpx.MockTransport(service.handle), sleep=service.sleep, **options)
+
+
+def public(kind: type) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in vars(kind).items()
+        if callable(value) and (not name.startswith("_") or name == "__init__")
+    }
+
+
+def shape(function: Any) -> str:
+    text = str(inspect.signature(function))
+    return text.replace("AsyncIterator[", "Iterator[")
+
+
+def test_facade_has_the_methods_of_the_async_client() -> None:
+    """Nothing is missing and nothing is added but `run`; closing has its own name."""
+    assert set(public(PiktidClient)) - {"run", "close"} == set(public(AsyncPiktidClient)) - {"aclose"}
+
+
+@pytest.mark.parametrize("name", sorted(set(public(AsyncPiktidClient)) - {"aclose"}))
+def test_facade_method_has_the_signature_of_the_async_one(name: str) -> None:
+    """Names, kinds, defaults and types are the same; iterators are plain ones."""
+    assert shape(public(PiktidClient)[name]) == shape(public(AsyncPiktidClient)[name])
+
+
+def test_facade_calls_and_iterates(script: Make) -> None:
+    """A call gives the model, a listing a plain iterator."""
+    answer = {"job_id": "j", "status": "pending", "projects": [{"project_key": "a"}, {"project_key": "b"}]}
+    with facade(script(httpx.Response(200, json=answer))) as client:
+        assert client.get_job("j").status == "pending"
+        assert [project.project_id for project in client.iter_projects()] == ["a", "b"]
+
+
+def test_facade_iterator_left_early_closes_the_stream(script: Make) -> None:
+    """Leaving a stream ends its connection."""
+    closed = threading.Event()
+
+    class Endless(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            while True:
+                yield b'data: {"id": 1, "name": "x"}\n\n'
+
+        async def aclose(self) -> None:
+            closed.set()
+
+    async def handle(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"Content-Type": "text/event-stream"}, stream=Endless())
+
+    with PiktidClient(TOKEN, transport=httpx.MockTransport(handle)) as client:
+        for frame in client.stream_notifications():
+            assert frame.kind == "live"
+            break
+        assert closed.wait(5)
+
+
+def test_facade_raises_the_errors_of_the_async_client(script: Make) -> None:
+    """An error crosses the thread as it is."""
+    with facade(script(httpx.Response(404))) as client, pytest.raises(PiktidNotFoundError):
+        client.get_job("j")
+
+
+def test_facade_run_gives_the_async_client_for_concurrent_work(script: Make) -> None:
+    """`run(function, *args)` awaits `function(client, *args)`."""
+
+    async def work(client: AsyncPiktidClient, *names: str) -> list[str]:
+        found: list[str] = []
+
+        async def one(name: str) -> None:
+            found.append((await client.get_job(name)).job_id)
+
+        async with anyio.create_task_group() as group:
+            for name in names:
+                group.start_soon(one, name)
+        return sorted(found)
+
+    with facade(script(httpx.Response(200, json={"status": "pending"}))) as client:
+        assert client.run(work, "a", "b") == ["a", "b"]
+
+
+def test_facade_close_ends_the_thread_and_may_be_repeated(script: Make) -> None:
+    """Nothing is left running; a closed client says so."""
+    before = threading.active_count()
+    client = facade(script(httpx.Response(200, json={"status": "pending"})))
+    client.get_job("j")
+    assert threading.active_count() == before + 1
+    client.close()
+    client.close()
+    assert threading.active_count() == before
+    with pytest.raises(RuntimeError, match="closed"):
+        client.get_job("j")
+
+
+def test_facade_unused_starts_no_thread(script: Make) -> None:
+    """The thread begins with the first call."""
+    before = threading.active_count()
+    with facade(script(httpx.Response(200))):
+        assert threading.active_count() == before
+
+
+def test_facade_close_cancels_what_still_runs(script: Make) -> None:
+    """A task that is killed does not wait for a server that never answers."""
+    entered, ended = threading.Event(), threading.Event()
+
+    async def hang(client: AsyncPiktidClient) -> None:
+        entered.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.set()
+
+    client = facade(script(httpx.Response(200)))
+    thread = threading.Thread(target=lambda: _swallow(client, hang))
+    thread.start()
+    assert entered.wait(5)
+    client.close()
+    thread.join(5)
+    assert ended.is_set()
+    assert not thread.is_alive()
+
+
+def _swallow(client: PiktidClient, function: Any) -> None:
+    try:
+        client.run(function)
+    except BaseException:  # noqa: BLE001 - a cancelled future raises an error of its own
+        return
+
+
+def test_facade_fetch_takes_an_async_consumer(script: Make) -> None:
+    """The same consumer serves both clients."""
+
+    async def consume(stream: Any) -> bytes:
+        return b"".join([chunk async for chunk in stream.chunks()])
+
+    with facade(script(httpx.Response(200, content=b"abc"))) as client:
+        assert client.fetch("https://cdn/x", consume) == b"abc"

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Presigned uploads and downloads, over a real socket where bytes matter."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_provider_piktid import exceptions as errors
+from airflow_provider_piktid.client import NO_RETRY, AsyncPiktidClient, ByteStream, RetrySettings
+from airflow_provider_piktid.models import UploadTicket
+from tests.client.conftest import TOKEN
+
+pytestmark = pytest.mark.anyio
+
+Make = Callable[..., Any]
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+SIGNATURE = "X-Amz-Signature=5ecre7"
+
+
+def ticket(url: str, content_type: str = "image/jpeg") -> UploadTicket:
+    return UploadTicket(upload_url=url, file_id="f-1", content_type=content_type)
+
+
+def body(content: bytes, *headers: str, length: int | None = None) -> bytes:
+    lines = ["HTTP/1.1 200 OK", f"Content-Length: {len(content) if length is None else length}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
+
+
+async def read_all(stream: ByteStream) -> bytes:
+    return b"".join([chunk async for chunk in stream.chunks()])
+
+
+class Source:
+    """A source that says one size and gives other bytes, and counts how often it was started."""
+
+    def __init__(self, size: int, *chunks: bytes) -> None:
+        self.size, self.parts, self.starts = size, chunks, 0
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        self.starts += 1
+        for part in self.parts:
+            yield part
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/bucket/key.jpg?X-Amz-Credential=A%2FB%2fc&X-Amz-Signature=a+b~c'(d)*e!f%20g==",
+        "/a%2Fb//c/./d?x=%7E%41&empty=&&y",
+        '/k?q=a:b@c/d?e,f;g$h|i"j<k>l^m`n{o}[p]\\q',
+        "/",
+        "/%E2%82%AC?%e2%82%ac",
+    ],
+    ids=["signature", "dots and slashes", "odd characters", "root", "quoted unicode"],
+)
+async def test_put_upload_sends_the_link_byte_for_byte(raw_server: Make, target: str) -> None:
+    """The signature covers the very bytes of path and query."""
+    async with raw_server(OK) as server, AsyncPiktidClient(TOKEN, base_url=server.url) as client:
+        await client.put_upload(ticket(server.url + target), b"jpeg")
+    assert server.received[0].split(b"\r\n")[0] == f"PUT {target} HTTP/1.1".encode()
+
+
+async def test_put_upload_sends_what_a_presigned_request_may_have_and_no_more(raw_server: Make) -> None:
+    """The exact content type, a length instead of chunks, the bytes, and no token."""
+    async with raw_server(OK) as server, AsyncPiktidClient(TOKEN, base_url=server.url) as client:
+        await client.put_upload(ticket(server.url + "/k", "image/x-odd; q=1"), Source(6, b"abc", b"def"))
+    head, sent = server.received[0].lower().split(b"\r\n\r\n")
+    assert sent == b"abcdef"
+    assert b"\r\ncontent-type: image/x-odd; q=1\r\n" in head + b"\r\n"
+    assert b"\r\ncontent-length: 6" in head
+    for absent in (b"authorization", b"transfer-encoding", b"bearer", TOKEN.encode(), b"cookie"):
+        assert absent not in head
+
+
+async def test_put_upload_starts_the_source_over_at_a_retry(raw_server: Make) -> None:
+    """A storage that stumbles gets the whole picture again."""
+    source = Source(3, b"abc")
+    busy = b"HTTP/1.1 503 Slow Down\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n"
+    async with raw_server(busy, OK) as server, AsyncPiktidClient(TOKEN, base_url=server.url) as client:
+        await client.put_upload(ticket(server.url + "/k"), source)
+    assert [sent[-3:] for sent in server.received] == [b"abc", b"abc"]
+    assert source.starts == 2
+
+
+@pytest.mark.parametrize(
+    "source", [Source(6, b"abc"), Source(2, b"abc"), Source(0, b"x")], ids=["shorter", "longer", "grown"]
+)
+async def test_put_upload_source_that_changed_is_an_error(script: Make, source: Source) -> None:
+    """The announced size binds; a file that changes while it is read is not sent cut off."""
+    async with script(httpx.Response(200)).client() as client:
+        with pytest.raises(errors.PiktidError, match="changed while it was read"):
+            await client.put_upload(ticket("https://s3/k"), source)
+
+
+async def test_put_upload_http_link_of_an_https_api_goes_out_encrypted(script: Make) -> None:
+    """The scheme is the only part of a link that is ever changed."""
+    service = script(httpx.Response(200))
+    async with service.client() as client:
+        await client.put_upload(ticket("http://s3.example/k?s=1"), b"x")
+    assert str(service.requests[0].url) == "https://s3.example/k?s=1"
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "kind"),
+    [
+        pytest.param(403, b"<Error>denied</Error>", errors.PiktidLinkError, id="403"),
+        pytest.param(400, b"<Code>ExpiredToken</Code>", errors.PiktidLinkError, id="400, expired"),
+        pytest.param(400, b"<Code>BadDigest</Code>", errors.PiktidInvalidRequestError, id="400, other"),
+        pytest.param(400, b"<Code>RequestTimeout</Code>", errors.PiktidServerError, id="400, time-out"),
+        pytest.param(404, b"", errors.PiktidLinkError, id="404"),
+        pytest.param(413, b"", errors.PiktidInvalidRequestError, id="too large"),
+        pytest.param(503, b"", errors.PiktidServerError, id="503"),
+    ],
+)
+async def test_put_upload_refusal_of_the_storage_is_never_the_tokens_fault(
+    script: Make, status: int, content: bytes, kind: type[Exception]
+) -> None:
+    """An expired link asks for a new one; the link is not shown."""
+    async with script(httpx.Response(status, content=content)).client(retry=NO_RETRY) as client:
+        with pytest.raises(errors.PiktidAPIError) as caught:
+            await client.put_upload(ticket(f"https://s3/k?{SIGNATURE}"), b"x")
+    assert type(caught.value) is kind
+    assert SIGNATURE not in f"{caught.value}{caught.value.path}{caught.value.body}"
+
+
+async def test_fetch_gives_type_length_and_bytes_without_the_token(raw_server: Make) -> None:
+    """The consumer sees what the server announced."""
+    seen: list[Any] = []
+
+    async def consume(stream: ByteStream) -> bytes:
+        seen.extend([stream.content_type, stream.content_length])
+        return await read_all(stream)
+
+    answer = body(b"picture", "Content-Type: Image/PNG; x=1")
+    async with raw_server(answer) as server, AsyncPiktidClient(TOKEN, base_url=server.url) as client:
+        assert await client.fetch(server.url + "/x?s=%2f", consume) == b"picture"
+    assert seen == ["image/png", 7]
+    assert server.received[0].startswith(b"GET /x?s=%2f HTTP/1.1")
+    assert TOKEN.encode() not in server.received[0]
+
+
+async def test_fetch_cut_body_starts_the_consumer_anew(raw_server: Make) -> None:
+    """A body that breaks off is fetched again from its start."""
+    starts = 0
+
+    async def consume(stream: ByteStream) -> bytes:
+        nonlocal starts
+        starts += 1
+        return await read_all(stream)
+
+    settings = RetrySettings(base=0)
+    async with (
+        raw_server(body(b"pic", length=7), body(b"picture")) as server,
+        AsyncPiktidClient(TOKEN, base_url=server.url, retry=settings) as client,
+    ):
+        assert await client.fetch(server.url + "/x", consume) == b"picture"
+    assert starts == 2
+
+
+async def test_fetch_short_body_is_an_error(script: Make) -> None:
+    """Fewer bytes than announced are no download, whatever the transport thinks of it."""
+    short = httpx.Response(200, headers={"Content-Length": "9"}, content=b"abc")
+    async with script(short).client(retry=NO_RETRY) as client:
+        with pytest.raises(errors.PiktidConnectionError, match="3 of 9 bytes"):
+            await client.fetch("https://cdn/x", read_all)
+
+
+async def test_fetch_error_of_the_consumer_is_its_own(script: Make) -> None:
+    """A full disk is not a reason to ask the server again."""
+
+    async def consume(stream: ByteStream) -> None:
+        raise OSError("disk full")
+
+    service = script(httpx.Response(200, content=b"x"))
+    async with service.client() as client:
+        with pytest.raises(OSError, match="disk full"):
+            await client.fetch("https://cdn/x", consume)
+    assert len(service.requests) == 1
+
+
+async def test_fetch_follows_redirects_without_the_token(script: Make) -> None:
+    """A relative and an absolute redirect, and never the token."""
+    service = script(
+        httpx.Response(302, headers={"Location": "/y?s=%2f"}),
+        httpx.Response(307, headers={"Location": "https://other.example/z"}),
+        httpx.Response(200, content=b"x"),
+    )
+    async with service.client() as client:
+        assert await client.fetch("https://cdn.example/x", read_all) == b"x"
+    assert [str(sent.url) for sent in service.requests][1:] == [
+        "https://cdn.example/y?s=%2f",
+        "https://other.example/z",
+    ]
+    assert all("authorization" not in sent.headers for sent in service.requests)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "file:///etc/passwd",
+        "ftp://h/x",
+        "http://cdn.example/x",
+        "gopher://h",
+        "data:text/plain,x",
+    ],
+)
+async def test_fetch_redirect_to_another_scheme_is_refused(script: Make, location: str) -> None:
+    """Nor away from encryption."""
+    service = script(httpx.Response(302, headers={"Location": location}))
+    async with service.client() as client:
+        with pytest.raises(errors.PiktidResponseError):
+            await client.fetch("https://cdn.example/x", read_all)
+    assert len(service.requests) == 1
+
+
+async def test_fetch_redirect_without_end_ends(script: Make) -> None:
+    """Five redirects are followed."""
+    service = script(httpx.Response(302, headers={"Location": "https://cdn.example/x"}))
+    async with service.client() as client:
+        with pytest.raises(errors.PiktidResponseError, match="without end"):
+            await client.fetch("https://cdn.example/x", read_all)
+    assert len(service.requests) == 6
+
+
+@pytest.mark.parametrize("link", ["file:///etc/passwd", "/relative", "ftp://h/x", "https://h/\x00", ""])
+async def test_fetch_link_of_another_scheme_is_refused(script: Make, link: str) -> None:
+    """A server cannot make the client read anything but http(s)."""
+    service = script(httpx.Response(200))
+    async with service.client() as client:
+        with pytest.raises(errors.PiktidResponseError):
+            await client.fetch(link, read_all)
+    assert service.requests == []
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx.ConnectError(f"at https://cdn/x?{SIGNATURE}"),
+        httpx.ReadError(SIGNATURE),
+        httpx.InvalidURL(SIGNATURE),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+async def test_printed_error_of_a_link_holds_no_signature(script: Make, failure: Exception) -> None:
+    """Not in the message, and not in the chain of causes that a traceback prints."""
+    async with script(failure).client(retry=NO_RETRY) as client:
+        with pytest.raises(errors.PiktidError) as caught:
+            await client.fetch(f"https://cdn/x?{SIGNATURE}", read_all)
+    # The source line of this test is part of a traceback; the values are what matters.
+    assert "5ecre7" not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_answer_of_the_storage_may_come_before_the_body_was_read(raw_server: Make) -> None:
+    """A refusal of a large upload is understood although the connection is closed meanwhile."""
+    refused = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    async with raw_server(refused) as server, AsyncPiktidClient(TOKEN, base_url=server.url) as client:
+        with pytest.raises(errors.PiktidLinkError):
+            await client.put_upload(ticket(server.url + "/k"), b"x" * 1_000_000)
