@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The swap operator on its good days, and with input that cannot work."""
+
+from __future__ import annotations
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_piktid.emulator import EmulatorServer
+from airflow_provider_piktid.exceptions import PiktidBudgetError, PiktidConfigError, PiktidCreditsError
+from tests.support.batch import jobs, swap_run
+from tests.support.fixtures import Start
+
+PATHS = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "sync"])
+
+
+@PATHS
+def test_swap_of_twelve_images_gives_two_jobs_in_order(server: EmulatorServer, deferrable: bool) -> None:
+    """A batch is split into jobs of at most ten images, and their ids come back in the order of the images."""
+    task = swap_run(server, 12, deferrable=deferrable)
+
+    result = task.run()
+
+    bought = jobs(server)
+    assert [len(job["images"]) for job in bought] == [10, 2]
+    assert result == [job["job_id"] for job in bought]
+
+
+def test_swap_deferrable_waits_without_a_worker(server: EmulatorServer) -> None:
+    """The deferrable path gives the worker back while jobs run; the other one never defers."""
+    deferred, held = swap_run(server, 1, deferrable=True), swap_run(server, 1, deferrable=False)
+
+    deferred.run()
+    held.run()
+
+    assert (deferred.deferrals, held.deferrals) == (1, 0)
+
+
+def test_swap_of_finished_jobs_does_not_defer(server: EmulatorServer) -> None:
+    """The status is asked before deferring: a trigger that fires at once would race with the deferral."""
+    task = swap_run(server, 1, deferrable=True)
+    task.run()
+
+    task.run()
+
+    assert task.deferrals == 1
+
+
+@PATHS
+def test_swap_summary_counts_outputs_and_credits(server: EmulatorServer, deferrable: bool) -> None:
+    """The XCom summary tells jobs, outputs and credits, and holds no link."""
+    task = swap_run(server, 3, num_variations=2, deferrable=deferrable)
+
+    task.run()
+
+    summary = task.ti.xcom["summary"]
+    assert (summary["jobs"], summary["images"], summary["successful"], summary["failed"]) == (1, 3, 6, 0)
+    assert summary["credits_used"] == 6
+    assert "http" not in str(summary)
+
+
+def test_swap_options_reach_the_api(server: EmulatorServer) -> None:
+    """What the DAG author asks for is what is bought."""
+    task = swap_run(
+        server,
+        1,
+        model="nano_banana_2",
+        num_variations=2,
+        post_process=True,
+        add_ai_watermark=True,
+        use_anchor=True,
+        swap_options={"seed": 7},
+    )
+
+    task.run()
+
+    request = jobs(server)[0]["request"]
+    assert request["post_process"] is True
+    assert request["swap_options"] == {
+        "model": "nano_banana_2",
+        "num_variations": 2,
+        "add_ai_watermark": True,
+        "use_anchor": True,
+        "seed": 7,
+    }
+
+
+def test_swap_without_waiting_returns_after_submission(start: Start) -> None:
+    """``wait_for_completion=False`` returns the ids of jobs that still run."""
+    server = start(job_seconds=60)
+    task = swap_run(server, 1, wait_for_completion=False, deferrable=True)
+
+    assert task.run() == [jobs(server)[0]["job_id"]]
+    assert task.deferrals == 0
+
+
+@PATHS
+def test_swap_with_post_processing_waits_for_it(start: Start, deferrable: bool) -> None:
+    """With ``post_process`` the task ends only when post-processing has."""
+    server = start(post_process_seconds=0.5)
+    task = swap_run(server, 1, post_process=True, deferrable=deferrable)
+
+    task.run()
+
+    assert jobs(server)[0]["post_processing_status"] == "completed"
+
+
+@PATHS
+def test_swap_deletes_its_own_notifications_only(server: EmulatorServer, deferrable: bool) -> None:
+    """After use the worker deletes what the task saw of its jobs, and leaves what belongs to others."""
+    server.state.publish("batch_edit", {"id_task": "somebody-else", "status": "completed"})
+
+    swap_run(server, 1, deferrable=deferrable).run()
+
+    left = {note.data.get("id_task") for note in server.state.notifications.all()}
+    assert "somebody-else" in left
+
+
+def test_swap_link_leads_to_the_job(server: EmulatorServer) -> None:
+    """The page of the last job is left for the button in Airflow's UI, without any secret."""
+    task = swap_run(server, 1)
+
+    (job_id,) = task.run()
+
+    assert task.ti.xcom["piktid_job_url"] == f"{server.url}/#{job_id}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param({"images": []}, "images is empty", id="no images"),
+        pytest.param({"images": "file"}, "must be a list", id="a text"),
+        pytest.param({"images": ["a", "a"]}, "twice", id="the same image twice"),
+        pytest.param({"num_variations": 5}, "from 1 to 4", id="five variations"),
+        pytest.param({"num_variations": "many"}, "from 1 to 4", id="no number"),
+        pytest.param({"model": "dall-e"}, "nano_banana_pro", id="unknown engine"),
+        pytest.param({"identity_code": "Nobody"}, "'Nobody'", id="unknown identity"),
+        pytest.param({"poll_interval": 0.1}, "poll_interval", id="polling too often"),
+        pytest.param({"on_ambiguous": "hope"}, "on_ambiguous", id="unknown policy"),
+    ],
+)
+def test_swap_with_wrong_arguments_fails_before_money_is_spent(
+    server: EmulatorServer, arguments: dict[str, object], words: str
+) -> None:
+    """Bad input fails at once, without a retry, naming what to change; nothing is bought."""
+    task = swap_run(server, **({"images": ["file-1"]} | arguments))  # type: ignore[arg-type]
+
+    with pytest.raises(AirflowFailException, match=words) as caught:
+        task.run()
+
+    assert isinstance(caught.value.__cause__, PiktidConfigError)
+    assert jobs(server) == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [({"max_images": 2}, "max_images is 2"), ({"max_credits": 5}, "max_credits is 5")],
+    ids=["images", "credits"],
+)
+def test_swap_over_budget_buys_nothing(server: EmulatorServer, limit: dict[str, int], words: str) -> None:
+    """A batch larger than the author allows is refused before the first submission."""
+    task = swap_run(server, 3, num_variations=2, **limit)
+
+    with pytest.raises(AirflowFailException, match=words) as caught:
+        task.run()
+
+    assert isinstance(caught.value.__cause__, PiktidBudgetError)
+    assert jobs(server) == []
+
+
+def test_swap_without_credits_fails_at_once_with_the_price(start: Start) -> None:
+    """402 burns no retries and says how many credits are needed."""
+    server = start(credits=1)
+
+    with pytest.raises(AirflowFailException, match="piktid_default") as caught:
+        swap_run(server, 3).run()
+
+    assert isinstance(caught.value.__cause__, PiktidCreditsError)
+    assert caught.value.__cause__.required_credits == 3
+
+
+def test_swap_template_fields_include_the_connection() -> None:
+    """Connection id, images, identity and limits can be templates."""
+    from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
+
+    assert {"piktid_conn_id", "images", "identity_code", "project_id", "generation"} <= set(
+        PiktidModelSwapOperator.template_fields
+    )

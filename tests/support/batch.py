@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model-swap batch to play with: uploaded images, an operator, and what the emulator counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_piktid.client import PiktidClient
+from airflow_provider_piktid.emulator import EmulatorServer
+from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
+from tests.support.tasks import TaskRun
+
+#: Enough of a JPEG for the emulator with ``transform=False``, which does not look into it.
+JPEG = b"\xff\xd8\xff\xe0" + b"\x00" * 64 + b"\xff\xd9"
+
+
+def uploaded(server: EmulatorServer, count: int, project: str = "shoot") -> tuple[str, list[str]]:
+    """Upload small pictures and give the project id and their file ids."""
+    with PiktidClient("piktid-emulator", base_url=server.url) as client:
+        project_id = client.ensure_project(project).project_id
+        return project_id, [client.upload_image(f"{i}.jpg", JPEG).file_id for i in range(count)]
+
+
+def swap_run(server: EmulatorServer, images: int | list[str] = 1, **arguments: Any) -> TaskRun:
+    """Make a task instance of a model swap. The images are uploaded if only their number is given."""
+    project_id = "unset"
+    if isinstance(images, int):
+        project_id, images = uploaded(server, images)
+    fixed = {
+        "task_id": "swap",
+        "identity_code": "PiktidSummer",
+        "project_id": project_id,
+        "images": images,
+        "poll_interval": 3.0,
+        "timeout": 30.0,
+        "ambiguous_grace": 0.3,
+    }
+    return TaskRun(lambda: PiktidModelSwapOperator(**(fixed | arguments)))
+
+
+def jobs(server: EmulatorServer) -> list[dict[str, Any]]:
+    """Every job that was bought, in order."""
+    return server.state.ledger()

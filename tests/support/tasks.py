@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Run an operator the way Airflow does, without Airflow's processes: execute, defer, trigger, resume, retry.
+
+Only what carries state between processes is imitated, and as harshly as Airflow does it: arguments and events
+go through JSON, every resume and every try gets a new operator, XCom is cleared by a retry. The real scheduler
+and triggerer are used in ``tests/system``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.triggers.base import BaseTrigger
+
+
+class StateStore:
+    """Stands for the task state store: JSON values under keys, kept over retries."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+        self.fail_reads = False
+        self.fail_writes = False
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if self.fail_reads:
+            raise RuntimeError("the store is away")
+        return json.loads(self.values[key]) if key in self.values else default
+
+    def set(self, key: str, value: Any) -> None:
+        if self.fail_writes:
+            raise RuntimeError("the store is away")
+        self.values[key] = json.dumps(value)
+
+
+@dataclass
+class TaskInstance:
+    """The parts of a task instance that the operators touch."""
+
+    dag_id: str = "dag"
+    task_id: str = "task"
+    run_id: str = "manual__1"
+    map_index: int = -1
+    try_number: int = 0
+    xcom: dict[str, Any] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.xcom[key] = json.loads(json.dumps(value))
+
+
+@dataclass
+class TaskRun:
+    """
+    One task instance over all its tries.
+
+    :param make: Builds the operator anew, as each process does.
+    :param store: The task state store; None imitates an Airflow older than 3.3.
+    """
+
+    make: Callable[[], Any]
+    store: StateStore | None = field(default_factory=StateStore)
+    ti: TaskInstance = field(default_factory=TaskInstance)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    deferrals: int = 0
+
+    @property
+    def context(self) -> dict[str, Any]:
+        context: dict[str, Any] = {"ti": self.ti, "task_instance": self.ti}
+        if self.store is not None:
+            context["task_state_store"] = self.store
+        return context
+
+    def run(self, *, limit: int = 200) -> Any:
+        """Run one try to its end, and give the return value."""
+        self.ti.try_number += 1
+        self.ti.xcom.clear()
+        method, arguments = "execute", {}
+        for _ in range(limit):
+            try:
+                return getattr(self.make(), method)(self.context, **arguments)
+            except TaskDeferred as deferral:
+                self.deferrals += 1
+                method = deferral.method_name
+                arguments = json.loads(json.dumps(deferral.kwargs or {}))
+                event = fire(deferral.trigger)
+                self.events.append(event)
+                arguments["event"] = event
+        raise AssertionError(f"deferred {limit} times without an end")
+
+
+def rebuild(trigger: BaseTrigger) -> BaseTrigger:
+    """Make the trigger again from what it serializes to, through JSON, as the triggerer does."""
+    path, kwargs = trigger.serialize()
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)(**json.loads(json.dumps(kwargs)))
+
+
+def fire(trigger: BaseTrigger) -> dict[str, Any]:
+    """Run a trigger until its first event, and give the payload as the worker gets it."""
+
+    async def first() -> Mapping[str, Any]:
+        events = rebuild(trigger).run()
+        try:
+            return (await anext(events)).payload
+        finally:
+            await events.aclose()
+
+    return json.loads(json.dumps(asyncio.run(first())))
