@@ -261,3 +261,15 @@ async def test_answer_of_the_storage_may_come_before_the_body_was_read(raw_serve
     async with raw_server(refused) as server, AsyncPiktidClient(TOKEN, base_url=server.url) as client:
         with pytest.raises(errors.PiktidLinkError):
             await client.put_upload(ticket(server.url + "/k"), b"x" * 1_000_000)
+
+
+async def test_put_upload_through_a_proxy_keeps_the_link_too(
+    raw_server: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a company's proxy the same bytes go out, with the host that a proxy needs."""
+    async with raw_server(OK) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        monkeypatch.setenv("http_proxy", proxy.url)
+        async with AsyncPiktidClient(TOKEN, base_url="http://api.invalid") as client:
+            await client.put_upload(ticket("http://s3.invalid/a%2Fb?x=%2f+~'"), b"jpeg")
+    assert proxy.received[0].split(b"\r\n")[0] == b"PUT http://s3.invalid/a%2Fb?x=%2f+~' HTTP/1.1"
