@@ -51,7 +51,11 @@ check_provider() {
   airflow_in "$folder" providers get airflow-provider-piktid --full --output json |
     expect airflow-provider-piktid PiktidHook operators.model_swap triggers.job sensors.job PiktidJobLink state_path
   airflow_in "$folder" providers hooks --output json | expect '"piktid"' PiktidHook
-  airflow_in "$folder" providers behaviours --output json | expect '"piktid"'
+  # 3.0 and 3.1 need flask_appbuilder for the forms of any provider, and come without it.
+  case "$("$folder/bin/python" -c 'from importlib.metadata import version; print(version("apache-airflow"))')" in
+    3.[01].*) ;;
+    *) airflow_in "$folder" providers behaviours --output json | expect '"piktid"' ;;
+  esac
   airflow_in "$folder" providers links --output json | expect PiktidJobLink
   airflow_in "$folder" plugins --output json | expect piktid
 }
