@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+A whole Airflow 3 of separate processes, each of which can be killed and started again.
+
+SQLite, LocalExecutor, everything in one folder, ports of its own. Timings are shortened so that a task resumes
+some tenths of a second after its event, and the triggers of a dead triggerer move to another one in 4 s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+REPOSITORY = Path(__file__).resolve().parent.parent.parent
+START_SECONDS = 150.0
+PARTS = {
+    "api-server": ["api-server"],
+    "scheduler": ["scheduler", "--skip-serve-logs"],
+    "dag-processor": ["dag-processor"],
+    "triggerer": ["triggerer", "--skip-serve-logs"],
+}
+#: A part is healthy by this name in the answer of the health endpoint.
+HEALTH = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
+ENDED = ("success", "failed")
+
+
+class StackError(AssertionError):
+    """Airflow did not do in time what a test waits for."""
+
+
+class AirflowStack:
+    """
+    A running Airflow; a context manager.
+
+    :param home: Folder for database, logs and DAG files; the caller removes it.
+    :param dags: DAG files to serve; they are copied.
+    :param parallelism: Worker slots.
+    :param environment: More environment variables for all processes.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        dags: list[Path],
+        *,
+        parallelism: int = 2,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.home = home
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._environment = _environment(home, self.url, parallelism) | dict(environment or {})
+        (home / "dags").mkdir(parents=True)
+        for path in dags:
+            shutil.copy(path, home / "dags" / path.name)
+        self._dag_count = len(dags)
+
+    # -- processes ------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        try:
+            self.command("db", "migrate")
+            for part in PARTS:
+                self.start(part)
+            self.wait_until_healthy()
+            self.wait(lambda: len(self.get("dags")["dags"]) >= self._dag_count, "the DAGs to be there")
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def command(self, *arguments: str) -> None:
+        """Run a command of Airflow's to its end."""
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", *arguments],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=START_SECONDS,
+        )
+        if done.returncode:
+            raise StackError(f"airflow {' '.join(arguments[:2])}: {done.stdout[-3000:]}")
+
+    def start(self, part: str, name: str | None = None) -> int:
+        """Start a part, a second one under another ``name``; its process id."""
+        name = name or part
+        with (self.home / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "airflow", *PARTS[part]],
+                env=self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # A group of its own, so that its children end with it, and only they.
+                start_new_session=True,
+            )
+        self.processes[name] = process
+        return process.pid
+
+    def kill(self, name: str) -> None:
+        """End a part and all its children with SIGKILL, as a machine that is lost."""
+        process = self.processes.pop(name)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def stop(self) -> None:
+        """End everything that was started here."""
+        for process in self.processes.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        deadline = time.monotonic() + 10
+        for process in self.processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.1, deadline - time.monotonic()))
+        for name in list(self.processes):
+            self.kill(name)
+
+    def wait_until_healthy(self, *parts: str) -> None:
+        """Wait until parts, default all, report themselves healthy."""
+        names = [HEALTH[part] for part in parts or HEALTH]
+
+        def healthy() -> bool:
+            health = self.get("monitor/health")
+            return all((health.get(name) or {}).get("status") == "healthy" for name in names)
+
+        self.wait(healthy, f"{names} to be healthy", seconds=START_SECONDS, tolerant=True)
+
+    # -- REST API -------------------------------------------------------------------------------------------
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Send a request to the REST API and return the decoded answer."""
+        request = urllib.request.Request(
+            f"{self.url}/api/v2/{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=30) as answer:
+            content = answer.read()
+        return json.loads(content) if content else None
+
+    def get(self, path: str) -> Any:
+        return self.call("GET", path)
+
+    def trigger(self, dag_id: str, **conf: Any) -> str:
+        """Start a DAG run with these params; its run id."""
+        answer = self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
+        return str(answer["dag_run_id"])
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        return str(self.get(f"dags/{dag_id}/dagRuns/{quoted(run_id)}")["state"])
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """All task instances of a run, mapped ones too."""
+        rows = self.get(f"dags/{dag_id}/dagRuns/{quoted(run_id)}/taskInstances?limit=500")["task_instances"]
+        return list(rows)
+
+    def task_states(self, dag_id: str, run_id: str, task_id: str) -> list[str | None]:
+        return [row["state"] for row in self.tasks(dag_id, run_id) if row["task_id"] == task_id]
+
+    def wait_for_state(
+        self, dag_id: str, run_id: str, task_id: str, state: str, *, seconds: float = 60
+    ) -> None:
+        """Wait until all instances of a task are in a state."""
+
+        def reached() -> bool:
+            states = self.task_states(dag_id, run_id, task_id)
+            return bool(states) and set(states) == {state}
+
+        self.wait(reached, f"{dag_id}.{task_id} to be {state}", seconds=seconds)
+
+    def wait_for_run(self, dag_id: str, run_id: str, *, seconds: float = 120) -> str:
+        """Wait until a run has ended; its state."""
+        self.wait(
+            lambda: self.run_state(dag_id, run_id) in ENDED, f"the run of {dag_id} to end", seconds=seconds
+        )
+        return self.run_state(dag_id, run_id)
+
+    def wait(
+        self,
+        condition: Callable[[], bool],
+        what: str,
+        *,
+        seconds: float = 60,
+        tolerant: bool = False,
+        interval: float = 0.25,
+    ) -> None:
+        """
+        Ask until a condition holds: Airflow tells nobody when a state changes.
+
+        :param tolerant: Take an API that does not answer for "not yet".
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                if condition():
+                    return
+            except (OSError, ValueError):
+                if not tolerant:
+                    raise
+            for name, process in self.processes.items():
+                if process.poll() is not None:
+                    raise StackError(f"{name} ended by itself:\n{self.tail(name)}")
+            if time.monotonic() > deadline:
+                raise StackError(f"Waited {seconds:g} s for {what} in vain.\n{self.tail('scheduler')}")
+            time.sleep(interval)
+
+    # -- what is left behind --------------------------------------------------------------------------------
+
+    def tail(self, name: str, lines: int = 25) -> str:
+        path = self.home / f"{name}.log"
+        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
+
+    def task_logs(self) -> dict[Path, str]:
+        """Text of every log of tasks and triggers, by path."""
+        return {
+            path: path.read_text(errors="replace")
+            for path in (self.home / "logs").rglob("*.log*")
+            if path.is_file()
+        }
+
+    def all_logs(self) -> dict[Path, str]:
+        """The same, with the output of the processes themselves."""
+        return self.task_logs() | {path: path.read_text(errors="replace") for path in self.home.glob("*.log")}
+
+
+@contextlib.contextmanager
+def emulator_process(*options: str) -> Iterator[str]:
+    """Run an emulator as a process of its own on a free port; its base URL."""
+    command = [sys.executable, "-m", "airflow_provider_piktid.emulator", "--port", "0", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        url = process.stdout.readline().strip()
+        assert url.startswith("http"), "the emulator did not start"
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+def emulator_call(url: str, path: str, body: Any = None) -> Any:
+    """Ask an emulator's own address, or post to it."""
+    request = urllib.request.Request(
+        f"{url}/_emulator/{path}",
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(request, timeout=30) as answer:
+        content = answer.read()
+    return json.loads(content) if content else None
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def quoted(run_id: str) -> str:
+    return urllib.parse.quote(run_id, safe="")
+
+
+def _environment(home: Path, url: str, parallelism: int) -> dict[str, str]:
+    # Nothing of the developer's own Airflow may leak in: a connection in the environment hides the database's.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PIKTID_"))}
+    return kept | {
+        "AIRFLOW_HOME": str(home),
+        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONUNBUFFERED": "1",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__PARALLELISM": str(parallelism),
+        "AIRFLOW__CORE__MAX_ACTIVE_TASKS_PER_DAG": "100",
+        "AIRFLOW__CORE__FERNET_KEY": "cGlrdGlkLXByb3ZpZGVyLXRlc3RzLWZlcm5ldC1rZXk=",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{url}/execution/",
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": url.rpartition(":")[2],
+        "AIRFLOW__API__BASE_URL": url,
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "piktid-provider-tests-" * 4,
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
+        "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+        "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "4",
+        # A worker that vanished is noticed by its missing heartbeat.
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    }
