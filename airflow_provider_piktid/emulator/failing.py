@@ -93,7 +93,7 @@ async def _replaced(fault: Fault, scope: Scope, receive: Receive, send: Send) ->
     if fault.kind == "hang":
         await until_disconnect(receive, float(fault.get("seconds", 3600.0)))
         await cut_connection(scope, receive)
-    elif fault.kind in ("drop", "drop_before", "drop_after"):
+    elif fault.kind in WITHOUT_ANSWER:
         await cut_connection(scope, receive)
     else:
         await _answer(fault)(scope, receive, send)
@@ -131,6 +131,7 @@ async def _changed(fault: Fault, run: Run, scope: Scope, receive: Receive, send:
     await captured.forward(send, body, length=len(body))
 
 
+WITHOUT_ANSWER = ("drop", "drop_before", "drop_after", "hang")
 _CHANGED = ("truncate", "truncate_silent", "wrong_types", "extra_fields")
 
 

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from .failing import ConnectionCut, fail
+from .failing import WITHOUT_ANSWER, ConnectionCut, fail
 from .wire import Refused
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class Operation:
             await run(send)
         else:
             await fail(fault, run, scope, receive, send)
+            if fault.kind in WITHOUT_ANSWER:
+                state.counters.status(self.name, 0)
 
 
 def _counting(state: State, name: str, send: Send) -> Send:

@@ -44,19 +44,21 @@ class SocketAccess:
 class _Server(uvicorn.Server):
     """A server that ends at once, whatever is still open."""
 
+    _loop: asyncio.AbstractEventLoop | None = None
     _wake: asyncio.Event
-    _loop: asyncio.AbstractEventLoop
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.should_exit = True
-        self._loop.call_soon_threadsafe(self._wake.set)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake.set)
 
     def stop(self) -> None:
         """End; may be called from any thread once the server has started."""
         self.handle_exit(0, None)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
+        self._wake = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
 
     async def main_loop(self) -> None:
