@@ -18,9 +18,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from airflow_provider_piktid.exceptions import PiktidRecordError
 
@@ -83,10 +83,22 @@ class JobRecord:
         return [item.job_id for item in self.submissions if item.job_id and not item.ended]
 
     @property
+    def submission_times(self) -> dict[str, float]:
+        """Job id to the time of its submission, epoch seconds."""
+        return {
+            item.job_id: item.submitted_at for item in self.submissions if item.job_id and item.submitted_at
+        }
+
+    @property
     def known_jobs(self) -> set[str]:
         """Every job this task instance ever had: none of them is the answer to a lost reply."""
         own = {job_id for item in self.submissions for job_id in (item.job_id, *item.replaces) if job_id}
         return own | set(self.superseded)
+
+    def mark_ended(self, ended: Mapping[str, str]) -> None:
+        """Note jobs that have ended, by id and status word."""
+        for item in self.submissions:
+            item.ended = item.ended or ended.get(item.job_id or "")
 
     def chunks(self, images: Sequence[str]) -> list[list[str]]:
         """Deal the task's images out to the submissions."""
@@ -125,56 +137,74 @@ class JobRecord:
             ) from error
 
 
-class RecordStore(Protocol):
+class Record(Protocol):
+    """What a store needs of a record: how to write it, and what to name when that fails."""
+
+    @property
+    def job_ids(self) -> list[str]: ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+R = TypeVar("R", bound=Record)
+
+
+class Store(Protocol[R]):
     """Where a record is kept. ``durable`` tells whether it survives a retry."""
 
     durable: bool
 
-    def load(self) -> JobRecord | None:
+    def load(self) -> R | None:
         """Return the record, or None if there certainly is none; raise PiktidRecordError otherwise."""
         ...
 
-    def save(self, record: JobRecord) -> None:
+    def save(self, record: R) -> None:
         """Write the record; raise PiktidRecordError if it is not certain that it was written."""
         ...
 
 
-class TaskStateRecords:
+RecordStore: TypeAlias = Store[JobRecord]
+
+
+class TaskStateRecords(Generic[R]):
     """Airflow's task state store (3.3+): kept over retries; a clear may drop it from 3.4 on."""
 
     durable = True
 
-    def __init__(self, accessor: Any) -> None:
+    def __init__(self, accessor: Any, key: str, parse: Callable[[Any], R]) -> None:
         self._accessor = accessor
+        self._key = key
+        self._parse = parse
 
-    def load(self) -> JobRecord | None:
+    def load(self) -> R | None:
         try:
-            value = self._accessor.get(STATE_KEY)
+            value = self._accessor.get(self._key)
         except Exception as error:
             raise PiktidRecordError(
                 "The task state store could not be read, so it is unknown whether jobs were submitted before. "
                 "Nothing was submitted; try again when Airflow's API server answers."
             ) from error
-        return None if value is None else JobRecord.from_json(value)
+        return None if value is None else self._parse(value)
 
-    def save(self, record: JobRecord) -> None:
+    def save(self, record: R) -> None:
         try:
-            self._accessor.set(STATE_KEY, record.to_json())
+            self._accessor.set(self._key, record.to_json())
         except Exception as error:
             raise PiktidRecordError(
                 f"The task state store could not be written; jobs known so far: {record.job_ids or 'none'}."
             ) from error
 
 
-class ObjectRecords:
+class ObjectRecords(Generic[R]):
     """One JSON object below ``state_path``, on any store that ``ObjectStoragePath`` knows."""
 
     durable = True
 
-    def __init__(self, state_path: str, key: str) -> None:
+    def __init__(self, state_path: str, key: str, parse: Callable[[Any], R]) -> None:
         self._uri = f"{state_path.rstrip('/')}/{key}.json"
+        self._parse = parse
 
-    def load(self) -> JobRecord | None:
+    def load(self) -> R | None:
         from airflow_provider_piktid import storage
 
         try:
@@ -184,9 +214,9 @@ class ObjectRecords:
                 f"The record {self._uri} could not be read ({type(error).__name__}), so it is unknown whether "
                 "jobs were submitted before. Nothing was submitted; repair `state_path` and try again."
             ) from error
-        return None if value is None else JobRecord.from_json(value)
+        return None if value is None else self._parse(value)
 
-    def save(self, record: JobRecord) -> None:
+    def save(self, record: R) -> None:
         from airflow_provider_piktid import storage
 
         content = json.dumps(record.to_json()).encode()
@@ -199,28 +229,50 @@ class ObjectRecords:
             ) from error
 
 
-class NoRecords:
+class NoRecords(Generic[R]):
     """No place to keep a record: Airflow older than 3.3 and no ``state_path``."""
 
     durable = False
 
-    def load(self) -> JobRecord | None:
+    def load(self) -> R | None:
         return None
 
-    def save(self, record: JobRecord) -> None:
+    def save(self, record: R) -> None:
         return None
 
 
 def open_store(context: Mapping[str, Any], state_path: str | None) -> RecordStore:
     """Choose the store for the task instance of a context."""
+    return choose_store(context, state_path, STATE_KEY, JobRecord.from_json)
+
+
+def choose_store(
+    context: Mapping[str, Any],
+    state_path: str | None,
+    state_key: str,
+    parse: Callable[[Any], R],
+    *,
+    beside: str | None = None,
+) -> Store[R]:
+    """
+    Choose where one kind of record is kept.
+
+    :param state_key: Its name in the task state store. Kinds other than jobs carry it in their object's name.
+    :param parse: Rebuilds the record from its JSON; raises PiktidRecordError.
+    :param beside: Folder to fall back to where neither ``state_path`` nor a task state store exists.
+    """
     from airflow.providers.common.compat.sdk import conf
 
     path = state_path or conf.get("piktid", "state_path", fallback="")
+    accessor = None if path else context.get("task_state_store")
+    if accessor is not None:
+        return TaskStateRecords(accessor, state_key, parse)
+    path = path or beside
     if path:
         ti = context["ti"]
-        return ObjectRecords(path, record_key(ti.dag_id, ti.task_id, ti.run_id, ti.map_index))
-    accessor = context.get("task_state_store")
-    return TaskStateRecords(accessor) if accessor is not None else NoRecords()
+        key = record_key(ti.dag_id, ti.task_id, ti.run_id, ti.map_index)
+        return ObjectRecords(path, key if state_key == STATE_KEY else f"{key}-{state_key}", parse)
+    return NoRecords()
 
 
 def record_key(dag_id: str, task_id: str, run_id: str, map_index: int | None) -> str:

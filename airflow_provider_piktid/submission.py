@@ -71,11 +71,13 @@ class SlotWait:
     """
     Why the batch cannot go on now.
 
-    :param not_before: Epoch seconds before which only the end of a job is a reason to try again.
+    :param not_before: Epoch seconds before which there is no reason to try again ...
+    :param until_job_ends: ... but the end of a job.
     """
 
     reason: str
     not_before: float
+    until_job_ends: bool = False
 
 
 class Batch:
@@ -148,7 +150,9 @@ class Batch:
         if len(self._record.active) >= limits.active_jobs:
             self._refresh()
         if len(self._record.active) >= limits.active_jobs:
-            return SlotWait(f"{len(self._record.active)} jobs of this task run", now + FULL_HOUSE_SECONDS)
+            return SlotWait(
+                f"{len(self._record.active)} jobs of this task run", now + FULL_HOUSE_SECONDS, True
+            )
         return None
 
     def _refresh(self) -> None:
@@ -192,7 +196,7 @@ class Batch:
             reason = "the account's submissions per minute are used up"
             seconds = max(1.0, self._limits.rate_window / self._limits.jobs_per_minute)
         seconds = error.retry_after if error.retry_after is not None else seconds * random.uniform(0.8, 1.2)
-        return SlotWait(reason, self._clock() + seconds)
+        return SlotWait(reason, self._clock() + seconds, isinstance(error, PiktidActiveJobsError))
 
     def _resolve(self, item: Submission, images: list[str]) -> SlotWait | None:
         """Find out what became of a request whose reply was not seen."""

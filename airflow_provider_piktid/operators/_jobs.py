@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
@@ -19,24 +18,20 @@ from airflow_provider_piktid.events import JobEvent, JobOutcome, judge
 from airflow_provider_piktid.exceptions import (
     PiktidBudgetError,
     PiktidConfigError,
-    PiktidError,
     PiktidJobError,
-    PiktidJobTimeout,
 )
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.links import JOB_URL_KEY, PiktidJobLink
+from airflow_provider_piktid.operators import _waiting as waiting
 from airflow_provider_piktid.operators._base import delete_notifications, fetch_outcomes, push, steer
-from airflow_provider_piktid.triggers.job import PiktidJobTrigger, PiktidSlotTrigger, progress_line
+from airflow_provider_piktid.operators._calls import JobTypeCalls
+from airflow_provider_piktid.triggers.job import PiktidJobTrigger, PiktidSlotTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient
-    from airflow_provider_piktid.client._watch import Watched
     from airflow_provider_piktid.hooks.piktid import PiktidSettings
     from airflow_provider_piktid.records import JobRecord, RecordStore
     from airflow_provider_piktid.submission import SlotWait
-
-#: Airflow's own deferral timeout lies this far behind ours, because it skips the resume method.
-FRAMEWORK_MARGIN_SECONDS = 300.0
 
 
 class PaidJobOperator(BaseOperator):
@@ -165,11 +160,12 @@ class PaidJobOperator(BaseOperator):
             answer = JobEvent.from_json(event, expected=("slot", "timeout", "error"))
             store = records.open_store(context, self.state_path)
             known = self._record_of(store, answer)
+            known.mark_ended(answer.ended)
             self._running = known.active
             if answer.status == "timeout":
-                raise self._no_room(known)
+                raise waiting.no_room(self.piktid_conn_id, known, self.queue_timeout)
             if answer.status == "error":
-                raise _event_error(answer)
+                raise waiting.event_error(answer)
             with PiktidHook(self.piktid_conn_id).get_conn() as client:
                 queue_until = float(answer.carry.get("queue_until") or time.time() + self.queue_timeout)
                 return self._proceed(context, store, known, client, queue_until=queue_until)
@@ -182,11 +178,11 @@ class PaidJobOperator(BaseOperator):
             known = self._record_of(store, answer)
             self._running = [job_id for job_id in known.job_ids if job_id not in answer.ended]
             if answer.status == "error":
-                raise _event_error(answer)
+                raise waiting.event_error(answer)
             with PiktidHook(self.piktid_conn_id).get_conn() as client:
                 self._forget(client, answer.notification_ids)
                 if answer.status == "timeout":
-                    raise self._too_late(known, answer.ended)
+                    raise waiting.too_late(self.piktid_conn_id, known, answer.ended, self.timeout)
                 return self._finish(context, store, known, client, answer.ended)
 
     def on_kill(self) -> None:
@@ -282,7 +278,7 @@ class PaidJobOperator(BaseOperator):
         return store.load() or records.JobRecord.from_json(event.carry.get("record"))
 
     def _adopt(self, record: JobRecord, images: list[str], client: PiktidClient) -> None:
-        calls = _Calls(self, client, 0)
+        calls = JobTypeCalls(self, client, 0)
         for item, chunk in zip(record.submissions, record.chunks(images), strict=True):
             job_id = calls.find(chunk, 0.0, record.known_jobs)
             if job_id:
@@ -304,7 +300,7 @@ class PaidJobOperator(BaseOperator):
         batch = Batch(
             record,
             record.chunks(images),
-            _Calls(self, client, settings.images_per_job),
+            JobTypeCalls(self, client, settings.images_per_job),
             settings,
             save=save,
             connection=self.piktid_conn_id,
@@ -314,7 +310,7 @@ class PaidJobOperator(BaseOperator):
         )
         while wait := batch.advance():
             if time.time() >= queue_until:
-                raise self._no_room(record)
+                raise waiting.no_room(self.piktid_conn_id, record, self.queue_timeout)
             self.log.info(
                 "%d of %d jobs submitted; waiting, because %s.",
                 len(record.job_ids),
@@ -324,7 +320,8 @@ class PaidJobOperator(BaseOperator):
             if self.deferrable:
                 save()
                 self._defer_for_slot(record, wait, settings, queue_until)
-            self._sleep_for_slot(record, wait, settings, client, queue_until)
+            until = min(max(wait.not_before, time.time() + 1.0), queue_until)
+            waiting.hold_for_slot(self._here(client, settings, record), record, wait, until)
         save()
         return self._all_submitted(context, store, record, client, settings)
 
@@ -339,17 +336,19 @@ class PaidJobOperator(BaseOperator):
         push(context, JOB_URL_KEY, settings.job_url(record.job_ids[-1]))
         if not self.wait_for_completion:
             return record.job_ids
-        end_time = _deadline(record, self.timeout)
+        end_time = waiting.deadline(record, self.timeout)
         if self.deferrable:
             # A trigger that fires at once can race with the deferral: no trigger for jobs that have ended.
-            watched = self._watch(client, settings, record, end_time=time.time())
+            watched = self._here(client, settings, record).watch(
+                record.job_ids, end_time=time.time(), stream=False
+            )
             if watched.timed_out:
                 self._defer_for_jobs(record, end_time)
         else:
-            watched = self._watch(client, settings, record, end_time=end_time, stream=True)
+            watched = self._here(client, settings, record).watch(record.job_ids, end_time=end_time)
         self._forget(client, watched.notification_ids)
         if watched.timed_out:
-            raise self._too_late(record, watched.ended)
+            raise waiting.too_late(self.piktid_conn_id, record, watched.ended, self.timeout)
         return self._finish(context, store, record, client, watched.ended)
 
     def _finish(
@@ -411,17 +410,18 @@ class PaidJobOperator(BaseOperator):
             piktid_conn_id=self.piktid_conn_id,
             poll_interval=self.poll_interval,
             not_before=wait.not_before,
+            until_job_ends=wait.until_job_ends,
             end_time=queue_until,
             jobs_per_minute=settings.jobs_per_minute,
             active_jobs=settings.active_jobs,
             rate_window=settings.rate_window,
-            submitted_at=_submission_times(record),
+            submitted_at=record.submission_times,
             carry={"record": record.to_json(), "queue_until": queue_until},
         )
         self.defer(
             trigger=trigger,
             method_name="resume_submission",
-            timeout=_framework_timeout(queue_until),
+            timeout=waiting.framework_timeout(queue_until),
         )
 
     def _defer_for_jobs(self, record: JobRecord, end_time: float) -> None:
@@ -432,136 +432,17 @@ class PaidJobOperator(BaseOperator):
                 piktid_conn_id=self.piktid_conn_id,
                 poll_interval=self.poll_interval,
                 end_time=end_time,
-                submitted_at=_submission_times(record),
+                submitted_at=record.submission_times,
                 carry={"record": record.to_json()},
             ),
             method_name="execute_complete",
-            timeout=_framework_timeout(end_time),
+            timeout=waiting.framework_timeout(end_time),
         )
 
-    def _sleep_for_slot(
-        self,
-        record: JobRecord,
-        wait: SlotWait,
-        settings: PiktidSettings,
-        client: PiktidClient,
-        queue_until: float,
-    ) -> None:
-        until = min(max(wait.not_before, time.time() + 1.0), queue_until)
-        if record.active:
-            watched = self._watch(client, settings, record, end_time=until, until="any", stream=True)
-            for item in record.submissions:
-                item.ended = item.ended or watched.ended.get(item.job_id or "")
-        else:
-            time.sleep(until - time.time())
-
-    def _watch(
-        self,
-        client: PiktidClient,
-        settings: PiktidSettings,
-        record: JobRecord,
-        *,
-        end_time: float,
-        until: Literal["all", "any"] = "all",
-        stream: bool = False,
-    ) -> Watched:
-        """Watch on this thread: what the trigger does, with the same code."""
-        from airflow_provider_piktid.client._watch import JobWatcher, WatchOptions
-        from airflow_provider_piktid.hooks.piktid import async_client
-
-        async def connect() -> Any:
-            return async_client(settings, patient=False)
-
-        async def watch(_: Any) -> Watched:
-            options = WatchOptions(
-                until=until, end_time=end_time, poll_interval=self.poll_interval, stream=stream
-            )
-            return await JobWatcher(
-                connect,
-                record.active if until == "any" else record.job_ids,
-                options,
-                submitted_at=_submission_times(record),
-                on_change=lambda job: self.log.info(progress_line(job)),
-            ).wait()
-
-        return client.run(watch)
+    def _here(self, client: PiktidClient, settings: PiktidSettings, record: JobRecord) -> waiting.Here:
+        return waiting.Here(client, settings, record.submission_times, self.poll_interval, self.log)
 
     def _forget(self, client: PiktidClient, notification_ids: list[int]) -> None:
         if self.delete_notifications and notification_ids:
             count = client.run(delete_notifications, notification_ids)
             self.log.debug("Deleted %d of %d notifications of these jobs.", count, len(notification_ids))
-
-    def _too_late(self, record: JobRecord, ended: dict[str, str]) -> PiktidJobTimeout:
-        running = tuple(job_id for job_id in record.job_ids if job_id not in ended)
-        return PiktidJobTimeout(
-            f"{self.piktid_conn_id}: {len(running)} job(s) had not ended {self.timeout:g} s after submission: "
-            f"{', '.join(running[:5])}{', ...' if len(running) > 5 else ''}. They still run and bill. A retry "
-            "attaches to them with a new deadline; raise `timeout` if this is their usual pace.",
-            job_ids=running,
-        )
-
-    def _no_room(self, record: JobRecord) -> PiktidJobTimeout:
-        missing = len(record.submissions) - len(record.job_ids)
-        return PiktidJobTimeout(
-            f"{self.piktid_conn_id}: no room in the account for {missing} of {len(record.submissions)} job(s) "
-            f"within {self.queue_timeout:g} s. Nothing was lost: a retry goes on where this try stopped.",
-            job_ids=tuple(record.active),
-        )
-
-
-class _Calls:
-    """The operator's requests, in the form that a batch wants them."""
-
-    def __init__(self, operator: PaidJobOperator, client: PiktidClient, images_per_job: int) -> None:
-        self._operator = operator
-        self._client = client
-        self._images_per_job = images_per_job
-
-    def submit(self, images: list[str]) -> str:
-        return self._operator._submit(self._client, images, self._images_per_job)
-
-    def ended(self, job_id: str) -> str | None:
-        from airflow_provider_piktid.exceptions import PiktidNotFoundError
-
-        try:
-            job = self._client.get_job(job_id)
-        except PiktidNotFoundError:
-            return None
-        return job.status if job.done else None
-
-    def find(self, images: list[str], since: float, known: set[str]) -> str | None:
-        from airflow_provider_piktid.operators._lookup import find_job
-
-        return find_job(
-            self._client,
-            self._operator.project_id,
-            images,
-            since=since,
-            known=known,
-            is_ours=self._operator._is_ours,
-        )
-
-
-def _submission_times(record: JobRecord) -> dict[str, float]:
-    return {
-        item.job_id: item.submitted_at for item in record.submissions if item.job_id and item.submitted_at
-    }
-
-
-def _deadline(record: JobRecord, timeout: float) -> float:
-    """
-    Count from the last submission; a try that attaches after that has passed gets a deadline of its own.
-    """
-    submitted = max(_submission_times(record).values(), default=time.time())
-    end_time = submitted + timeout
-    return end_time if end_time > time.time() else time.time() + timeout
-
-
-def _framework_timeout(end_time: float) -> timedelta:
-    return timedelta(seconds=max(0.0, end_time - time.time()) + FRAMEWORK_MARGIN_SECONDS)
-
-
-def _event_error(event: JobEvent) -> PiktidError:
-    error = PiktidError(f"{event.message} The jobs go on at PiktID; a retry attaches to them.")
-    error.permanent = event.permanent
-    return error

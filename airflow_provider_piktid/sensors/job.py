@@ -5,24 +5,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseSensorOperator, conf
 
 from airflow_provider_piktid.events import JobEvent, judge
-from airflow_provider_piktid.exceptions import PiktidError, PiktidJobTimeout, PiktidNotFoundError
+from airflow_provider_piktid.exceptions import PiktidJobTimeout, PiktidNotFoundError
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.links import JOB_URL_KEY, PiktidJobLink
 from airflow_provider_piktid.operators._base import fetch_outcomes, push, steer
+from airflow_provider_piktid.operators._waiting import event_error, framework_timeout
 from airflow_provider_piktid.triggers.job import PiktidJobTrigger, progress_line
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient
     from airflow_provider_piktid.models.v2 import Job
-
-#: Airflow's own deferral timeout lies this far behind ours, because it skips the resume method.
-FRAMEWORK_MARGIN_SECONDS = 300.0
 
 
 class PiktidJobSensor(BaseSensorOperator):
@@ -92,9 +89,7 @@ class PiktidJobSensor(BaseSensorOperator):
         with steer():
             answer = JobEvent.from_json(event, expected=("done", "timeout", "error"))
             if answer.status == "error":
-                error = PiktidError(answer.message)
-                error.permanent = answer.permanent
-                raise error
+                raise event_error(answer)
             if answer.status == "timeout":
                 raise PiktidJobTimeout(
                     f"{self.piktid_conn_id}: job {self.job_id} had not ended after {self.timeout:g} s. It still runs "
@@ -114,7 +109,7 @@ class PiktidJobSensor(BaseSensorOperator):
                 end_time=end_time,
             ),
             method_name="execute_complete",
-            timeout=timedelta(seconds=float(self.timeout) + FRAMEWORK_MARGIN_SECONDS),
+            timeout=framework_timeout(end_time),
         )
 
     def _judge(self, client: PiktidClient, ended: dict[str, str]) -> None:

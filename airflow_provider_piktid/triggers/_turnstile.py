@@ -44,6 +44,7 @@ class Limits:
 class _Ticket:
     ready_at: float
     impatient_at: float
+    until_job_ends: bool
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -65,15 +66,15 @@ class Turnstile:
         finally:
             watch.close()
 
-    async def turn(self, limits: Limits, delay: float) -> None:
+    async def turn(self, limits: Limits, delay: float, *, until_job_ends: bool = True) -> None:
         """
         Return when it is this task's turn and a slot is likely.
 
-        :param delay: Seconds not to try for, as the server was asked a moment ago. A job that ends cuts this
-            short for the first task in the queue.
+        :param delay: Seconds not to try for, as the server was asked a moment ago.
+        :param until_job_ends: A job that ends cuts the delay short, for the first such task in the queue.
         """
         now = time.monotonic()
-        ticket = _Ticket(now + delay, now + max(delay, PATIENCE_SECONDS))
+        ticket = _Ticket(now + delay, now + max(delay, PATIENCE_SECONDS), until_job_ends)
         self._queue.append(ticket)
         try:
             while (seconds := self._seconds_until(ticket, limits)) > 0:
@@ -115,7 +116,7 @@ class Turnstile:
         """Let the first waiting task try at once."""
         now = time.monotonic()
         for ticket in self._queue:
-            if ticket.ready_at > now:
+            if ticket.until_job_ends and ticket.ready_at > now:
                 ticket.ready_at = now
                 break
         self._tell()

@@ -35,6 +35,7 @@ class JobWaitTrigger(BaseTrigger):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._finished = False
+        self._ended: dict[str, str] = {}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield exactly one event, whatever happens."""
@@ -62,6 +63,7 @@ class JobWaitTrigger(BaseTrigger):
         def changed(job: Job) -> None:
             self._log_progress(job)
             if job.done:
+                self._ended[job.job_id] = job.status
                 watching.ended(job.job_id)
 
         hook = PiktidHook(self.piktid_conn_id)
@@ -157,7 +159,8 @@ class PiktidSlotTrigger(JobWaitTrigger):
     Several waiting tasks of one process take turns. Gives one event: ``slot``, ``timeout`` or ``error``.
 
     :param job_ids: The task's own jobs that run; the end of one makes room.
-    :param not_before: Epoch seconds before which only the end of a job is a reason to try.
+    :param not_before: Epoch seconds before which there is no reason to try ...
+    :param until_job_ends: ... but the end of a job.
     :param end_time: When to give up waiting for room, epoch seconds.
     :param jobs_per_minute: Submissions that the account allows in each window.
     :param active_jobs: Jobs that it allows at once.
@@ -170,6 +173,7 @@ class PiktidSlotTrigger(JobWaitTrigger):
         piktid_conn_id: str = "piktid_default",
         poll_interval: float = 10.0,
         not_before: float = 0.0,
+        until_job_ends: bool = False,
         end_time: float | None = None,
         jobs_per_minute: int = 5,
         active_jobs: int = 5,
@@ -182,6 +186,7 @@ class PiktidSlotTrigger(JobWaitTrigger):
         self.piktid_conn_id = piktid_conn_id
         self.poll_interval = poll_interval
         self.not_before = not_before
+        self.until_job_ends = until_job_ends
         self.end_time = end_time
         self.jobs_per_minute = jobs_per_minute
         self.active_jobs = active_jobs
@@ -197,6 +202,7 @@ class PiktidSlotTrigger(JobWaitTrigger):
                 "piktid_conn_id": self.piktid_conn_id,
                 "poll_interval": self.poll_interval,
                 "not_before": self.not_before,
+                "until_job_ends": self.until_job_ends,
                 "end_time": self.end_time,
                 "jobs_per_minute": self.jobs_per_minute,
                 "active_jobs": self.active_jobs,
@@ -219,14 +225,15 @@ class PiktidSlotTrigger(JobWaitTrigger):
             try:
                 delay = max(0.0, self.not_before - now)
                 patience = None if self.end_time is None else max(0.0, self.end_time - now)
-                await asyncio.wait_for(queue.turn(limits, delay), patience)
+                turn = queue.turn(limits, delay, until_job_ends=self.until_job_ends)
+                await asyncio.wait_for(turn, patience)
             except TimeoutError:
-                return JobEvent("timeout")
+                return JobEvent("timeout", ended=self._ended)
             finally:
                 if watch is not None:
                     watch.cancel()
                     await asyncio.gather(watch, return_exceptions=True)
-        return JobEvent("slot")
+        return JobEvent("slot", ended=self._ended)
 
 
 def progress_line(job: Job) -> str:

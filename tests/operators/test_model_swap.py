@@ -6,6 +6,7 @@ from __future__ import annotations
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_piktid.client import PiktidClient
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidBudgetError, PiktidConfigError, PiktidCreditsError
 from tests.support.batch import jobs, swap_run
@@ -74,15 +75,10 @@ def test_swap_options_reach_the_api(server: EmulatorServer) -> None:
 
     task.run()
 
-    request = jobs(server)[0]["request"]
-    assert request["post_process"] is True
-    assert request["swap_options"] == {
-        "model": "nano_banana_2",
-        "num_variations": 2,
-        "add_ai_watermark": True,
-        "use_anchor": True,
-        "seed": 7,
-    }
+    (job,) = jobs(server)
+    wanted = {"model": "nano_banana_2", "num_variations": 2, "add_ai_watermark": True, "use_anchor": True}
+    assert wanted.items() <= job["options"].items()
+    assert task.ti.xcom["summary"]["successful"] == 2
 
 
 def test_swap_without_waiting_returns_after_submission(start: Start) -> None:
@@ -100,9 +96,10 @@ def test_swap_with_post_processing_waits_for_it(start: Start, deferrable: bool) 
     server = start(post_process_seconds=0.5)
     task = swap_run(server, 1, post_process=True, deferrable=deferrable)
 
-    task.run()
+    (job_id,) = task.run()
 
-    assert jobs(server)[0]["post_processing_status"] == "completed"
+    with PiktidClient("piktid-emulator", base_url=server.url) as client:
+        assert client.get_job(job_id).post_processing_status == "completed"
 
 
 @PATHS
@@ -110,10 +107,12 @@ def test_swap_deletes_its_own_notifications_only(server: EmulatorServer, deferra
     """After use the worker deletes what the task saw of its jobs, and leaves what belongs to others."""
     server.state.publish("batch_edit", {"id_task": "somebody-else", "status": "completed"})
 
-    swap_run(server, 1, deferrable=deferrable).run()
+    (job_id,) = swap_run(server, 1, deferrable=deferrable).run()
 
-    left = {note.data.get("id_task") for note in server.state.notifications.all()}
-    assert "somebody-else" in left
+    with PiktidClient("piktid-emulator", base_url=server.url) as client:
+        left = client.list_notifications(["batch_edit", "completed"])
+    assert "somebody-else" in {note.job_id for note in left}
+    assert not [note for note in left if note.job_id == job_id and note.status == "completed"]
 
 
 def test_swap_link_leads_to_the_job(server: EmulatorServer) -> None:

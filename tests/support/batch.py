@@ -26,7 +26,7 @@ def swap_run(server: EmulatorServer, images: int | list[str] = 1, **arguments: A
     project_id = "unset"
     if isinstance(images, int):
         project_id, images = uploaded(server, images)
-    fixed = {
+    fixed: dict[str, Any] = {
         "task_id": "swap",
         "identity_code": "PiktidSummer",
         "project_id": project_id,

@@ -22,9 +22,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 
         def begin(*, extra: dict[str, Any] | None = None, **settings: Any) -> EmulatorServer:
             server = stack.enter_context(emulator(**settings))
-            monkeypatch.setenv(
-                "AIRFLOW_CONN_PIKTID_DEFAULT", connection_json(server.url, **(extra or {}))
-            )
+            monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", connection_json(server.url, **(extra or {})))
             return server
 
         yield begin

@@ -12,7 +12,12 @@ from PIL import Image
 from airflow_provider_piktid.emulator import EmulatorServer, Settings
 
 #: Jobs and windows a hundred times shorter than PiktID's.
-QUICK: dict[str, Any] = {"job_seconds": 0.3, "jobs_per_minute": 0, "transform": False, "keepalive_seconds": 1.0}
+QUICK: dict[str, Any] = {
+    "job_seconds": 0.3,
+    "jobs_per_minute": 0,
+    "transform": False,
+    "keepalive_seconds": 1.0,
+}
 
 
 def emulator(**settings: Any) -> EmulatorServer:

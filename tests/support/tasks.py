@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 from airflow.providers.common.compat.sdk import TaskDeferred
-from airflow.triggers.base import BaseTrigger
+from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 
 class StateStore:
@@ -80,7 +81,8 @@ class TaskRun:
         """Run one try to its end, and give the return value."""
         self.ti.try_number += 1
         self.ti.xcom.clear()
-        method, arguments = "execute", {}
+        method = "execute"
+        arguments: dict[str, Any] = {}
         for _ in range(limit):
             try:
                 return getattr(self.make(), method)(self.context, **arguments)
@@ -98,17 +100,18 @@ def rebuild(trigger: BaseTrigger) -> BaseTrigger:
     """Make the trigger again from what it serializes to, through JSON, as the triggerer does."""
     path, kwargs = trigger.serialize()
     module, _, name = path.rpartition(".")
-    return getattr(import_module(module), name)(**json.loads(json.dumps(kwargs)))
+    made: BaseTrigger = getattr(import_module(module), name)(**json.loads(json.dumps(kwargs)))
+    return made
 
 
 def fire(trigger: BaseTrigger) -> dict[str, Any]:
     """Run a trigger until its first event, and give the payload as the worker gets it."""
 
-    async def first() -> Mapping[str, Any]:
-        events = rebuild(trigger).run()
-        try:
-            return (await anext(events)).payload
-        finally:
-            await events.aclose()
+    payload: dict[str, Any] = json.loads(json.dumps(asyncio.run(first_event(rebuild(trigger)))))
+    return payload
 
-    return json.loads(json.dumps(asyncio.run(first())))
+
+async def first_event(trigger: BaseTrigger) -> Any:
+    """Give the payload of a trigger's first event, and close the trigger."""
+    async with aclosing(cast("AsyncGenerator[TriggerEvent]", trigger.run())) as events:
+        return (await anext(events)).payload
