@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from .failing import WITHOUT_ANSWER, ConnectionCut, fail
+from .failing import WITHOUT_ANSWER, fail
 from .wire import Refused
 
 if TYPE_CHECKING:
@@ -42,9 +42,6 @@ class Operation:
             await self._serve(state, scope, receive, _counting(state, self.name, send))
         except ClientDisconnect:
             state.counters.status(self.name, 0)
-        except ConnectionCut:
-            state.counters.status(self.name, 0)
-            raise
         finally:
             state.counters.end()
 
@@ -66,9 +63,9 @@ class Operation:
         if fault is None:
             await run(send)
         else:
-            await fail(fault, run, scope, receive, send)
             if fault.kind in WITHOUT_ANSWER:
                 state.counters.status(self.name, 0)
+            await fail(fault, run, scope, receive, send)
 
 
 def _counting(state: State, name: str, send: Send) -> Send:

@@ -25,7 +25,7 @@ REFRESH_SECONDS = 3
 
 _STYLE = """
 :root{color-scheme:light dark;--line:#8883;--soft:#8881;--blue:#3b6fd4}
-body{font:15px/1.45 system-ui,sans-serif;max-width:1180px;margin:0 auto;padding:1.2rem}
+body{font:15px/1.45 system-ui,sans-serif;max-width:1240px;margin:0 auto;padding:1.2rem}
 h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:1.6rem 0 .5rem}
 header{display:flex;justify-content:space-between;align-items:baseline;flex-wrap:wrap;gap:.5rem}
 .numbers{display:flex;gap:.6rem;flex-wrap:wrap;margin:.8rem 0}
@@ -79,8 +79,8 @@ def _job(state: State, job: Job) -> str:
     return (
         f'<section class="job"><div class="row"><span class="status {status}">{status}</span>'
         f"<code>{escape(job.job_id)}</code><span>{escape(' · '.join((job.job_type, identity, project)))}"
-        f'{escape(post)}</span><span class="grow"></span><span>{iso(job.created_at)}</span>'
-        f"<span>{progress:.0f} % · {job.credits:g} credits</span></div>"
+        f'{escape(post)}</span><span class="grow"></span><small>{iso(job.created_at)} · '
+        f"{progress:.0f} % · {job.credits:g} credits</small></div>"
         f'<div class="bar"><i style="width:{progress:.0f}%"></i></div>{error}'
         f'<div class="pairs">{pairs}</div>{more}</section>'
     )
