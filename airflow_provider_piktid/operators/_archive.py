@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import asyncio
+import lzma
 import posixpath
+import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +26,20 @@ if TYPE_CHECKING:
 
 #: Largest picture taken out of a ZIP. More is a bomb: PiktID's largest outputs are 4K pictures.
 MAX_ENTRY_BYTES = 256 * 1024 * 1024
+
+#: What a ZIP that is broken, hostile or not to be had raises; RuntimeError stands for encryption.
+_BROKEN = (
+    PiktidError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+)
 
 Land = Callable[[AsyncIterator[bytes], "Row"], Awaitable[None]]
 
@@ -43,14 +60,14 @@ async def fetch_archive(
             with zipfile.ZipFile(path) as archive:
                 for row, entry in _matched(archive, pairs):
                     await _take(archive, entry, row, land)
-        except (PiktidError, zipfile.BadZipFile, OSError):
+        except _BROKEN:
             return
 
 
 async def _take(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, row: Row, land: Land) -> None:
     try:
         await land(_chunks(archive, entry), row)
-    except (PiktidError, zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError):
+    except _BROKEN:
         row.status = "pending"
 
 

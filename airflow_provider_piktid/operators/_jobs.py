@@ -16,16 +16,14 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 from airflow_provider_piktid import records
 from airflow_provider_piktid.events import JobEvent, JobOutcome, judge
 from airflow_provider_piktid.exceptions import (
-    PiktidBudgetError,
-    PiktidConfigError,
     PiktidJobError,
 )
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.links import JOB_URL_KEY, PiktidJobLink
-from airflow_provider_piktid.operators import _waiting as waiting
-from airflow_provider_piktid.operators._base import delete_notifications, fetch_outcomes, push, steer
+from airflow_provider_piktid.operators import _checks
 from airflow_provider_piktid.operators._calls import JobTypeCalls
-from airflow_provider_piktid.triggers.job import PiktidJobTrigger, PiktidSlotTrigger
+from airflow_provider_piktid.tasks import waiting
+from airflow_provider_piktid.tasks.common import delete_notifications, fetch_outcomes, push, steer, summarize
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient
@@ -197,36 +195,8 @@ class PaidJobOperator(BaseOperator):
     # -- steps ----------------------------------------------------------------------------------------------
 
     def _checked_images(self) -> list[str]:
-        if isinstance(self.images, str) or not isinstance(self.images, Sequence):
-            raise PiktidConfigError(f"images must be a list of file ids, not {type(self.images).__name__}")
-        images = [str(image) for image in self.images]
-        if not images:
-            raise PiktidConfigError(
-                "images is empty: there is nothing to do. Give the file ids of an upload."
-            )
-        if len(set(images)) != len(images):
-            raise PiktidConfigError(
-                "images names a file id twice, which would be paid twice. Remove the duplicate."
-            )
-        if self.poll_interval < 3:
-            raise PiktidConfigError(f"poll_interval must be 3 seconds or more, not {self.poll_interval}")
-        if self.on_ambiguous not in ("fail", "resubmit"):
-            raise PiktidConfigError(f"on_ambiguous must be 'fail' or 'resubmit', not {self.on_ambiguous!r}")
-        return images
-
-    def _check_budget(self, images: list[str]) -> None:
-        outputs = len(images) * self._outputs_per_image()
-        if self.max_images is not None and len(images) > int(self.max_images):
-            raise PiktidBudgetError(
-                f"{self.piktid_conn_id}: {len(images)} images, but max_images is {self.max_images}. Nothing was "
-                "submitted. Raise the limit or give fewer images."
-            )
-        cost = outputs * self.credits_per_output
-        if self.max_credits is not None and cost > float(self.max_credits):
-            raise PiktidBudgetError(
-                f"{self.piktid_conn_id}: {outputs} outputs at {self.credits_per_output:g} credits are {cost:g}, but "
-                f"max_credits is {self.max_credits}. Nothing was submitted. Raise the limit or ask for fewer outputs."
-            )
+        _checks.check_waiting(self.poll_interval, self.on_ambiguous)
+        return _checks.checked_images(self.images)
 
     def _fingerprint(self, images: list[str]) -> str:
         return records.fingerprint(
@@ -254,7 +224,14 @@ class PaidJobOperator(BaseOperator):
                 self.log.info("Attaching to jobs submitted before: %s", ", ".join(known.job_ids))
             return known
         self._check_request(client, images, settings.images_per_job)
-        self._check_budget(images)
+        _checks.check_budget(
+            self.piktid_conn_id,
+            images=len(images),
+            outputs=len(images) * self._outputs_per_image(),
+            max_images=self.max_images,
+            max_credits=self.max_credits,
+            credits_per_output=self.credits_per_output,
+        )
         record = records.plan(len(images), settings.images_per_job, fingerprint=wanted, now=time.time())
         if known is not None:
             record.superseded = sorted(known.known_jobs)
@@ -361,7 +338,7 @@ class PaidJobOperator(BaseOperator):
     ) -> list[str]:
         self._running = []
         outcomes = client.run(fetch_outcomes, {job_id: ended.get(job_id, "") for job_id in record.job_ids})
-        summary = self._summary(outcomes)
+        summary = summarize(outcomes, images=len(self.images))
         self.log.info(
             "%(jobs)d job(s) ended: %(successful)d outputs, %(failed)d failed, %(credits_used)s credits.",
             summary,
@@ -386,38 +363,12 @@ class PaidJobOperator(BaseOperator):
                 item.state, item.job_id, item.submitted_at, item.ended = "planned", None, None, None
         store.save(record)
 
-    def _summary(self, outcomes: list[JobOutcome]) -> dict[str, Any]:
-        spent = [outcome.credits_used for outcome in outcomes if outcome.credits_used is not None]
-        return {
-            "jobs": len(outcomes),
-            "images": len(self.images),
-            "successful": sum(outcome.successful for outcome in outcomes),
-            "failed": sum(len(outcome.failed_images) for outcome in outcomes),
-            "credits_used": sum(spent) if spent else None,
-            "statuses": {outcome.job_id: outcome.status for outcome in outcomes},
-            "failures": [
-                f"{outcome.job_id}: {line}" for outcome in outcomes for line in outcome.failed_images
-            ][:50],
-        }
-
     # -- waiting --------------------------------------------------------------------------------------------
 
     def _defer_for_slot(
         self, record: JobRecord, wait: SlotWait, settings: PiktidSettings, queue_until: float
     ) -> None:
-        trigger = PiktidSlotTrigger(
-            job_ids=record.active,
-            piktid_conn_id=self.piktid_conn_id,
-            poll_interval=self.poll_interval,
-            not_before=wait.not_before,
-            until_job_ends=wait.until_job_ends,
-            end_time=queue_until,
-            jobs_per_minute=settings.jobs_per_minute,
-            active_jobs=settings.active_jobs,
-            rate_window=settings.rate_window,
-            submitted_at=record.submission_times,
-            carry={"record": record.to_json(), "queue_until": queue_until},
-        )
+        trigger = waiting.slot_trigger(record, wait, settings, self.poll_interval, queue_until)
         self.defer(
             trigger=trigger,
             method_name="resume_submission",
@@ -427,14 +378,7 @@ class PaidJobOperator(BaseOperator):
     def _defer_for_jobs(self, record: JobRecord, end_time: float) -> None:
         self.log.info("Waiting for %d job(s) without a worker.", len(record.job_ids))
         self.defer(
-            trigger=PiktidJobTrigger(
-                job_ids=record.job_ids,
-                piktid_conn_id=self.piktid_conn_id,
-                poll_interval=self.poll_interval,
-                end_time=end_time,
-                submitted_at=record.submission_times,
-                carry={"record": record.to_json()},
-            ),
+            trigger=waiting.job_trigger(record, self.piktid_conn_id, self.poll_interval, end_time),
             method_name="execute_complete",
             timeout=waiting.framework_timeout(end_time),
         )

@@ -20,7 +20,7 @@ from airflow_provider_piktid.exceptions import (
     PiktidNotFoundError,
 )
 from airflow_provider_piktid.hooks.piktid import PiktidHook
-from airflow_provider_piktid.operators._base import run_bounded, steer
+from airflow_provider_piktid.tasks.common import run_bounded, steer
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient

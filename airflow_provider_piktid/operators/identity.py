@@ -13,7 +13,7 @@ from airflow_provider_piktid import storage
 from airflow_provider_piktid.exceptions import PiktidImageError, PiktidInvalidRequestError, PiktidJobTimeout
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.media import V2_FORMATS
-from airflow_provider_piktid.operators._base import steer
+from airflow_provider_piktid.tasks.common import steer
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient

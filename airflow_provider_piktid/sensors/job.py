@@ -13,8 +13,8 @@ from airflow_provider_piktid.events import JobEvent, judge
 from airflow_provider_piktid.exceptions import PiktidJobTimeout, PiktidNotFoundError
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.links import JOB_URL_KEY, PiktidJobLink
-from airflow_provider_piktid.operators._base import fetch_outcomes, push, steer
-from airflow_provider_piktid.operators._waiting import event_error, framework_timeout
+from airflow_provider_piktid.tasks.common import fetch_outcomes, push, steer
+from airflow_provider_piktid.tasks.waiting import event_error, framework_timeout
 from airflow_provider_piktid.triggers.job import PiktidJobTrigger, progress_line
 
 if TYPE_CHECKING:

@@ -395,7 +395,7 @@ def test_two_triggers_at_once_do_no_harm(start: Start) -> None:
     trigger = PiktidJobTrigger([job_id])
 
     async def both() -> list[dict[str, Any]]:
-        return await asyncio.gather(*(first_event(rebuild(trigger)) for _ in range(2)))
+        return list(await asyncio.gather(*(first_event(rebuild(trigger)) for _ in range(2))))
 
     first, second = asyncio.run(both())
 

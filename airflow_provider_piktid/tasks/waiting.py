@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_piktid.exceptions import PiktidError, PiktidJobTimeout
-from airflow_provider_piktid.triggers.job import progress_line
+from airflow_provider_piktid.triggers.job import PiktidJobTrigger, PiktidSlotTrigger, progress_line
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient, PiktidClient
@@ -70,6 +70,37 @@ def hold_for_slot(here: Here, record: JobRecord, wait: SlotWait, until: float) -
         record.mark_ended(here.watch(record.active, end_time=until, until="any").ended)
     else:
         time.sleep(max(0.0, until - time.time()))
+
+
+def slot_trigger(
+    record: JobRecord, wait: SlotWait, settings: PiktidSettings, poll_interval: float, queue_until: float
+) -> PiktidSlotTrigger:
+    """Make the trigger that waits for room; it hands the record back."""
+    return PiktidSlotTrigger(
+        job_ids=record.active,
+        piktid_conn_id=settings.conn_id,
+        poll_interval=poll_interval,
+        not_before=wait.not_before,
+        until_job_ends=wait.until_job_ends,
+        end_time=queue_until,
+        jobs_per_minute=settings.jobs_per_minute,
+        active_jobs=settings.active_jobs,
+        rate_window=settings.rate_window,
+        submitted_at=record.submission_times,
+        carry={"record": record.to_json(), "queue_until": queue_until},
+    )
+
+
+def job_trigger(record: JobRecord, conn_id: str, poll_interval: float, end_time: float) -> PiktidJobTrigger:
+    """Make the trigger that waits for all jobs; it hands the record back."""
+    return PiktidJobTrigger(
+        job_ids=record.job_ids,
+        piktid_conn_id=conn_id,
+        poll_interval=poll_interval,
+        end_time=end_time,
+        submitted_at=record.submission_times,
+        carry={"record": record.to_json()},
+    )
 
 
 def deadline(record: JobRecord, timeout: float) -> float:
