@@ -66,15 +66,21 @@ class JobEvent:
                 f"The trigger resumed this task with an event that is none of ours: {type(value).__name__}. "
                 "A retry attaches to the same jobs."
             )
-        event = cls(
-            status=value["status"],
-            ended={str(key): str(word) for key, word in dict(value.get("ended") or {}).items()},
-            message=str(value.get("message") or ""),
-            permanent=bool(value.get("permanent")),
-            notification_ids=[int(item) for item in value.get("notification_ids") or []],
-            carry=dict(value.get("carry") or {}),
-            version=int(value.get("version") or 0),
-        )
+        try:
+            event = cls(
+                status=value["status"],
+                ended={str(key): str(word) for key, word in dict(value.get("ended") or {}).items()},
+                message=str(value.get("message") or ""),
+                permanent=bool(value.get("permanent")),
+                notification_ids=[int(item) for item in value.get("notification_ids") or []],
+                carry=dict(value.get("carry") or {}),
+                version=int(value.get("version") or 0),
+            )
+        except (TypeError, ValueError) as error:
+            raise PiktidEventError(
+                "The trigger resumed this task with an event whose fields make no sense. A retry attaches to the "
+                "same jobs."
+            ) from error
         if event.version > EVENT_VERSION or event.status not in tuple(expected):
             raise PiktidEventError(
                 f"Unexpected event {event.status!r} of version {event.version}: triggerer and worker run "

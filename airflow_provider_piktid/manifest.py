@@ -9,6 +9,7 @@ step of a pipeline: no links, no secrets.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import posixpath
 import unicodedata
@@ -74,7 +75,8 @@ def manifest_path(job_ids: Iterable[str]) -> str:
 def dump(rows: Sequence[Row]) -> bytes:
     """Write rows, one a line."""
     lines = (json.dumps(asdict(row), ensure_ascii=False) for row in rows)
-    return ("[\n" + ",\n".join(lines) + "\n]\n").encode()
+    # A file name that is no UTF-8 comes as lone surrogates; JSON can escape them.
+    return ("[\n" + ",\n".join(lines) + "\n]\n").encode(errors="backslashreplace")
 
 
 def load(value: Any, uri: str) -> list[Row]:
@@ -185,8 +187,8 @@ def _relative_by_source(rows: list[dict[str, str]]) -> None:
 
 
 def _safe_relative(relative: str) -> str:
-    parts = [part for part in relative.split("/") if part not in ("", ".", "..")]
-    return "/".join("".join(char for char in part if char.isprintable()) for part in parts)
+    printable = "".join(char for char in relative if char.isprintable())
+    return "/".join(part for part in printable.split("/") if part not in ("", ".", ".."))
 
 
 def _by_place(
@@ -217,9 +219,29 @@ def _extension(result: ImageResult) -> str:
 
 
 def _tell_apart(rows: list[Row]) -> None:
-    """Two outputs that would share a file, also where letter case is ignored, carry their place as well."""
-    names = Counter(row.file.lower() for row in rows if row.file)
-    for row in rows:
-        if row.file and names[row.file.lower()] > 1:
-            stem, extension = posixpath.splitext(row.file)
-            row.file = f"{stem}_{safe_name(row.job_id, 'job')}_{row.image_index}{extension}"
+    """
+    Let outputs that would share a file carry their place as well.
+
+    The ending does not count: it becomes that of the content, once that is known. Nor does letter case.
+    """
+    named = [row for row in rows if row.file]
+    counts = Counter(_folded(row.file or "") for row in named)
+    taken = {name for name, count in counts.items() if count == 1}
+    for row in named:
+        if counts[_folded(row.file or "")] == 1:
+            continue
+        stem, extension = posixpath.splitext(row.file or "")
+        stem = f"{stem}_{_short(safe_name(row.job_id, 'job'))}_{row.image_index}"
+        candidates = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
+        row.file = next(name + extension for name in candidates if _folded(name + extension) not in taken)
+        taken.add(_folded(row.file))
+
+
+def _folded(path: str) -> str:
+    """What two names have in common that a store, or a file system that ignores case, may take for one."""
+    return unicodedata.normalize("NFC", posixpath.splitext(path)[0]).casefold()
+
+
+def _short(name: str) -> str:
+    """At most 40 bytes: together with the longest stem a name stays below 255."""
+    return name.encode()[:40].decode("utf-8", "ignore")

@@ -18,9 +18,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args
 
 from airflow_provider_piktid.exceptions import PiktidRecordError
 
@@ -122,7 +123,7 @@ class JobRecord:
                     f"The record of submitted jobs has version {version}; this package knows {RECORD_VERSION}. "
                     "Update airflow-provider-piktid on the workers before running this task again."
                 )
-            submissions = [Submission(**item) for item in value["submissions"]]
+            submissions = [_submission(item) for item in value["submissions"]]
             return cls(
                 fingerprint=str(value["fingerprint"]),
                 created_at=float(value["created_at"]),
@@ -135,6 +136,16 @@ class JobRecord:
                 "The record of submitted jobs cannot be understood. Look the jobs up at PiktID, then remove "
                 "the record to submit anew."
             ) from error
+
+
+def _submission(item: Mapping[str, Any]) -> Submission:
+    """Rebuild a submission; one in a state that is none of ours would be sent, and paid, again."""
+    submission = Submission(**item)
+    if submission.state not in get_args(SubmissionState):
+        raise ValueError(submission.state)
+    if (submission.state == "submitted") != bool(submission.job_id):
+        raise ValueError("a submission has a job id exactly when it is submitted")
+    return submission
 
 
 class Record(Protocol):
@@ -280,7 +291,8 @@ def record_key(dag_id: str, task_id: str, run_id: str, map_index: int | None) ->
     index = -1 if map_index is None else map_index
     # NUL cannot stand in any of the parts, so two task instances never share a key.
     digest = hashlib.sha256("\0".join((dag_id, task_id, run_id, str(index))).encode()).hexdigest()
-    readable = "".join(char if char.isalnum() or char in "-_." else "_" for char in f"{dag_id}.{task_id}")
+    # ASCII only: file systems count the bytes of a name, not its letters.
+    readable = re.sub(r"[^A-Za-z0-9_.-]", "_", f"{dag_id}.{task_id}")
     return f"{readable[:80]}-{digest[:32]}"
 
 

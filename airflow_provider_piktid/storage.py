@@ -31,8 +31,14 @@ if TYPE_CHECKING:
 #: Bytes read from a source at a time.
 READ_BYTES = 1024 * 1024
 
+#: Bytes that a store is asked for at a time. Some read 50 MiB ahead by default, for each open file.
+BLOCK_BYTES = 4 * 1024 * 1024
+
 #: Folder beside the outputs that holds what this package writes about them; never taken as a source.
 PRIVATE_FOLDER = "_piktid"
+
+#: Ending of files that are being written.
+PART = ".part"
 
 _MAGIC = frozenset("*?[")
 
@@ -73,7 +79,9 @@ class SourceFile:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the content in pieces of :data:`READ_BYTES`, from the start at every call."""
-        file = await asyncio.to_thread(self.location.fs.open, self.location.path, "rb")
+        file = await asyncio.to_thread(
+            self.location.fs.open, self.location.path, "rb", block_size=BLOCK_BYTES
+        )
         try:
             while chunk := await asyncio.to_thread(file.read, READ_BYTES):
                 yield chunk
@@ -198,18 +206,18 @@ class Landed:
 
 
 @contextlib.asynccontextmanager
-async def landing(folder: Location, chunks: AsyncIterator[bytes]) -> AsyncIterator[Landed]:
+async def landing(folder: Location, chunks: AsyncIterator[bytes], mark: str) -> AsyncIterator[Landed]:
     """
     Collect a download in a temporary file, so that its content can be checked before it gets its name.
+
+    :param mark: Names the run, for :func:`sweep`.
 
     On a local store the file lies in the target's folder, so that :func:`publish` is a rename; for an
     object store it lies in the temporary folder of this machine. It is gone afterwards in any case.
     """
     if folder.is_local:
         await asyncio.to_thread(os.makedirs, folder.path, exist_ok=True)
-    temporary = os.path.join(
-        folder.path if folder.is_local else tempfile.gettempdir(), f".{uuid.uuid4().hex}.part"
-    )
+    temporary = _part_name(os.path.join(folder.path if folder.is_local else tempfile.gettempdir(), mark))
     try:
         yield await _collect(temporary, chunks)
     finally:
@@ -235,6 +243,19 @@ def sizes_below(folder: Location) -> dict[str, int]:
         return {}
     start = len(folder.path.rstrip("/")) + 1
     return {path[start:]: int(info["size"] or 0) for path, info in found.items()}
+
+
+def sweep(folder: Location, present: Iterable[str], mark: str) -> None:
+    """
+    Remove what a killed run with the same mark left half-written below a local folder.
+
+    :param present: Relative paths of the files there.
+    """
+    for relative in present if folder.is_local else ():
+        name = posixpath.basename(relative)
+        if name.startswith(f".{mark}.") and name.endswith(PART):
+            with contextlib.suppress(OSError):
+                os.unlink(folder.join(relative).path)
 
 
 def check_writable(folder: Location) -> None:
@@ -266,7 +287,9 @@ def _absorb(file: Any, digest: Any, chunk: bytes) -> None:
 
 
 def _part_name(path: str) -> str:
-    return posixpath.join(posixpath.dirname(path), f".{uuid.uuid4().hex}.part")
+    # The name is cut, as it may be as long as names can be.
+    folder, name = posixpath.split(path)
+    return posixpath.join(folder, f".{name[:40]}.{uuid.uuid4().hex}{PART}")
 
 
 def _expand(entry: str, extensions: tuple[str, ...]) -> list[SourceFile]:
@@ -277,6 +300,10 @@ def _expand(entry: str, extensions: tuple[str, ...]) -> list[SourceFile]:
         info = fs.info(location.path)
     except FileNotFoundError:
         info = None
+    except PermissionError as error:
+        raise PiktidImageError(
+            f"{location.uri} cannot be read. Check its permissions, or the connection of the store."
+        ) from error
     if info is not None and info["type"] == "file":
         return [SourceFile(location, posixpath.basename(location.path), int(info["size"] or 0))]
     if info is None and not _MAGIC.isdisjoint(location.path):
@@ -293,7 +320,12 @@ def _found(
     files = []
     for path, info in listing.items():
         relative = path[start:]
-        if info["type"] != "file" or not relative.lower().endswith(extensions) or _is_private(relative):
+        if not relative.lower().endswith(extensions) or _is_private(relative):
+            continue
+        if info.get("islink"):
+            # A listing tells of a link, not of what it leads to.
+            info = location.fs.info(path)
+        if info["type"] != "file":
             continue
         files.append(
             SourceFile(Location(location.fs, path, location.prefix), relative, int(info["size"] or 0))

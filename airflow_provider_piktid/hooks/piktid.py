@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import BaseHook
 
@@ -13,7 +15,12 @@ from airflow_provider_piktid.exceptions import PiktidAuthError, PiktidConfigErro
 from airflow_provider_piktid.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 
 if TYPE_CHECKING:
-    from airflow_provider_piktid.client import AsyncPiktidClient, PiktidClient
+    from airflow_provider_piktid.client import (
+        AsyncPiktidClient,
+        AsyncPiktidV1Client,
+        PiktidClient,
+        PiktidV1Client,
+    )
 
 V2_URL = "https://v2.api.piktid.com"
 V1_URL = "https://api.piktid.com/api"
@@ -78,10 +85,10 @@ class PiktidSettings:
             v1_url=_text(extra, "v1_url").rstrip("/") or (f"{host}/api" if host else V1_URL),
             app_url=_text(extra, "app_url").rstrip("/") or host or APP_URL,
             timeout=_number(conn_id, extra, "timeout", 60.0),
-            max_concurrency=int(_number(conn_id, extra, "max_concurrency", 8)),
-            jobs_per_minute=int(_number(conn_id, extra, "jobs_per_minute", 5)),
-            active_jobs=int(_number(conn_id, extra, "active_jobs", 5)),
-            images_per_job=int(_number(conn_id, extra, "images_per_job", 10)),
+            max_concurrency=_whole(conn_id, extra, "max_concurrency", 8),
+            jobs_per_minute=_whole(conn_id, extra, "jobs_per_minute", 5),
+            active_jobs=_whole(conn_id, extra, "active_jobs", 5),
+            images_per_job=_whole(conn_id, extra, "images_per_job", 10),
             rate_window=_number(conn_id, extra, "rate_window", 60.0),
         )
 
@@ -99,6 +106,26 @@ class PiktidSettings:
                 "an API token: put it in the password of a connection whose login is empty."
             )
         raise PiktidConfigError(f"Connection {self.conn_id} has no token. Put an API token in its password.")
+
+    def require_v1(self) -> None:
+        """
+        Check that v1 can be used: e-mail and password, or an access token.
+
+        :raises PiktidConfigError: Something is missing.
+        """
+        if self.login and not self.password:
+            raise PiktidConfigError(f"Connection {self.conn_id} has a login but no password. Add it.")
+        if not self.login and not self.token:
+            raise PiktidConfigError(
+                f"Connection {self.conn_id} has neither login nor token. Person generation needs e-mail and password "
+                "of a v1 account in login and password, or a v1 access token in the password alone."
+            )
+
+    @property
+    def v1_account(self) -> tuple[str, str, str]:
+        """What tells v1 accounts apart: waiting tasks of one account share one list of notifications."""
+        secret = self.password or self.token or ""
+        return self.v1_url, self.login or "", hashlib.sha256(secret.encode()).hexdigest()
 
     def job_url(self, job_id: str) -> str:
         """Page to look at a job. The public service documents no address of a single job: its start page."""
@@ -163,6 +190,28 @@ class PiktidHook(BaseHook):
         """
         return async_client(await self.aget_settings(), patient=patient)
 
+    def get_v1_client(self) -> PiktidV1Client:
+        """
+        Return a v1 client for synchronous code; close it, or use it as a context manager.
+
+        Access tokens that it fetches are masked in the logs of the task.
+
+        :raises PiktidConfigError: The connection has neither login and password nor a token.
+        """
+        from airflow.providers.common.compat.sdk import mask_secret
+
+        from airflow_provider_piktid.client import PiktidV1Client
+
+        return PiktidV1Client(on_token=mask_secret, **_v1_arguments(self.settings))
+
+    async def aget_v1_client(self, *, patient: bool = True) -> AsyncPiktidV1Client:
+        """
+        Return a v1 client for event loops; see :meth:`aget_client`.
+
+        :raises PiktidConfigError: The connection has neither login and password nor a token.
+        """
+        return async_v1_client(await self.aget_settings(), patient=patient)
+
     def test_connection(self) -> tuple[bool, str]:
         """
         Tell whether the service can be reached with this token or login. Free of charge: it lists identities.
@@ -184,7 +233,12 @@ class PiktidHook(BaseHook):
         return True, f"{self.piktid_conn_id}: connected to {settings.base_url}."
 
     def _test_login(self, settings: PiktidSettings) -> tuple[bool, str]:
-        raise PiktidConfigError(f"{settings.conn_id}: logins are for v1, which this version cannot test yet.")
+        with self.get_v1_client() as client:
+            try:
+                client.list_notifications()
+            except PiktidAuthError:
+                return False, f"{settings.conn_id}: the server was reached, but it refused the login."
+        return True, f"{settings.conn_id}: logged in at {settings.v1_url}."
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -222,6 +276,26 @@ def async_client(settings: PiktidSettings, *, patient: bool = True) -> AsyncPikt
     )
 
 
+def async_v1_client(settings: PiktidSettings, *, patient: bool = True) -> AsyncPiktidV1Client:
+    """Make a v1 client of checked settings; see :meth:`PiktidHook.aget_v1_client`."""
+    from airflow_provider_piktid.client import NO_RETRY, AsyncPiktidV1Client, RetrySettings
+
+    retry = RetrySettings() if patient else NO_RETRY
+    return AsyncPiktidV1Client(retry=retry, **_v1_arguments(settings))
+
+
+def _v1_arguments(settings: PiktidSettings) -> dict[str, Any]:
+    settings.require_v1()
+    return {
+        "token": settings.token,
+        "login": settings.login,
+        "password": settings.password,
+        "base_url": settings.v1_url,
+        "timeout": settings.timeout,
+        "label": settings.conn_id,
+    }
+
+
 async def _async_connection(conn_id: str) -> tuple[Any, dict[str, Any]]:
     """
     Fetch a connection and its extra on any supported Airflow.
@@ -241,19 +315,39 @@ async def _async_connection(conn_id: str) -> tuple[Any, dict[str, Any]]:
 
 
 def _base_url(conn_id: str, conn: Any) -> str:
+    """
+    Put the address together; empty if the connection names none.
+
+    A connection given as a URI has its port and path in fields of their own, and Airflow calls the path schema.
+    """
     host = (conn.host or "").strip().rstrip("/")
     if not host:
         return ""
-    # Connections given as a URI come without the scheme in the host.
-    scheme, separator, rest = host.partition("://")
-    if not separator:
-        scheme, rest = (conn.schema or "https").strip() or "https", host
-    if scheme not in ("http", "https") or not rest:
-        raise PiktidConfigError(f"Connection {conn_id}: host {host!r} is no http(s) address.")
-    if conn.port and ":" not in rest.split("/")[0]:
-        authority, slash, path = rest.partition("/")
-        rest = f"{authority}:{conn.port}{slash}{path}"
-    return f"{scheme}://{rest}"
+    field = (conn.schema or "").strip().strip("/")
+    is_scheme = field.lower() in ("http", "https")
+    if "://" not in host:
+        host = f"{field.lower() if is_scheme else 'https'}://{host}"
+    return _checked_url(conn_id, host, conn.port, "" if is_scheme else field)
+
+
+def _checked_url(conn_id: str, url: str, port: int | None, path: str) -> str:
+    """Check a base URL, and add port and path where it has none. No message shows what it holds."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise PiktidConfigError(
+            f"Connection {conn_id}: the host is no http(s) address. Write it as https://name or https://name:port."
+        )
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise PiktidConfigError(
+            f"Connection {conn_id}: the host must hold no login, query or fragment. The token goes into the password."
+        )
+    netloc = parts.netloc if parts.port or not port else f"{parts.netloc.rstrip(':')}:{port}"
+    tail = parts.path.rstrip("/") or (f"/{path}" if path else "")
+    return f"{parts.scheme.lower()}://{netloc}{tail}"
 
 
 def _text(extra: Mapping[str, Any], name: str) -> str:
@@ -265,7 +359,7 @@ def _number(conn_id: str, extra: Mapping[str, Any], name: str, default: float) -
     if raw is None or raw == "":
         return default
     try:
-        value = float(raw)
+        value = 0.0 if isinstance(raw, bool) else float(raw)
     except (TypeError, ValueError):
         value = 0.0
     if not 0 < value < float("inf"):
@@ -273,3 +367,12 @@ def _number(conn_id: str, extra: Mapping[str, Any], name: str, default: float) -
             f"Connection {conn_id}: extra {name!r} must be a number above 0, not {raw!r}."
         )
     return value
+
+
+def _whole(conn_id: str, extra: Mapping[str, Any], name: str, default: int) -> int:
+    value = _number(conn_id, extra, name, default)
+    if value != int(value):
+        raise PiktidConfigError(
+            f"Connection {conn_id}: extra {name!r} must be a whole number, not {extra[name]!r}."
+        )
+    return int(value)

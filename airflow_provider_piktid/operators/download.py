@@ -13,10 +13,10 @@ from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_piktid import manifest, media, storage
 from airflow_provider_piktid.exceptions import (
-    PiktidAPIError,
     PiktidConfigError,
-    PiktidConnectionError,
     PiktidDownloadError,
+    PiktidError,
+    PiktidLinkError,
     PiktidNotFoundError,
 )
 from airflow_provider_piktid.hooks.piktid import PiktidHook
@@ -42,8 +42,8 @@ class PiktidDownloadOperator(BaseOperator):
     Every file appears under its name only once it is whole. A manifest lies beside the outputs, in
     ``_piktid/``: a JSON array with one row per output.
 
-    :param job_ids: Jobs, as the swap returned them. Jobs that failed in part are welcome: what they gave is
-        fetched.
+    :param job_ids: Jobs, as the swap returned them; a mapped swap's list of lists will do. Jobs that failed
+        in part are welcome: what they gave is fetched.
     :param output_path: Folder or prefix, on any store that ``ObjectStoragePath`` knows.
     :param images: The upload's ``images``: outputs then mirror the source folders. Default: a folder per job.
     :param archive: Fetch one ZIP per job instead of picture by picture; what it lacks is fetched singly.
@@ -113,7 +113,10 @@ class PiktidDownloadOperator(BaseOperator):
         }
 
     def _checked_jobs(self) -> list[str]:
-        ids = [self.job_ids] if isinstance(self.job_ids, str) else list(self.job_ids or [])
+        given = [self.job_ids] if isinstance(self.job_ids, str) else list(self.job_ids or [])
+        # A mapped swap gives one list for each of its task instances, and None for a skipped one.
+        nested = [[item] if isinstance(item, str) else list(item or []) for item in given]
+        ids = [job_id for part in nested for job_id in part]
         if not ids:
             raise PiktidConfigError(
                 "job_ids is empty: there is nothing to download. Give the swap's job ids."
@@ -154,6 +157,7 @@ class Download:
         self._concurrency = concurrency
         self._connection = connection
         self._target = folder.join(manifest.manifest_path(job_ids))
+        self._mark = posixpath.splitext(posixpath.basename(self._target.path))[0]
         self._rows: list[Row] = []
         self._fresh: dict[str, asyncio.Task[JobResults]] = {}
         self._flushed_at = 0.0
@@ -212,6 +216,7 @@ class Download:
         """Take over what an earlier run of the same jobs left, and notice files that are somebody else's."""
         before = {row.key: row for row in manifest.load(storage.read_json(self._target), self._target.uri)}
         present = storage.sizes_below(self._folder)
+        storage.sweep(self._folder, present, self._mark)
         for row in self._rows:
             if not row.file:
                 continue
@@ -229,38 +234,54 @@ class Download:
                 row.sha256 = storage.digest(self._folder.join(known))
 
     async def _fetch(self, client: AsyncPiktidClient, row: Row, result: ImageResult) -> None:
-        url = result.download_url or ""
-        for attempt in range(1, FETCH_TRIES + 1):
+        url = result.download_url
+        for _ in range(FETCH_TRIES):
             try:
+                if not url:
+                    raise PiktidNotFoundError("PiktID has no link to it any more.", status=404)
                 await client.fetch(url, lambda stream: self._land(stream.chunks(), row))
-            except PiktidAPIError as error:
-                # Links expire; the results give a new one.
-                if attempt == FETCH_TRIES or (
-                    not isinstance(error, PiktidNotFoundError) and error.status != 403
-                ):
-                    self._lose(row, str(error))
-                    break
-                url = await self._renewed(client, row) or url
-            except (PiktidConnectionError, PiktidDownloadError, OSError) as error:
-                if attempt == FETCH_TRIES:
-                    self._lose(row, str(error) if not isinstance(error, OSError) else type(error).__name__)
-                    break
-            else:
                 break
+            except PiktidLinkError as error:
+                # Links expire; the results give a new one.
+                row.error = str(error)
+                try:
+                    url = await self._renewed(client, row, url)
+                except PiktidError as refused:
+                    row.error = str(refused)
+                    break
+            except PiktidDownloadError as error:
+                row.error = str(error)
+            except PiktidError as error:
+                # The client has repeated what repeating can mend.
+                row.error = str(error)
+                break
+            except OSError as error:
+                row.error = f"it could not be written ({type(error).__name__})"
+        if row.status != "done":
+            row.status = "failed"
         await self._flush(now=False)
 
-    async def _renewed(self, client: AsyncPiktidClient, row: Row) -> str | None:
-        """Ask once per job for new links, however many of them have expired."""
-        task = self._fresh.get(row.job_id)
-        if task is None:
-            task = self._fresh[row.job_id] = asyncio.ensure_future(client.get_job_results(row.job_id))
-        for result in (await task).results:
-            if (row.job_id, *result.key, result.version) == row.key:
-                return result.download_url
-        return None
+    async def _renewed(self, client: AsyncPiktidClient, row: Row, stale: str | None) -> str | None:
+        """Ask once per job for new links, however many of them have expired; again when those have, too."""
+        link = stale
+        for again in (False, True):
+            task = self._fresh.get(row.job_id)
+            if task is None or (task.done() and (again or task.exception() is not None)):
+                task = self._fresh[row.job_id] = asyncio.ensure_future(client.get_job_results(row.job_id))
+            link = next(
+                (
+                    result.download_url
+                    for result in (await task).results
+                    if (row.job_id, *result.key, result.version) == row.key
+                ),
+                None,
+            )
+            if link != stale:
+                break
+        return link
 
     async def _land(self, chunks: Any, row: Row) -> None:
-        async with storage.landing(self._folder, chunks) as landed:
+        async with storage.landing(self._folder, chunks, self._mark) as landed:
             if not media.is_whole(landed.head, landed.tail, landed.size):
                 raise PiktidDownloadError(
                     f"{row.file} arrived cut off or is no picture ({landed.size} bytes)."
@@ -270,9 +291,6 @@ class Download:
         row.file, row.status, row.error = name, "done", None
         row.size, row.sha256 = landed.size, landed.sha256
         self.fetched += 1
-
-    def _lose(self, row: Row, reason: str) -> None:
-        row.status, row.error = "failed", reason
 
     async def _from_archives(self, client: AsyncPiktidClient, wanted: list[tuple[Row, ImageResult]]) -> None:
         from airflow_provider_piktid.operators._archive import fetch_archive

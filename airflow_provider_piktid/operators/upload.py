@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_piktid import storage
-from airflow_provider_piktid.exceptions import PiktidBudgetError
+from airflow_provider_piktid.exceptions import PiktidBudgetError, PiktidConfigError
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.media import V2_FORMATS
 from airflow_provider_piktid.tasks.common import run_bounded, steer
@@ -19,6 +19,10 @@ from airflow_provider_piktid.tasks.common import run_bounded, steer
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient
     from airflow_provider_piktid.storage import SourceFile
+
+
+#: What PiktID allows.
+PROJECT_NAME_LENGTH = 128
 
 
 class PiktidUploadImagesOperator(BaseOperator):
@@ -67,6 +71,10 @@ class PiktidUploadImagesOperator(BaseOperator):
         with steer():
             hook = PiktidHook(self.piktid_conn_id)
             concurrency = int(self.max_concurrency or hook.settings.max_concurrency)
+            if not 1 <= len(str(self.project_name).strip()) <= PROJECT_NAME_LENGTH:
+                raise PiktidConfigError(
+                    f"project_name must have 1 to {PROJECT_NAME_LENGTH} characters, not {self.project_name!r}."
+                )
             files = storage.find_images(self.images, exclude=self.exclude, formats=V2_FORMATS)
             self._check_budget(len(files))
             storage.check_images(files, V2_FORMATS, workers=concurrency)
@@ -123,7 +131,9 @@ def unique_names(relatives: Sequence[str]) -> list[str]:
         name = posixpath.basename(relative)
         if counts[name.lower()] > 1:
             name = relative.replace("/", "__")
-        if name.lower() in taken:
+        # A name that is no UTF-8 cannot be sent as it is.
+        name = name.encode("utf-8", "replace").decode()
+        while name.lower() in taken:
             name = f"{position}_{name}"
         taken.add(name.lower())
         names.append(name)

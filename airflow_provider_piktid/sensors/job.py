@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseSensorOperator, conf
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+    conf,
+)
 
 from airflow_provider_piktid.events import JobEvent, judge
-from airflow_provider_piktid.exceptions import PiktidJobTimeout, PiktidNotFoundError
+from airflow_provider_piktid.exceptions import PiktidError, PiktidJobTimeout, PiktidNotFoundError
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.links import JOB_URL_KEY, PiktidJobLink
 from airflow_provider_piktid.tasks.common import fetch_outcomes, push, steer
@@ -20,6 +27,9 @@ from airflow_provider_piktid.triggers.job import PiktidJobTrigger, progress_line
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient
     from airflow_provider_piktid.models.v2 import Job
+
+#: A job that was submitted a moment ago may answer 404 this long, as its official clients allow.
+FRESH_SECONDS = 30.0
 
 
 class PiktidJobSensor(BaseSensorOperator):
@@ -58,9 +68,11 @@ class PiktidJobSensor(BaseSensorOperator):
         self.deferrable = deferrable
         self.piktid_conn_id = piktid_conn_id
         self._last: str | None = None
+        self._since = 0.0
 
     def execute(self, context: Any) -> None:
-        with steer():
+        self._since = _first_asked(context, rescheduled=self.reschedule)
+        with self._softened(), steer():
             settings = PiktidHook(self.piktid_conn_id).settings
             settings.require_token()
             push(context, JOB_URL_KEY, settings.job_url(self.job_id))
@@ -75,10 +87,15 @@ class PiktidJobSensor(BaseSensorOperator):
             try:
                 job = client.get_job(self.job_id)
             except PiktidNotFoundError as error:
-                raise PiktidNotFoundError(
+                if time.time() < self._since + FRESH_SECONDS:
+                    self.log.info("Job %s is not visible yet.", self.job_id)
+                    return False
+                unknown = PiktidNotFoundError(
                     f"{self.piktid_conn_id}: there is no job {self.job_id!r} in this account. Correct `job_id`.",
                     status=error.status,
-                ) from error
+                )
+                unknown.permanent = True
+                raise unknown from error
             self._tell(job)
             if job.done:
                 self._judge(client, {self.job_id: job.status})
@@ -86,16 +103,18 @@ class PiktidJobSensor(BaseSensorOperator):
 
     def execute_complete(self, context: Any, event: Any) -> None:
         """Judge the job after the wait."""
-        with steer():
+        with self._softened(), steer():
             answer = JobEvent.from_json(event, expected=("done", "timeout", "error"))
             if answer.status == "error":
                 raise event_error(answer)
             if answer.status == "timeout":
-                raise PiktidJobTimeout(
+                late = PiktidJobTimeout(
                     f"{self.piktid_conn_id}: job {self.job_id} had not ended after {self.timeout:g} s. It still runs "
-                    "and bills; a retry waits for it again.",
+                    "and bills; clear the task to wait for it again.",
                     job_ids=(self.job_id,),
                 )
+                # As in the other mode: Airflow does not retry a sensor that has timed out.
+                raise AirflowSensorTimeout(str(late)) from late
             with PiktidHook(self.piktid_conn_id).get_conn() as client:
                 self._judge(client, answer.ended)
 
@@ -107,10 +126,25 @@ class PiktidJobSensor(BaseSensorOperator):
                 piktid_conn_id=self.piktid_conn_id,
                 poll_interval=max(3.0, float(self.poke_interval)),
                 end_time=end_time,
+                submitted_at={self.job_id: self._since},
             ),
             method_name="execute_complete",
             timeout=framework_timeout(end_time),
         )
+
+    @contextlib.contextmanager
+    def _softened(self) -> Iterator[None]:
+        """Skip instead of failing where ``soft_fail`` or ``never_fail`` say so, as Airflow does for pokes."""
+        try:
+            yield
+        except (AirflowFailException, AirflowSensorTimeout) as error:
+            if self.soft_fail or self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
+        except PiktidError as error:
+            if self.never_fail:
+                raise AirflowSkipException(str(error)) from error
+            raise
 
     def _judge(self, client: PiktidClient, ended: dict[str, str]) -> None:
         outcomes = client.run(fetch_outcomes, ended)
@@ -123,3 +157,14 @@ class PiktidJobSensor(BaseSensorOperator):
         if line != self._last:
             self.log.info(line)
             self._last = line
+
+
+def _first_asked(context: Any, *, rescheduled: bool) -> float:
+    """When this sensor began to ask, epoch seconds. Airflow 2 does not tell after a reschedule: then 0, long ago."""
+    if not rescheduled:
+        return time.time()
+    first = getattr(context["ti"], "get_first_reschedule_date", None)
+    if first is None:
+        return 0.0
+    started = first(context)
+    return float(started.timestamp()) if started is not None else time.time()
