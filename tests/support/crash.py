@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Die at an exact point of the way of a paid job, once.
+
+Used by DAG files under a real Airflow and by processes that stand for workers. ``SIGKILL`` leaves no chance
+to tidy up, as a lost machine or the kernel's memory killer.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_piktid import records
+from airflow_provider_piktid.records import JobRecord, RecordStore
+
+#: Where a worker can die around the record. The times in between are hit from outside.
+POINTS = ("before the intent", "after the intent", "before the record", "after the record")
+
+
+def die_once(marker: Path) -> None:
+    """Kill this process, unless ``marker`` tells that it was done before."""
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def arm(point: str | None, marker: Path, submission: int = -1) -> None:
+    """
+    Let this process die when the record of one submission is about to change, or has just changed.
+
+    :param point: One of :data:`POINTS`; None or empty arms nothing.
+    :param marker: File that is made at the first death; while it exists nothing happens.
+    :param submission: Which submission of the record; default the last.
+    """
+    if not point or marker.exists():
+        return
+    if point not in POINTS:
+        raise ValueError(f"{point!r} is none of {POINTS}")
+    original = records.open_store
+
+    def open_store(context: Any, state_path: str | None) -> RecordStore:
+        return DyingStore(original(context, state_path), point, marker, submission)
+
+    # The process ends with this task, so nothing is put back.
+    records.open_store = open_store
+
+
+class DyingStore:
+    """A store whose process dies before or after a certain write."""
+
+    def __init__(self, inner: RecordStore, point: str, marker: Path, submission: int) -> None:
+        self.durable = inner.durable
+        self._inner = inner
+        self._when, _, self._what = point.partition(" the ")
+        self._marker = marker
+        self._submission = submission
+
+    def load(self) -> JobRecord | None:
+        return self._inner.load()
+
+    def save(self, record: JobRecord) -> None:
+        reached = record.submissions[self._submission].state == (
+            "intent" if self._what == "intent" else "submitted"
+        )
+        if reached and self._when == "before":
+            die_once(self._marker)
+        self._inner.save(record)
+        if reached and self._when == "after":
+            die_once(self._marker)
