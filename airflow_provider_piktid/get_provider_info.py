@@ -33,9 +33,10 @@ OPERATORS: Final = (
     "operators.identity",
     "operators.model_swap",
     "operators.download",
+    "operators.regenerate",
 )
 SENSORS: Final = ("sensors.job",)
-TRIGGERS: Final = ("triggers.job",)
+TRIGGERS: Final = ("triggers.job", "triggers.regenerate")
 EXTRA_LINKS: Final = ("links.PiktidJobLink",)
 
 HOW_TO_GUIDES: Final = (
@@ -45,6 +46,7 @@ HOW_TO_GUIDES: Final = (
     "/docs/operators/identity.md",
     "/docs/operators/model_swap.md",
     "/docs/operators/download.md",
+    "/docs/operators/regenerate.md",
     "/docs/sensor.md",
 )
 

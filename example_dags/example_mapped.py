@@ -19,7 +19,7 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     tags=["piktid", "example"],
-    params={"root": "/data/shoots", "output_path": "/data/swapped"},
+    params={"root": "/data/shoots", "output_path": "/data/swapped", "shoots": SHOOTS},
 ):
     # [START howto_piktid_mapped]
     upload = PiktidUploadImagesOperator.partial(
@@ -38,7 +38,8 @@ with DAG(
 
     PiktidDownloadOperator.partial(
         task_id="download",
-        output_path="{{ params.output_path }}",
+        # A folder each: pictures of two shoots may have the same name.
+        output_path="{{ params.output_path }}/{{ params.shoots[ti.map_index] }}",
     ).expand_kwargs(
         swap.output.zip(upload.output).map(lambda pair: {"job_ids": pair[0], "images": pair[1]["images"]})
     )

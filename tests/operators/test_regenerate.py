@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Making failed images again: only on purpose, each asked for once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_piktid.client import PiktidClient
+from airflow_provider_piktid.emulator import EmulatorServer
+from airflow_provider_piktid.exceptions import (
+    PiktidBudgetError,
+    PiktidConfigError,
+    PiktidPartialResultError,
+    PiktidSubmissionError,
+)
+from airflow_provider_piktid.operators.regenerate import PiktidRegenerateOperator
+from tests.support.batch import swap_run
+from tests.support.tasks import TaskRun
+
+PATHS = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "sync"])
+
+
+def job_with_failures(server: EmulatorServer, failed: list[int]) -> list[str]:
+    """Buy a job of three images, some of which fail."""
+    if failed:
+        server.faults.add("job", "fail_image", indices=failed, message="no face")
+    job_ids: list[str] = swap_run(server, 3).run()
+    return job_ids
+
+
+def regenerate_run(job_ids: list[str], **arguments: Any) -> TaskRun:
+    fixed: dict[str, Any] = {"task_id": "repair", "job_ids": job_ids, "poll_interval": 3.0, "timeout": 30.0}
+    return TaskRun(lambda: PiktidRegenerateOperator(**(fixed | arguments)))
+
+
+def asked(server: EmulatorServer) -> int:
+    """How many regenerations the emulator was asked for."""
+    count: int = server.state.stats()["operations"].get("regenerate", {}).get("requests", 0)
+    return count
+
+
+@PATHS
+def test_regenerate_makes_only_failed_images_again(server: EmulatorServer, deferrable: bool) -> None:
+    """By default the failed outputs are asked for again, once each, and the task waits for their new version."""
+    job_ids = job_with_failures(server, [0, 2])
+    task = regenerate_run(job_ids, deferrable=deferrable)
+
+    assert task.run() == job_ids
+
+    assert asked(server) == 2
+    assert task.ti.xcom["summary"] == {"requested": 2, "successful": 2, "failed": 0, "failures": []}
+    with PiktidClient("piktid-emulator", base_url=server.url) as client:
+        results = client.get_job_results(job_ids[0]).results
+    assert {(result.image_index, result.version) for result in results} == {(0, 1), (1, 0), (2, 1)}
+
+
+@PATHS
+def test_regenerate_without_failures_asks_for_nothing(server: EmulatorServer, deferrable: bool) -> None:
+    """A job without failed images is left alone and its id handed on."""
+    job_ids = job_with_failures(server, [])
+
+    assert regenerate_run(job_ids, deferrable=deferrable).run() == job_ids
+    assert asked(server) == 0
+
+
+@PATHS
+def test_regenerate_retry_attaches(server: EmulatorServer, deferrable: bool) -> None:
+    """A second try finds what the first one asked for, and asks for nothing."""
+    task = regenerate_run(job_with_failures(server, [1]), deferrable=deferrable)
+    task.run()
+
+    task.run()
+
+    assert asked(server) == 1
+
+
+def test_regenerate_chosen_image_again(server: EmulatorServer) -> None:
+    """Outputs can be named, also those that succeeded."""
+    job_ids = job_with_failures(server, [])
+
+    regenerate_run(job_ids, images=[{"image_index": 1}]).run()
+
+    assert asked(server) == 1
+
+
+def test_regenerate_lost_reply_is_found_by_the_new_version(server: EmulatorServer) -> None:
+    """After a lost reply the versions tell whether the request arrived; it is not sent again."""
+    job_ids = job_with_failures(server, [1])
+    server.faults.add("regenerate", "drop_after")
+
+    regenerate_run(job_ids).run()
+
+    assert asked(server) == 1
+
+
+@pytest.mark.parametrize("policy", ["fail", "resubmit"])
+def test_regenerate_request_that_never_arrived_follows_the_policy(
+    server: EmulatorServer, policy: str
+) -> None:
+    """Without a new version the task fails, or asks once more if told so."""
+    job_ids = job_with_failures(server, [1])
+    server.faults.add("regenerate", "drop_before")
+    task = regenerate_run(job_ids, on_ambiguous=policy)
+
+    if policy == "fail":
+        with pytest.raises(PiktidSubmissionError, match="on_ambiguous"):
+            task.run()
+        assert asked(server) == 1
+    else:
+        task.run()
+        assert asked(server) == 2
+
+
+def test_regenerate_more_than_allowed_asks_for_nothing(server: EmulatorServer) -> None:
+    """``max_images`` is held before the first request."""
+    job_ids = job_with_failures(server, [0, 1])
+
+    with pytest.raises(AirflowFailException) as caught:
+        regenerate_run(job_ids, max_images=1).run()
+
+    assert isinstance(caught.value.__cause__, PiktidBudgetError)
+    assert asked(server) == 0
+
+
+def test_regenerate_unknown_image_is_refused(server: EmulatorServer) -> None:
+    """A place that the job does not have is an error that names it."""
+    job_ids = job_with_failures(server, [])
+
+    with pytest.raises(AirflowFailException, match="image 9") as caught:
+        regenerate_run(job_ids, images=[{"image_index": 9}]).run()
+
+    assert isinstance(caught.value.__cause__, PiktidConfigError)
+
+
+def test_regenerate_that_fails_again_fails_the_task_at_once(
+    server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An image that fails again is named, and no retry is burnt on it."""
+    job_ids = job_with_failures(server, [1])
+    server.faults.add(
+        "job_results",
+        "status",
+        code=200,
+        after=1,
+        times=None,
+        body={
+            "status": "completed",
+            "results": [
+                {
+                    "image_index": 1,
+                    "group_index": 0,
+                    "version": 1,
+                    "status": "failed",
+                    "error_message": "again",
+                }
+            ],
+        },
+    )
+
+    with pytest.raises(AirflowFailException, match="again") as caught:
+        regenerate_run(job_ids).run()
+
+    assert isinstance(caught.value.__cause__, PiktidPartialResultError)
