@@ -9,16 +9,21 @@ from airflow_provider_piktid.client._stream import StreamFrame
 from airflow_provider_piktid.client._sync import PiktidClient
 from airflow_provider_piktid.client._transfer import ByteSource, BytesSource, ByteStream
 from airflow_provider_piktid.client._urls import DEFAULT_BASE_URL
+from airflow_provider_piktid.client._v1 import DEFAULT_V1_URL, AsyncPiktidV1Client
+from airflow_provider_piktid.client._v1_sync import PiktidV1Client
 from airflow_provider_piktid.client.webhooks import verify_signature
 
 __all__ = [
     "DEFAULT_BASE_URL",
+    "DEFAULT_V1_URL",
     "NO_RETRY",
     "AsyncPiktidClient",
+    "AsyncPiktidV1Client",
     "ByteSource",
     "ByteStream",
     "BytesSource",
     "PiktidClient",
+    "PiktidV1Client",
     "RetrySettings",
     "StreamFrame",
     "verify_signature",
