@@ -26,6 +26,11 @@ _SECONDS = {
     "webhook_backoff": "wait before a webhook is tried again",
     "credits": "balance at the start",
     "credits_per_output": "price of one output",
+    "generate_seconds": "how long a generation of v1 takes",
+    "mask_seconds": "how long the masks of a picture take on v1",
+    "target_seconds": "life of a picture uploaded to v1",
+    "poll_seconds": "shortest time between two polls of v1, with --variant v1_poll_limit=on",
+    "credits_per_generation": "price of one generation of v1",
 }
 _COUNTS = {
     "jobs_per_minute": "submissions in a window; 0 for no limit",
@@ -34,6 +39,7 @@ _COUNTS = {
     "max_tokens": "issued API tokens",
     "webhook_tries": "tries to deliver a notification",
     "picture_workers": "threads for image work",
+    "faces": "pretend so many faces in each picture uploaded to v1 instead of looking",
 }
 _TEXTS = {
     "token": "API token that is accepted",

@@ -11,6 +11,7 @@ from .files import get_file
 from .operation import Operation
 from .settings import Settings
 from .state import State
+from .v1 import routes as v1
 from .v2 import routes as v2
 
 
@@ -22,7 +23,7 @@ def create_app(settings: Settings | None = None) -> Starlette:
     """
     state = State(settings or Settings())
     files = Route("/f/{name}", Operation("result_image", get_file, None), methods=["GET"])
-    apis = [*v2.ROUTES, files]
+    apis = [*v2.ROUTES, *v1.ROUTES, files]
     state.faults.know(route.endpoint.name for route in apis if isinstance(route.endpoint, Operation))
     app = Starlette(routes=[*apis, *control.ROUTES, *page.ROUTES])
     app.state.emulator = state

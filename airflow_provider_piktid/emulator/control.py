@@ -65,8 +65,9 @@ async def show_stats(request: Request, state: State) -> Response:
 
 
 async def show_ledger(request: Request, state: State) -> Response:
-    """``GET``: paid jobs."""
-    return JSONResponse({"jobs": state.ledger(), "balance": state.v2.jobs.balance})
+    """``GET``: paid jobs of v2 and generations of v1."""
+    bought = {"jobs": state.ledger(), "generations": state.generations()}
+    return JSONResponse({**bought, "balance": state.v2.jobs.balance})
 
 
 async def end_job(request: Request, state: State) -> Response:
@@ -79,8 +80,28 @@ async def end_job(request: Request, state: State) -> Response:
     return JSONResponse({"job_id": job_id, "status": state.v2.jobs.get(job_id).status})
 
 
+async def end_generation(request: Request, state: State) -> Response:
+    """``POST``: fail or complete a generation of v1."""
+    generation = state.v1.generation(request.path_params["id_task"])
+    action = request.path_params["action"]
+    if generation is None or action not in ("fail", "complete"):
+        raise Refused(404, {"error": "No such generation or action"})
+    if action == "fail":
+        state.v1.runner.fail(generation, "Failed by an administrator")
+    else:
+        state.v1.runner.complete(generation)
+    return JSONResponse({"id_task": generation.id_task, "status": generation.status})
+
+
+async def publish_v1(request: Request, state: State) -> Response:
+    """``POST``: add a notification ``{"name": ..., "data": {...}}`` to the list of v1."""
+    body = await read_json(request) or {}
+    notification = state.v1.notices.publish(str(body["name"]), dict(body.get("data", {})))
+    return JSONResponse({"id": notification.id}, 201)
+
+
 async def publish(request: Request, state: State) -> Response:
-    """``POST``: send a notification ``{"name": ..., "data": {...}}``."""
+    """``POST``: send a notification ``{"name": ..., "data": {...}}`` on v2."""
     body = await read_json(request) or {}
     return JSONResponse({"id": state.publish(str(body["name"]), dict(body.get("data", {})))}, 201)
 
@@ -126,6 +147,8 @@ ROUTES = [
     Route("/_emulator/stats", admin(show_stats), methods=["GET"]),
     Route("/_emulator/ledger", admin(show_ledger), methods=["GET"]),
     Route("/_emulator/jobs/{job_id}/{action}", admin(end_job), methods=["POST"]),
+    Route("/_emulator/generations/{id_task}/{action}", admin(end_generation), methods=["POST"]),
+    Route("/_emulator/v1/notifications", admin(publish_v1), methods=["POST"]),
     Route("/_emulator/notifications", admin(publish), methods=["POST"]),
     Route("/_emulator/clock", admin(advance), methods=["POST"]),
     Route("/_emulator/variants", admin(variants), methods=["GET", "POST"]),

@@ -96,12 +96,16 @@ def open_picture(path: Path) -> tuple[Image.Image, str]:
     return upright, content_type
 
 
-def find_faces(image: Image.Image) -> list[Face]:
-    """Return the faces of a picture, largest first."""
+def find_faces(image: Image.Image, side: int = DETECTION_SIDE) -> list[Face]:
+    """
+    Return the faces of a picture, largest first.
+
+    :param side: Longer side, in pixels, of the copy that is searched: a larger one shows smaller faces.
+    """
     import numpy as np
 
     small = image.convert("L")
-    small.thumbnail((DETECTION_SIDE, DETECTION_SIDE))
+    small.thumbnail((side, side))
     scale = image.width / small.width
     longest = max(small.size)
     with _detecting:

@@ -10,16 +10,33 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["ANY", "HTTP_KINDS", "JOB", "JOB_KINDS", "STREAM_KINDS", "Fault", "Faults"]
+__all__ = [
+    "ANY",
+    "GENERATION",
+    "GENERATION_KINDS",
+    "HTTP_KINDS",
+    "JOB",
+    "JOB_KINDS",
+    "LIST_KINDS",
+    "STREAM_KINDS",
+    "TARGET",
+    "TARGET_KINDS",
+    "Fault",
+    "Faults",
+]
 
 #: Queue that every request looks at.
 ANY = "any"
 #: Queue that every new job looks at.
 JOB = "job"
+#: Queue that every new generation of v1 looks at.
+GENERATION = "generation"
+#: Queue that every picture uploaded to v1 looks at.
+TARGET = "target"
 
 #: Failures of an HTTP answer, with their parameters. All take ``done=True``: the work is done first, only
 #: the answer is lost or replaced.
@@ -67,6 +84,30 @@ JOB_KINDS = {
     "hostile_zip": "archives hold entries=['absolute', 'parent', 'symlink', 'bomb', 'duplicate']",
 }
 
+#: Failures of a generation of v1, for the queue ``generation``. Several kinds can hit one generation. All take
+#: ``id_image``, ``id_person`` and ``keyword`` (its value) to mean one generation among several.
+GENERATION_KINDS = {
+    "fail": "it ends with an error notification; message='...'",
+    "never_end": "it stays pending until it is ended by hand",
+    "lose_notification": "it ends without a notification",
+    "late_notification": "its notification comes seconds=1.0 after its end",
+    "double_notification": "its notification comes twice",
+    "hostile_links": "its link has the name n='../../../etc/passwd', and l and t as given",
+    "broken_picture": "what is behind its link is no picture",
+}
+
+#: Strange pictures, for the queue ``target``.
+TARGET_KINDS = {"faces": "it shows n=31 persons; approve=true, or a list with one value for each"}
+
+#: Failures of the list of notifications of v1, for ``v1_notifications``. Several kinds can hit one list.
+LIST_KINDS = {
+    "foreign": "start with n=100 notifications of others",
+    "double": "list each notification twice",
+    "reorder": "list the newest first",
+    "junk": "start with entries that are no notifications",
+    "null_data": "start with a notification whose data is null",
+}
+
 
 @dataclass
 class Fault:
@@ -109,7 +150,7 @@ class Faults:
         self._lock = threading.Lock()
         self._queues: dict[str, list[Fault]] = defaultdict(list)
         self._all: list[Fault] = []
-        self._operations: set[str] = {ANY, JOB}
+        self._operations: set[str] = {ANY, *_QUEUES}
 
     def know(self, operations: Iterable[str]) -> None:
         """Name the operations that can fail."""
@@ -129,8 +170,11 @@ class Faults:
         """
         Plan a failure.
 
-        :param operation: Name of an operation, ``any`` for every request, or ``job`` for new jobs.
-        :param kind: A key of :data:`HTTP_KINDS`, :data:`STREAM_KINDS` (events), :data:`JOB_KINDS` (job).
+        :param operation: Name of an operation, ``any`` for every request, ``job`` for new jobs, ``generation``
+            and ``target`` for new generations and pictures of v1.
+        :param kind: A key of :data:`HTTP_KINDS`, :data:`STREAM_KINDS` (events), :data:`JOB_KINDS` (job),
+            :data:`GENERATION_KINDS` (generation), :data:`TARGET_KINDS` (target), :data:`LIST_KINDS`
+            (v1_notifications).
         :param times: How often it happens; None for always.
         :param after: How many requests pass unharmed first.
         :param path: Only requests whose path contains this text.
@@ -162,12 +206,14 @@ class Faults:
                     break
         return None
 
-    def take_each(self, operation: str, kinds: Iterable[str]) -> dict[str, Fault]:
-        """Return the next due fault of each of ``kinds``."""
+    def take_each(
+        self, operation: str, kinds: Iterable[str], concerns: Callable[[Fault], bool] = lambda fault: True
+    ) -> dict[str, Fault]:
+        """Return the next due fault of each of ``kinds`` that ``concerns`` the case."""
         hits: dict[str, Fault] = {}
         with self._lock:
             for kind in kinds:
-                fault = next((f for f in self._queues[operation] if f.kind == kind), None)
+                fault = next((f for f in self._queues[operation] if f.kind == kind and concerns(f)), None)
                 if fault is not None and self._hits(fault):
                     hits[kind] = fault
         return hits
@@ -210,8 +256,8 @@ class Faults:
 
 
 def _kinds_of(operation: str) -> dict[str, str]:
-    if operation == JOB:
-        return JOB_KINDS
-    if operation == "events":
-        return {**HTTP_KINDS, **STREAM_KINDS}
-    return HTTP_KINDS
+    return _QUEUES.get(operation) or {**HTTP_KINDS, **_MORE.get(operation, {})}
+
+
+_QUEUES = {JOB: JOB_KINDS, GENERATION: GENERATION_KINDS, TARGET: TARGET_KINDS}
+_MORE = {"events": STREAM_KINDS, "v1_notifications": LIST_KINDS}

@@ -13,6 +13,7 @@ from starlette.routing import Route
 from .clock import iso
 from .limits import LIMITS
 from .storage import EXTENSIONS, Blob
+from .v1 import section as v1
 from .v2.records import Identity, Job, Output
 from .v2.shapes import identity_link, progress_of
 
@@ -101,6 +102,7 @@ def _numbers(state: State) -> str:
         "credits left": f"{state.v2.jobs.balance:g}",
         "jobs": stats["jobs_created"],
         "active": stats["active_jobs"],
+        "generations": stats["v1"]["generations"],
         "refused (429)": stats["refused_429"],
         "streams": stats["streams"],
         "MB in": f"{stats['bytes_in'] / 1e6:.1f}",
@@ -131,9 +133,10 @@ def render(state: State) -> str:
         people = "".join(_person(state, identity) for identity in state.v2.identities.values())
         return (
             f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>PiktID emulator</title>'
-            f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}"><style>{_STYLE}</style></head><body>'
+            f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}"><style>{_STYLE}{v1.STYLE}</style></head><body>'
             f"<header><h1>PiktID emulator</h1><span>Nothing here is sent to PiktID.</span></header>"
             f'<div class="numbers">{_numbers(state)}</div>'
+            f"{v1.render(state)}"
             f"<h2>Jobs</h2>{sections}<h2>Identities</h2><div class='people'>{people}</div>"
             f"<h2>Projects</h2>{_projects(state)}"
             f"<footer><h2>What it does not imitate</h2><ul>{limits}</ul>"

@@ -34,6 +34,13 @@ class Settings:
     :param keepalive_seconds: Silence after which a stream sends a keepalive comment.
     :param credits: Balance at the start.
     :param credits_per_output: Price of one output. Default 1, assumed: the API's price is unstated.
+    :param generate_seconds: How long a generation of v1 takes once the picture's masks are there.
+    :param mask_seconds: How long masks take: the first request of a picture, and those that do not wait for it.
+        Default 15, the wait that the documents recommend.
+    :param target_seconds: Life of a picture uploaded to v1.
+    :param poll_seconds: Shortest time between two looks at v1's notifications, if ``v1_poll_limit`` is on.
+    :param faces: Pretend so many faces in each picture uploaded to v1. Default: look; one without image work.
+    :param credits_per_generation: Price of one generation of v1. Default 1, assumed.
     :param max_identities: Own identities an account may hold.
     :param max_tokens: Issued API tokens an account may hold.
     :param webhook_tries: Deliveries tried in all for one notification.
@@ -62,6 +69,12 @@ class Settings:
     keepalive_seconds: float = 15.0
     credits: float = 1000.0
     credits_per_output: float = 1.0
+    generate_seconds: float = 3.0
+    mask_seconds: float = 15.0
+    target_seconds: float = 86400.0
+    poll_seconds: float = 3.0
+    faces: int | None = None
+    credits_per_generation: float = 1.0
     max_identities: int = 50
     max_tokens: int = 20
     webhook_tries: int = 5

@@ -15,6 +15,7 @@ from .links import Signer
 from .scheduler import Scheduler
 from .settings import Settings
 from .storage import EXTENSIONS, Blob, Storage
+from .v1.store import V1
 from .v2.store import V2
 from .variants import Variants
 
@@ -39,14 +40,16 @@ class State:
         self.deliveries = Scheduler(2)
         self.blobs: dict[str, Blob] = {}
         self.v2 = V2(self)
+        self.v1 = V1(self)
 
     def clear(self) -> None:
-        """Forget everything but the settings: projects, jobs, notifications, faults, counts."""
+        """Forget everything but the settings: jobs, pictures, generations, notifications, faults, counts."""
         with self.lock:
             self.scheduler.clear()
             self.deliveries.clear()
             self.blobs.clear()
             self.v2.clear()
+            self.v1.clear()
             self.faults.clear()
             self.counters.clear()
 
@@ -63,22 +66,32 @@ class State:
 
     def keep(self, name: str, blob: Blob) -> None:
         """Make bytes fetchable under ``/f/<name><extension>``."""
-        self.blobs[name + EXTENSIONS.get(blob.content_type, "")] = blob
+        self.blobs[self.blob_name(name, blob)] = blob
+
+    @staticmethod
+    def blob_name(name: str, blob: Blob) -> str:
+        """Return the name under which bytes are kept."""
+        return name + EXTENSIONS.get(blob.content_type, "")
 
     def link(self, name: str, blob: Blob, base_url: str) -> str:
         """Return a signed link to kept bytes."""
         expires = self.clock.time() + self.settings.result_link_seconds
-        return base_url + self.signer.file_target(name + EXTENSIONS.get(blob.content_type, ""), expires)
+        return base_url + self.signer.file_target(self.blob_name(name, blob), expires)
 
     def stats(self) -> dict[str, Any]:
-        """Return counts of requests, jobs, refusals and bytes."""
+        """Return counts of requests, jobs, refusals and bytes, and those of v1 under ``v1``."""
         with self.lock:
             active = len(self.v2.jobs.active())
-        return {**self.counters.as_dict(), "active_jobs": active, "streams": self.v2.notices.streams}
+        more = {"active_jobs": active, "streams": self.v2.notices.streams, "v1": self.v1.counts.as_dict()}
+        return {**self.counters.as_dict(), **more}
 
     def ledger(self) -> list[dict[str, Any]]:
         """Return every paid job with its images, identity and credits, oldest first."""
         return self.v2.jobs.ledger()
+
+    def generations(self) -> list[dict[str, Any]]:
+        """Return every paid generation of v1 with picture, person, keyword and credits, oldest first."""
+        return self.v1.ledger()
 
     def abort_job(self, job_id: str) -> None:
         """
@@ -105,5 +118,5 @@ class State:
         self.v2.runner.complete(self.v2.jobs.get(job_id))
 
     def publish(self, name: str, data: dict[str, Any]) -> int:
-        """Send a notification of any kind and return its id."""
+        """Send a notification of v2 of any kind and return its id."""
         return self.v2.notices.publish(name, data).id

@@ -87,6 +87,27 @@ _TABLE = (
     ),
     Variant("unknown_fields", ("ignore", "reject"), "unknown keys in a request body"),
     Variant("refresh_reuse", ("allow", "refuse"), "using a refresh token of /auth/refresh again"),
+    Variant("v1_refresh", ("body", "cookie"), "where v1 puts the refresh token"),
+    Variant("v1_image_id", ("both", "id_image", "image_id"), "key of the image id in an upload's answer"),
+    Variant("v1_coordinates", ("top", "nested"), "persons at the top of the answer, or under faces"),
+    Variant(
+        "v1_too_many_persons", ("refuse", "cut", "all"), "a picture of more than 30: 400, first 30, or all"
+    ),
+    Variant("v1_unusable", ("fails", "refuse"), "a person that is not approved: a failed generation, or 400"),
+    Variant("v1_keyword_key", ("insensitive", "strict"), "strict: Location, not location"),
+    Variant("v1_locations", ("9", "8"), "9: with Central Africa"),
+    Variant("v1_category", ("optional", "required"), "whether a generation must name its category"),
+    Variant("v1_generate_reply", ("task", "empty"), "answer to a generation: status and ids, or {}"),
+    Variant(
+        "v1_notification_fields", ("both", "id", "timestamp", "none"), "id and timestamp of a notification"
+    ),
+    Variant("v1_notification_keyword", ("string", "object", "absent"), "keyword in a notification"),
+    Variant("v1_id_person", ("int", "text"), "id_person in a notification"),
+    Variant(
+        "v1_error_ids", ("absent", "present"), "whether an error tells picture, person, keyword and task"
+    ),
+    Variant("v1_delete_unknown", ("200", "404"), "deleting a notification that is not there"),
+    Variant("v1_poll_limit", ("off", "on"), "on: 429 for polls that follow each other too fast"),
 )
 
 #: All switches by name.

@@ -79,7 +79,7 @@ class Jobs:
                 window.append(now)
             cap = self._state.variants["rate_429"] == "identity_cap"
             text = "Maximum identities reached." if cap else "Rate limit exceeded. Try again later."
-            raise Refused(429, {"error": text}, self._retry_after(wait))
+            raise Refused(429, {"error": text}, self.retry_after(wait))
 
     def count_submission(self, endpoint: str) -> None:
         """Note an accepted submission in the window of its endpoint."""
@@ -95,9 +95,10 @@ class Jobs:
         if most and len(self.active()) >= most:
             self._state.counters.refused("active")
             text = f"Too many active jobs. At most {most} can be pending or processing."
-            raise Refused(429, {"error": text}, self._retry_after(self._state.settings.job_seconds))
+            raise Refused(429, {"error": text}, self.retry_after(self._state.settings.job_seconds))
 
-    def _retry_after(self, wait: float) -> dict[str, str]:
+    def retry_after(self, wait: float) -> dict[str, str]:
+        """Return the header of a 429 that asks to wait so many seconds, as the switch says."""
         kind = self._state.variants["retry_after"]
         seconds = max(1, int(wait + 0.999))
         if kind == "seconds":

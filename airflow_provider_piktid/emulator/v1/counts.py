@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happened on v1, in numbers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from itertools import pairwise
+from typing import Any
+
+from .records import Generation
+
+
+class Counts:
+    """Counts since the start or the last clear. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.clear()
+
+    def clear(self) -> None:
+        with self._lock:
+            self.events: Counter[str] = Counter()
+            self.bought: Counter[tuple[str, int, str]] = Counter()
+            self.most_active = 0
+            self.polls: list[float] = []
+
+    def note(self, event: str) -> None:
+        """Count ``logins``, ``refused_logins``, ``refreshes`` or ``revocations``."""
+        with self._lock:
+            self.events[event] += 1
+
+    def poll(self) -> None:
+        """Count a look at the notifications, refused ones too."""
+        with self._lock:
+            self.polls.append(time.monotonic())
+
+    def generation(self, generation: Generation, active: int) -> None:
+        """Count a paid request, and how many are active with it."""
+        with self._lock:
+            self.bought[generation.target.id_image, generation.person.id, generation.wish.key] += 1
+            self.most_active = max(self.most_active, active)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values; the shortest poll interval is in seconds, None below two polls."""
+        with self._lock:
+            gaps = [later - earlier for earlier, later in pairwise(self.polls)]
+            return {
+                **{name: self.events[name] for name in _EVENTS},
+                "generations": self.bought.total(),
+                "generations_by_request": [
+                    {"id_image": image, "id_person": person, "keyword": keyword, "generations": count}
+                    for (image, person, keyword), count in self.bought.items()
+                ],
+                "duplicated_generations": sum(count - 1 for count in self.bought.values()),
+                "most_active_generations": self.most_active,
+                "polls": len(self.polls),
+                "shortest_poll_interval": min(gaps, default=None),
+            }
+
+
+_EVENTS = ("logins", "refused_logins", "refreshes", "revocations")

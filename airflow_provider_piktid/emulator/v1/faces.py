@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Persons in a picture: where they are, and whether they can be used."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ..faces import Face, cut_face, find_faces, open_picture
+from .records import Person
+
+#: Pictures of groups are searched at this size, in pixels of the longer side.
+SIDE = 720
+#: Faces narrower than this, in pixels, are too small.
+SMALLEST = 32
+#: Variance of the second derivative of a face at 64 x 64 pixels, grey values 0 to 255, below which it is blurry.
+SHARPEST_BLUR = 25.0
+
+
+def persons_in(path: Path) -> tuple[tuple[int, int], list[Person]]:
+    """
+    Find the persons in a picture, numbered from left to right.
+
+    :return: Width and height, and the persons.
+    :raises UnreadablePicture: If it is no picture.
+    """
+    image, _ = open_picture(path)
+    faces = sorted(_apart(find_faces(image, SIDE)), key=lambda face: (face.left, face.top))
+    return image.size, [Person(number, face, usable(image, face)) for number, face in enumerate(faces)]
+
+
+def _apart(faces: list[Face]) -> list[Face]:
+    """Keep the largest of faces that lie in each other: the cascade finds some twice."""
+    kept: list[Face] = []
+    for face in faces:
+        x, y = (face.left + face.right) / 2, (face.top + face.bottom) / 2
+        if not any(f.left <= x <= f.right and f.top <= y <= f.bottom for f in kept):
+            kept.append(face)
+    return kept
+
+
+def usable(image: Image.Image, face: Face) -> bool:
+    """Tell whether a face is large and sharp enough."""
+    return min(face.size) >= SMALLEST and sharpness(cut_face(image, face)) >= SHARPEST_BLUR
+
+
+def sharpness(face: Image.Image) -> float:
+    """Return how sharp a cut-out face is: about 1000 for a good photograph, below 25 for a blurred one."""
+    import numpy as np
+
+    grey: Any = np.asarray(face.convert("L").resize((64, 64)), dtype=float)
+    sides = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+    return float((4 * grey[1:-1, 1:-1] - sides).var())
+
+
+def pretended(size: tuple[int, int], count: int, approve: Any = True) -> list[Person]:
+    """
+    Return persons on a grid, for pictures that do not show as many as a test needs.
+
+    :param approve: One value for all, or a list of one each; the last one stands for those that are missing.
+    """
+    values = approve if isinstance(approve, list) and approve else [bool(approve)]
+    columns = max(1, math.ceil(math.sqrt(count)))
+    width, height = size[0] / columns, size[1] / max(1, math.ceil(count / columns))
+    persons = []
+    for number in range(count):
+        row, column = divmod(number, columns)
+        left, top = int((column + 0.2) * width), int((row + 0.2) * height)
+        face = Face(left, top, left + max(1, int(0.6 * width)), top + max(1, int(0.6 * height)))
+        persons.append(Person(number, face, bool(values[min(number, len(values) - 1)])))
+    return persons

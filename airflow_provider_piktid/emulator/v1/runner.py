@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Generations over time.
+
+The first request of a picture makes its masks, which takes ``mask_seconds``. Requests that come before they are
+ready make masks of their own and take as much longer; later ones take ``generate_seconds`` only.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..faces import encode, open_picture, thumbnail
+from ..storage import Blob
+from .pictures import replace_person
+from .records import Generation
+
+if TYPE_CHECKING:
+    from ..state import State
+
+
+class Runner:
+    """Carries out generations. All methods may be called from any thread."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def start(self, generation: Generation) -> None:
+        """Begin a new generation."""
+        settings, target = self._state.settings, generation.target
+        with self._state.lock:
+            now = self._state.clock.time()
+            if target.masks_at is None:
+                target.masks_at = now + settings.mask_seconds
+            generation.made_masks = now < target.masks_at
+        generation.seconds = settings.generate_seconds
+        if generation.made_masks:
+            generation.seconds += settings.mask_seconds
+        if "never_end" not in generation.faults:
+            self._state.scheduler.call_later(generation.seconds, partial(self._due, generation))
+
+    def _due(self, generation: Generation) -> None:
+        fault = generation.faults.get("fail")
+        if fault is not None:
+            self.fail(generation, str(fault.get("message", "generation failed")))
+        elif not generation.person.approve:
+            self.fail(generation, "The face is too blurry")
+        else:
+            self.complete(generation)
+
+    def complete(self, generation: Generation) -> None:
+        """Make the picture now."""
+        if self._state.settings.transform:
+            self._state.scheduler.submit(self._work, generation)
+        else:
+            self._work(generation)
+
+    def fail(self, generation: Generation, message: str) -> None:
+        """End as failed. What has ended stays as it is."""
+        with self._state.lock:
+            if generation.ended:
+                return
+            generation.status, generation.error_message = "failed", message
+            if self._state.variants["refund_failed"] == "yes":
+                self._state.v2.jobs.balance += generation.credits
+                generation.credits = 0.0
+        self._tell(generation, partial(self._state.v1.notices.failed, generation, message))
+
+    def _work(self, generation: Generation) -> None:
+        if generation.ended:
+            return
+        try:
+            blob, small = self._picture(generation)
+        except Exception as error:
+            self.fail(generation, f"Internal error: {type(error).__name__}")
+            raise
+        with self._state.lock:
+            if generation.ended:
+                return
+            generation.status, generation.blob = "completed", blob
+            self._state.keep(generation.id_task, blob)
+            self._state.keep(f"{generation.id_task}-thumb", small)
+            links = [self._links(generation, blob, small)]
+        self._tell(generation, partial(self._state.v1.notices.completed, generation, links))
+
+    def _picture(self, generation: Generation) -> tuple[Blob, Blob]:
+        source, storage = generation.target.blob, self._state.storage
+        if "broken_picture" in generation.faults:
+            blob = storage.save(b"<html>not a picture</html>", source.content_type)
+            return blob, blob
+        if not self._state.settings.transform:
+            return source, source
+        image, content_type = open_picture(source.path)
+        blob = storage.save(encode(replace_person(image, generation), content_type), content_type)
+        return blob, storage.save(thumbnail(blob.path), "image/jpeg")
+
+    def _links(self, generation: Generation, blob: Blob, small: Blob) -> dict[str, str]:
+        links = {
+            "l": self._state.link(generation.id_task, blob, generation.base_url),
+            "n": f"{Path(generation.target.filename).stem}_{generation.id_task[:8]}{blob.path.suffix}",
+            "t": self._state.link(f"{generation.id_task}-thumb", small, generation.base_url),
+        }
+        fault = generation.faults.get("hostile_links")
+        if fault is not None:
+            links["n"] = fault.get("n", "../../../etc/passwd")
+            links |= {key: fault.params[key] for key in ("l", "t") if key in fault.params}
+        return links
+
+    def _tell(self, generation: Generation, tell: partial[None]) -> None:
+        fault = generation.faults.get("late_notification")
+        if fault is None:
+            tell()
+        else:
+            self._state.scheduler.call_later(float(fault.get("seconds", 1.0)), tell)

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The state of the v1 API."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from ..faults import GENERATION, GENERATION_KINDS, Fault
+from ..storage import Blob
+from .counts import Counts
+from .notices import Notices
+from .records import Generation, Person, Target, Wish
+from .runner import Runner
+from .tokens import Tokens
+
+if TYPE_CHECKING:
+    from ..state import State
+
+
+class V1:
+    """
+    Pictures, generations, notifications and tokens of the one account. Its balance is that of v2.
+
+    :param state: The emulator it belongs to.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.tokens = Tokens(state)
+        self.notices = Notices(state)
+        self.runner = Runner(state)
+        self.counts = Counts()
+        self.clear()
+
+    def clear(self) -> None:
+        """Start anew."""
+        self._targets: dict[str, Target] = {}
+        self._generations: dict[str, Generation] = {}
+        self.polled_at = float("-inf")
+        self.tokens.clear()
+        self.notices.clear()
+        self.counts.clear()
+
+    def targets(self) -> list[Target]:
+        """Return the pictures that are still kept, oldest first."""
+        with self._state.lock:
+            oldest = self._state.clock.time() - self._state.settings.target_seconds
+            for target in [t for t in self._targets.values() if t.created_at <= oldest]:
+                del self._targets[target.id_image]
+                self._state.blobs.pop(self._state.blob_name(f"target-{target.id_image}", target.blob), None)
+            return list(self._targets.values())
+
+    def target(self, id_image: str) -> Target | None:
+        """Return a picture that is still kept."""
+        return next((target for target in self.targets() if target.id_image == id_image), None)
+
+    def add_target(
+        self, filename: str, blob: Blob, size: tuple[int, int], persons: list[Person], digest: str
+    ) -> Target:
+        """Keep an uploaded picture."""
+        now = self._state.clock.time()
+        target = Target(uuid.uuid4().hex, filename, blob, size, persons, digest, now)
+        with self._state.lock:
+            self._targets[target.id_image] = target
+            self._state.keep(f"target-{target.id_image}", blob)
+        return target
+
+    def generations(self) -> list[Generation]:
+        """Return all paid requests, oldest first."""
+        with self._state.lock:
+            return list(self._generations.values())
+
+    def generation(self, id_task: str) -> Generation | None:
+        """Return one paid request."""
+        return self._generations.get(id_task)
+
+    def add_generation(
+        self, target: Target, person: Person, wish: Wish, price: float, base_url: str
+    ) -> Generation:
+        """Note a paid request, and what was planned to go wrong with it."""
+        now = self._state.clock.time()
+        generation = Generation(uuid.uuid4().hex, target, person, wish, price, now, base_url)
+        generation.faults = self._state.faults.take_each(
+            GENERATION, GENERATION_KINDS, lambda fault: _concerns(fault, generation)
+        )
+        with self._state.lock:
+            self._generations[generation.id_task] = generation
+            active = sum(1 for other in self._generations.values() if not other.ended)
+        self.counts.generation(generation, active)
+        return generation
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """Return what was bought, oldest first."""
+        return [generation.as_dict() for generation in self.generations()]
+
+
+def _concerns(fault: Fault, generation: Generation) -> bool:
+    """Tell whether a fault that names a picture, person or keyword means this generation."""
+    wanted = {
+        "id_image": generation.target.id_image,
+        "id_person": generation.person.id,
+        "keyword": generation.wish.word,
+    }
+    return all(fault.get(name, None) in (None, value) for name, value in wanted.items())
