@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An emulator for the example DAGs, a small shoot, and the connection in either place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_piktid.emulator import EmulatorServer
+from tests.support.fixtures import server, start
+from tests.support.service import connection_json, picture
+
+__all__ = ["server", "start"]
+
+
+@pytest.fixture(params=["environment", "database"])
+def connected(
+    request: pytest.FixtureRequest, server: EmulatorServer, airflow_db: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[EmulatorServer]:
+    """
+    An emulator behind ``piktid_default``, kept in the environment or in the metadata database.
+
+    An environment variable hides how triggers and workers look connections up.
+    """
+    if request.param == "environment":
+        yield server
+        return
+    from airflow.models import Connection
+    from airflow.utils.session import create_session
+
+    monkeypatch.delenv("AIRFLOW_CONN_PIKTID_DEFAULT")
+    told = json.loads(connection_json(server.url))
+    told["extra"] = json.dumps(told["extra"])
+    with create_session() as session:
+        session.add(Connection(conn_id="piktid_default", **told))
+    yield server
+    with create_session() as session:
+        session.query(Connection).filter(Connection.conn_id == "piktid_default").delete()
+
+
+@pytest.fixture
+def shoot(tmp_path: Path) -> Callable[..., Path]:
+    """Make folders of small pictures: ``shoot("shirts", "dresses")``."""
+
+    def make(*names: str) -> Path:
+        for name in names:
+            picture(tmp_path / "in" / name / "front.jpg")
+            picture(tmp_path / "in" / name / "back.jpg", color="teal")
+        return tmp_path / "in"
+
+    return make

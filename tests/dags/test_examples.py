@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The example DAGs: they parse anywhere, and run to their end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import BaseHook
+
+from airflow_provider_piktid.client import PiktidClient
+from airflow_provider_piktid.emulator import EmulatorServer
+from airflow_provider_piktid.models.requests import ModelSwapRequest
+from tests.conftest import EXAMPLE_DAGS
+from tests.support.batch import jobs, uploaded
+from tests.support.service import picture
+
+EXAMPLES = sorted(path.stem for path in EXAMPLE_DAGS.glob("example_*.py"))
+Shoot = Callable[..., Path]
+
+
+def dag_bag(path: Path = EXAMPLE_DAGS) -> Any:
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # before 3.2
+        from airflow.models.dagbag import DagBag
+    return DagBag(str(path))
+
+
+def run_example(name: str, **params: Any) -> Any:
+    """Run an example with ``dag.test()``; its DAG run, which succeeded."""
+    (dag,) = dag_bag(EXAMPLE_DAGS / f"{name}.py").dags.values()
+    run = dag.test(run_conf=params)
+    assert run.state == "success", {ti.task_id: ti.state for ti in run.get_task_instances()}
+    return run
+
+
+def outputs(folder: Path) -> list[str]:
+    """Pictures below a folder, relative."""
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg") if "_piktid" not in path.parts
+    )
+
+
+def sources(folder: Path) -> list[str]:
+    """Names of the pictures that the manifests below a folder are about."""
+    rows = [row for path in folder.rglob("manifest-*.json") for row in json.loads(path.read_text())]
+    assert {row["status"] for row in rows} == {"done"}
+    return sorted("/".join(Path(row["source"]).parts[-2:]) for row in rows)
+
+
+@pytest.fixture
+def lookups(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Connection ids that were asked for; every one of them is unknown."""
+    asked: list[str] = []
+
+    def get_connection(conn_id: str) -> Any:
+        asked.append(conn_id)
+        raise LookupError(conn_id)
+
+    monkeypatch.delenv("AIRFLOW_CONN_PIKTID_DEFAULT", raising=False)
+    monkeypatch.setattr(BaseHook, "get_connection", get_connection)
+    return asked
+
+
+def test_examples_parse_without_a_connection(lookups: list[str]) -> None:
+    """All example files give their DAGs on a machine that has no connection, and ask for none."""
+    bag = dag_bag()
+
+    assert bag.import_errors == {}
+    assert len(bag.dags) == len(EXAMPLES)
+    assert lookups == []
+
+
+def test_model_swap_example_mirrors_the_shoot(
+    connected: EmulatorServer, shoot: Shoot, tmp_path: Path
+) -> None:
+    """Four photographs in two folders give four outputs in two folders, bought as one job."""
+    run_example(
+        "example_model_swap", images=str(shoot("look-1", "look-2")), output_path=str(tmp_path / "out")
+    )
+
+    assert len(outputs(tmp_path / "out")) == 4
+    assert sources(tmp_path / "out") == [
+        "look-1/back.jpg",
+        "look-1/front.jpg",
+        "look-2/back.jpg",
+        "look-2/front.jpg",
+    ]
+    assert {Path(name).parts[0] for name in outputs(tmp_path / "out")} == {"look-1", "look-2"}
+    assert len(jobs(connected)) == 1
+
+
+def test_mapped_example_runs_one_task_per_folder(
+    connected: EmulatorServer, shoot: Shoot, tmp_path: Path
+) -> None:
+    """Each folder is uploaded, bought and downloaded by mapped tasks, whose label in the UI is its name."""
+    run = run_example(
+        "example_mapped", root=str(shoot("shirts", "dresses")), output_path=str(tmp_path / "out")
+    )
+
+    labels = {ti.rendered_map_index for ti in run.get_task_instances() if ti.task_id == "upload"}
+    assert labels == {"shirts", "dresses"}
+    assert len(jobs(connected)) == 2
+    assert len(outputs(tmp_path / "out")) == 4
+    assert sources(tmp_path / "out") == [
+        "dresses/back.jpg",
+        "dresses/front.jpg",
+        "shirts/back.jpg",
+        "shirts/front.jpg",
+    ]
+
+
+def test_identity_example_swaps_the_uploaded_face(
+    connected: EmulatorServer, shoot: Shoot, tmp_path: Path
+) -> None:
+    """The face becomes an identity first, and the job is bought with it."""
+    face = picture(tmp_path / "anna.jpg", color="salmon")
+
+    run_example(
+        "example_identity", face=str(face), images=str(shoot("look")), output_path=str(tmp_path / "out")
+    )
+
+    (job,) = jobs(connected)
+    assert job["identity_code"] not in ("PiktidSummer", "PiktidPremium")
+    assert len(outputs(tmp_path / "out")) == 2
+
+
+def test_sensor_example_fetches_a_job_that_was_started_elsewhere(
+    connected: EmulatorServer, tmp_path: Path
+) -> None:
+    """A job known by its id only is waited for and downloaded, and nothing is bought."""
+    project_id, images = uploaded(connected, 2)
+    with PiktidClient("piktid-emulator", base_url=connected.url) as client:
+        request = ModelSwapRequest(identity_code="PiktidSummer", project_id=project_id, images=images)
+        job_id = client.create_model_swap(request).job_id
+
+    run_example("example_sensor", job_id=job_id, output_path=str(tmp_path / "out"))
+
+    assert len(outputs(tmp_path / "out")) == 2
+    assert len(jobs(connected)) == 1
+
+
+def test_regenerate_example_repairs_a_failed_image(
+    connected: EmulatorServer, shoot: Shoot, tmp_path: Path
+) -> None:
+    """An image that failed in the swap is made again, and everything is downloaded."""
+    connected.faults.add("job", "fail_image", indices=[1])
+
+    run_example("example_regenerate", images=str(shoot("look")), output_path=str(tmp_path / "out"))
+
+    assert connected.faults.all_met()
+    assert len(outputs(tmp_path / "out")) == 2
