@@ -82,7 +82,7 @@ class PiktidSettings:
             login=login,
             password=password if login else None,
             base_url=host or V2_URL,
-            v1_url=_text(extra, "v1_url").rstrip("/") or (f"{host}/api" if host else V1_URL),
+            v1_url=_v1_url(conn_id, extra) or (f"{host}/api" if host else V1_URL),
             app_url=_text(extra, "app_url").rstrip("/") or host or APP_URL,
             timeout=_number(conn_id, extra, "timeout", 60.0),
             max_concurrency=_whole(conn_id, extra, "max_concurrency", 8),
@@ -171,7 +171,10 @@ class PiktidHook(BaseHook):
 
     def get_conn(self) -> PiktidClient:
         """Return a client for synchronous code; close it, or use it as a context manager."""
-        from airflow_provider_piktid.client import PiktidClient
+        return self._client(patient=True)
+
+    def _client(self, *, patient: bool) -> PiktidClient:
+        from airflow_provider_piktid.client import PiktidClient, RetrySettings
 
         settings = self.settings
         return PiktidClient(
@@ -179,6 +182,7 @@ class PiktidHook(BaseHook):
             base_url=settings.base_url,
             timeout=settings.timeout,
             label=settings.conn_id,
+            retry=RetrySettings() if patient else RetrySettings(max_attempts=1),
         )
 
     async def aget_client(self, *, patient: bool = True) -> AsyncPiktidClient:
@@ -222,10 +226,11 @@ class PiktidHook(BaseHook):
             settings = self.settings
             if settings.login:
                 return self._test_login(settings)
-            with self.get_conn() as client:
+            # A form waits for the answer: nothing is repeated.
+            with self._client(patient=False) as client:
                 next(iter(client.iter_identities()), None)
         except PiktidAuthError:
-            return False, f"{self.piktid_conn_id}: the server was reached, but it refused the token."
+            return self._test_v1_token()
         except PiktidError as error:
             return False, str(error)
         except Exception as error:  # noqa: BLE001 - the form shows a line, whatever happens
@@ -239,6 +244,15 @@ class PiktidHook(BaseHook):
             except PiktidAuthError:
                 return False, f"{settings.conn_id}: the server was reached, but it refused the login."
         return True, f"{settings.conn_id}: logged in at {settings.v1_url}."
+
+    def _test_v1_token(self) -> tuple[bool, str]:
+        """A token that v2 refuses may be one of v1."""
+        try:
+            with self.get_v1_client() as client:
+                client.list_notifications()
+        except PiktidError:
+            return False, f"{self.piktid_conn_id}: the server was reached, but it refused the token."
+        return True, f"{self.piktid_conn_id}: connected to {self.settings.v1_url}, for person generation only."
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
@@ -320,17 +334,22 @@ def _base_url(conn_id: str, conn: Any) -> str:
 
     A connection given as a URI has its port and path in fields of their own, and Airflow calls the path schema.
     """
-    host = (conn.host or "").strip().rstrip("/")
+    host = (conn.host or "").strip()
     if not host:
         return ""
     field = (conn.schema or "").strip().strip("/")
     is_scheme = field.lower() in ("http", "https")
     if "://" not in host:
         host = f"{field.lower() if is_scheme else 'https'}://{host}"
-    return _checked_url(conn_id, host, conn.port, "" if is_scheme else field)
+    return _checked_url(conn_id, "the host", host, conn.port, "" if is_scheme else field)
 
 
-def _checked_url(conn_id: str, url: str, port: int | None, path: str) -> str:
+def _v1_url(conn_id: str, extra: Mapping[str, Any]) -> str:
+    url = _text(extra, "v1_url")
+    return _checked_url(conn_id, "extra 'v1_url'", url, None, "") if url else ""
+
+
+def _checked_url(conn_id: str, name: str, url: str, port: int | None, path: str) -> str:
     """Check a base URL, and add port and path where it has none. No message shows what it holds."""
     try:
         parts = urlsplit(url)
@@ -339,11 +358,11 @@ def _checked_url(conn_id: str, url: str, port: int | None, path: str) -> str:
         usable = False
     if not usable:
         raise PiktidConfigError(
-            f"Connection {conn_id}: the host is no http(s) address. Write it as https://name or https://name:port."
+            f"Connection {conn_id}: {name} is no http(s) address. Write it as https://name or https://name:port."
         )
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise PiktidConfigError(
-            f"Connection {conn_id}: the host must hold no login, query or fragment. The token goes into the password."
+            f"Connection {conn_id}: {name} must hold no login, query or fragment. The token goes into the password."
         )
     netloc = parts.netloc if parts.port or not port else f"{parts.netloc.rstrip(':')}:{port}"
     tail = parts.path.rstrip("/") or (f"/{path}" if path else "")
