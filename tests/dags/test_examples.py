@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ def sources(folder: Path) -> list[str]:
 
 
 @pytest.fixture
-def lookups(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def lookups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Connection ids that were asked for; every one of them is unknown."""
     asked: list[str] = []
 

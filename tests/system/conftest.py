@@ -1,8 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures for tests with processes of their own."""
+"""A running Airflow for all tests of a session, and an emulator of its own for each."""
 
 from __future__ import annotations
 
+import json
+import urllib.error
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import EXAMPLE_DAGS
 from tests.support.fixtures import server, start
+from tests.support.stack import AirflowStack, emulator_process
 
 __all__ = ["server", "start"]
+
+TOKEN = "emulator-token-5f1c9e"
+DAGS = Path(__file__).parent / "dags"
+
+
+@pytest.fixture(scope="session")
+def running_airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
+    """Scheduler, triggerer, DAG processor and API server; takes half a minute, once."""
+    home = tmp_path_factory.mktemp("stack") / "airflow"
+    dags = [EXAMPLE_DAGS / "example_model_swap.py", *sorted(DAGS.glob("*.py"))]
+    with AirflowStack(home, dags) as stack:
+        yield stack
+
+
+@pytest.fixture
+def airflow(running_airflow: AirflowStack) -> AirflowStack:
+    """The running Airflow with all its parts alive, also after a test that killed some."""
+    for part in ("scheduler", "triggerer"):
+        if part not in running_airflow.processes:
+            running_airflow.start(part)
+    running_airflow.wait_until_healthy()
+    return running_airflow
+
+
+Emulate = Callable[..., str]
+
+
+@pytest.fixture
+def emulate(airflow: AirflowStack) -> Iterator[Emulate]:
+    """Start an emulator as a process; the metadata database's ``piktid_default`` leads to it. Its URL."""
+    with ExitStack() as stack:
+
+        def begin(*options: str, **extra: Any) -> str:
+            url = stack.enter_context(emulator_process("--token", TOKEN, *options))
+            connect(airflow, url, extra)
+            return url
+
+        yield begin
+
+
+def connect(airflow: AirflowStack, url: str, extra: dict[str, Any]) -> None:
+    body = {
+        "connection_id": "piktid_default",
+        "conn_type": "piktid",
+        "host": url,
+        "password": TOKEN,
+        "extra": json.dumps(extra),
+    }
+    try:
+        airflow.call("POST", "connections", body)
+    except urllib.error.HTTPError as error:
+        if error.code != 409:
+            raise
+        airflow.call("PATCH", "connections/piktid_default", body)

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Workers and triggerers of a whole Airflow killed with SIGKILL; Airflow's own retries go on, and buy nothing twice.
+
+``test_crash`` covers every point and every store with processes that stand for Airflow's; here Airflow itself
+does the rest for some of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_piktid.client import PiktidClient
+from tests.support.batch import JPEG
+from tests.support.stack import AirflowStack, emulator_call
+from tests.system.conftest import TOKEN, Emulate
+
+pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.chaos]
+
+IMAGES = 4
+BOTH_STORES = pytest.mark.parametrize("kept", ["task state store", "state_path"])
+
+
+@dataclass
+class Batch:
+    """A run of four images in two jobs."""
+
+    airflow: AirflowStack
+    url: str
+    folder: Path
+    dag_id: str
+    run_id: str
+
+    def ledger(self) -> list[dict[str, Any]]:
+        return list(emulator_call(self.url, "ledger")["jobs"])
+
+    def requests(self, operation: str) -> int:
+        stats = emulator_call(self.url, "stats")
+        return int(stats["operations"].get(operation, {}).get("requests", 0))
+
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
+        self.airflow.wait(condition, what, interval=0.05)
+
+    def kill_task(self, task_id: str, *, with_supervisor: bool = False) -> None:
+        """Kill the process of a running task, with what watches over it as if the worker were gone."""
+        pid, parent = map(int, (self.folder / f"{task_id}.pids").read_text().split())
+        for victim in (parent, pid) if with_supervisor else (pid,):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(victim, signal.SIGKILL)
+
+    def tries(self, task_id: str) -> int:
+        (row,) = [row for row in self.airflow.tasks(self.dag_id, self.run_id) if row["task_id"] == task_id]
+        return int(row["try_number"])
+
+    def assert_bought_once(self, *, retried: str) -> None:
+        """The run succeeds, after a retry; one job per chunk; every result is there."""
+        assert self.airflow.wait_for_run(self.dag_id, self.run_id, seconds=90) == "success"
+        assert self.tries(retried) == 2
+        assert sorted(len(job["images"]) for job in self.ledger()) == [2, 2]
+        assert emulator_call(self.url, "stats")["duplicated_image_sets"] == 0
+        assert len(self.pictures()) == IMAGES
+
+    def pictures(self) -> list[Path]:
+        found = (self.folder / "output").rglob("*.jpg")
+        return [path for path in found if "_piktid" not in path.parts]
+
+
+Begin = Callable[..., Batch]
+
+
+@pytest.fixture
+def begin(airflow: AirflowStack, emulate: Emulate, tmp_path: Path) -> Begin:
+    """Start a batch against an emulator with given options and planned failures."""
+
+    def start(
+        dag_id: str,
+        kept: str = "task state store",
+        *,
+        point: str = "",
+        faults: list[dict[str, Any]] | None = None,
+        job_seconds: float = 1,
+    ) -> Batch:
+        options = ("--fast-images", "--jobs-per-minute", "0", "--job-seconds", str(job_seconds))
+        url = emulate(*options, images_per_job=2, jobs_per_minute=100)
+        with PiktidClient(TOKEN, base_url=url) as client:
+            project_id = client.ensure_project("crash").project_id
+            images = [client.upload_image(f"{i}.jpg", JPEG).file_id for i in range(IMAGES)]
+        if faults:
+            emulator_call(url, "faults", faults)
+        run_id = airflow.trigger(
+            dag_id,
+            folder=str(tmp_path),
+            point=point,
+            project_id=project_id,
+            images=images,
+            state_path=str(tmp_path / "records") if kept == "state_path" else "",
+        )
+        return Batch(airflow, url, tmp_path, dag_id, run_id)
+
+    return start
+
+
+@BOTH_STORES
+@pytest.mark.parametrize("point", ["before the intent", "before the record", "after the record"])
+def test_worker_killed_around_the_record_buys_once(begin: Begin, point: str, kept: str) -> None:
+    """Airflow's retry goes on where the dead worker stopped."""
+    batch = begin("crash_deferred", kept, point=point)
+
+    batch.assert_bought_once(retried="swap")
+
+
+@BOTH_STORES
+def test_worker_killed_between_intent_and_request_pays_nothing_by_default(begin: Begin, kept: str) -> None:
+    """Whether the request was sent cannot be known: all retries fail rather than pay twice."""
+    batch = begin("crash_deferred", kept, point="after the intent")
+
+    assert batch.airflow.wait_for_run(batch.dag_id, batch.run_id) == "failed"
+    assert [len(job["images"]) for job in batch.ledger()] == [2]
+    assert any("on_ambiguous='resubmit'" in text for text in batch.airflow.task_logs().values())
+
+
+@BOTH_STORES
+def test_worker_killed_between_request_and_reply_buys_once(begin: Begin, kept: str) -> None:
+    """The job exists and its id was never seen: Airflow's retry finds it at PiktID."""
+    hang = {"operation": "model_swap", "kind": "hang", "after": 1, "done": True}
+    batch = begin("crash_deferred", kept, faults=[hang])
+    batch.wait(lambda: len(batch.ledger()) == 2, "the request whose reply is held back")
+
+    batch.kill_task("swap")
+
+    batch.assert_bought_once(retried="swap")
+
+
+@pytest.mark.parametrize("with_supervisor", [False, True], ids=["task", "task and supervisor"])
+def test_worker_killed_during_its_wait_attaches(begin: Begin, with_supervisor: bool) -> None:
+    """A task that waits in its worker is killed, alone or with its supervisor; the retry waits for the same jobs."""
+    batch = begin("crash_sync", job_seconds=5)
+    batch.wait(lambda: len(batch.ledger()) == 2 and batch.requests("job_status") >= 2, "the wait")
+
+    batch.kill_task("swap", with_supervisor=with_supervisor)
+
+    batch.assert_bought_once(retried="swap")
+
+
+def test_worker_killed_during_the_download_fetches_only_the_rest(begin: Begin) -> None:
+    """What arrived before the death stays, and the retry does not fetch it again."""
+    batch = begin("crash_deferred", faults=[{"operation": "result_image", "kind": "hang", "after": 2}])
+    batch.wait(lambda: batch.requests("result_image") == 3, "the download that is held back")
+
+    batch.kill_task("download")
+
+    batch.assert_bought_once(retried="download")
+    assert batch.requests("result_image") == IMAGES + 1
+
+
+def test_two_triggerers_at_once_do_no_harm(begin: Begin, airflow: AirflowStack) -> None:
+    """
+    A triggerer that hangs is taken for dead, another one takes its triggers, and then the first one wakes up.
+
+    Both watch the same jobs for a while, and the run ends once.
+    """
+    batch = begin("crash_deferred", job_seconds=14)
+    airflow.wait_for_state(batch.dag_id, batch.run_id, "swap", "deferred")
+    batch.wait(lambda: batch.requests("events") >= 1, "the first triggerer to listen")
+    second = airflow.start("triggerer", "triggerer-2")
+    sleeper = airflow.processes["triggerer"]
+    os.kill(sleeper.pid, signal.SIGSTOP)  # the supervisor; its runner goes on and keeps the trigger
+    try:
+        batch.wait(lambda: batch.requests("events") >= 2, "the second triggerer to listen")
+    finally:
+        os.kill(sleeper.pid, signal.SIGCONT)
+
+    assert airflow.wait_for_run(batch.dag_id, batch.run_id) == "success"
+    airflow.kill("triggerer-2")
+    assert second != sleeper.pid
+    assert len(batch.ledger()) == 2
+    assert len(batch.pictures()) == IMAGES
+
+
+def test_scheduler_killed_during_the_wait_loses_nothing(begin: Begin, airflow: AirflowStack) -> None:
+    """The scheduler dies with its workers while the task is deferred; the next one resumes it."""
+    batch = begin("crash_deferred", job_seconds=4)
+    airflow.wait_for_state(batch.dag_id, batch.run_id, "swap", "deferred")
+
+    airflow.kill("scheduler")
+    airflow.start("scheduler")
+
+    assert airflow.wait_for_run(batch.dag_id, batch.run_id) == "success"
+    assert len(batch.ledger()) == 2
+    assert len(batch.pictures()) == IMAGES
+    assert json.dumps(batch.ledger()).count("completed") == 2
