@@ -2,7 +2,9 @@
 # Needs Python 3.11 or newer with pip, and GNU make. Everything else goes into .venv.
 #
 #   make demo [IMAGES=folder]   one model-swap batch against the emulator, on real photographs
+#   make demo-person            generated persons in one photograph, the same way
 #   make test [ARGS="-k hook"]  the whole test suite
+#   make chaos                  kill the parts of a running Airflow, some minutes
 #   make ui                     a running Airflow with emulator, connection and example DAGs
 #   make ci                     all checks, as .ci/run does them
 
@@ -24,7 +26,7 @@ install = $(UV) pip install --quiet --python $(PY) $(1) || $(PYTHON) -m pip --py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test ui install format lint types docs bench versions wheel-check ci clean
+.PHONY: help chaos demo demo-person test ui install format lint types docs bench versions wheel-check ci clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -52,11 +54,17 @@ install: $(VENV)/.dev
 demo: $(VENV)/.demo
 	@$(PY) -m airflow_provider_piktid.demo $(if $(IMAGES),--images '$(IMAGES)') $(ARGS)
 
+demo-person: $(VENV)/.demo
+	@$(PY) -m airflow_provider_piktid.demo person $(if $(IMAGES),--images '$(IMAGES)') $(ARGS)
+
 ui: $(VENV)/.demo
 	@$(PY) -m airflow_provider_piktid.demo ui $(ARGS)
 
 test: $(VENV)/.dev
 	@$(PY) -m pytest $(ARGS)
+
+chaos: $(VENV)/.dev
+	@$(PY) -m pytest -q -m chaos -s tests/system $(ARGS)
 
 format: $(VENV)/.dev
 	@$(BIN)/ruff format .

@@ -132,7 +132,12 @@ class PersonRecord:
         defaults = {item.name: item.default for item in fields(Generation)}
         # Thirty persons by nine keywords stay below what a state store likes to hold.
         value["generations"] = [
-            {name: part for name, part in item.items() if part != defaults[name]}
+            {
+                # Airflow's state store takes JSON's own types only.
+                name: list(part) if isinstance(part, tuple) else part
+                for name, part in item.items()
+                if part != defaults[name]
+            }
             for item in value["generations"]
         ]
         return value
@@ -207,7 +212,7 @@ class Wanted:
         )
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "keyword": list(self.keyword)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Wanted:

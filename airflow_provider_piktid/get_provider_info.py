@@ -32,11 +32,12 @@ OPERATORS: Final = (
     "operators.upload",
     "operators.identity",
     "operators.model_swap",
+    "operators.generate_person",
     "operators.download",
     "operators.regenerate",
 )
 SENSORS: Final = ("sensors.job",)
-TRIGGERS: Final = ("triggers.job", "triggers.regenerate")
+TRIGGERS: Final = ("triggers.job", "triggers.generate_person", "triggers.regenerate")
 EXTRA_LINKS: Final = ("links.PiktidJobLink",)
 
 HOW_TO_GUIDES: Final = (
@@ -45,6 +46,7 @@ HOW_TO_GUIDES: Final = (
     "/docs/operators/upload.md",
     "/docs/operators/identity.md",
     "/docs/operators/model_swap.md",
+    "/docs/operators/generate_person.md",
     "/docs/operators/download.md",
     "/docs/operators/regenerate.md",
     "/docs/sensor.md",

@@ -171,6 +171,9 @@ class Poller:
         try:
             while True:
                 await asyncio.sleep(max(0.0, self._asked_at + self._pause() - time.monotonic()))
+                if not any(waiter.open for waiter in self._waiters):
+                    self._asked_at = time.monotonic()
+                    continue
                 try:
                     client = client or await self._connect()
                     self._tell(await client.list_notifications())

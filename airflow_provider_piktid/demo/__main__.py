@@ -4,24 +4,29 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
-from airflow_provider_piktid.demo import batch, ui
+from airflow_provider_piktid.demo import batch, person, ui
 from airflow_provider_piktid.demo.stage import DemoError
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m airflow_provider_piktid.demo", description=__doc__)
-    parser.add_argument("command", nargs="?", choices=("swap", "ui"), default="swap")
+    parser.add_argument("command", nargs="?", choices=("swap", "person", "ui"), default="swap")
     parser.add_argument("--images", type=Path, help="folder of JPEG or PNG photographs of your own")
     parser.add_argument("--output", type=Path, default=Path("piktid-demo-output"), help="where results go")
     parser.add_argument("--identity", default="PiktidSummer", help="identity to swap in")
     parser.add_argument("--dags", type=Path, default=Path("example_dags"), help="folder of the example DAGs")
     args = parser.parse_args()
+    # What was started is ended on the way out, also when a supervisor asks for it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if args.command == "ui":
             return ui.run(args.dags)
+        if args.command == "person":
+            return person.run(args.dags, args.images, args.output)
         return batch.run(args.dags, args.images, args.output, args.identity)
     except DemoError as error:
         print(f"error: {error}", file=sys.stderr)
