@@ -284,7 +284,10 @@ class JobWatcher:
                 if isinstance(error, PiktidAPIError) and not isinstance(error, _PASSING):
                     failures = max(failures, 5)
             finally:
-                self._live = False
+                if self._live:
+                    # The long interval is over with the stream: ask now, and poll until it is back.
+                    self._live = False
+                    self._wake.set()
                 self._subscribed.set()
             failures = 0 if time.monotonic() - opened > 30 else failures + 1
             await asyncio.sleep(min(60.0, 2.0 ** min(failures, 6)) * random.uniform(0.5, 1.0))

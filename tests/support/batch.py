@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow_provider_piktid.client import PiktidClient
 from airflow_provider_piktid.emulator import EmulatorServer
+from airflow_provider_piktid.models import ModelSwapRequest
 from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
 from tests.support.tasks import TaskRun
 
@@ -19,6 +20,19 @@ def uploaded(server: EmulatorServer, count: int, project: str = "shoot") -> tupl
     with PiktidClient("piktid-emulator", base_url=server.url) as client:
         project_id = client.ensure_project(project).project_id
         return project_id, [client.upload_image(f"{i}.jpg", JPEG).file_id for i in range(count)]
+
+
+def buy(server: EmulatorServer, images: int = 1, **request: Any) -> str:
+    """Start a job without an operator and give its id."""
+    project_id, files = uploaded(server, images)
+    wanted = {
+        "identity_code": "PiktidSummer",
+        "project_id": project_id,
+        "images": files,
+        "post_process": False,
+    }
+    with PiktidClient("piktid-emulator", base_url=server.url) as client:
+        return client.create_model_swap(ModelSwapRequest(**(wanted | request))).job_id
 
 
 def swap_run(server: EmulatorServer, images: int | list[str] = 1, **arguments: Any) -> TaskRun:
