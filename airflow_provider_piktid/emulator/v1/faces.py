@@ -9,11 +9,14 @@ from typing import Any
 
 from PIL import Image
 
-from ..faces import Face, cut_face, find_faces, open_picture
+from ..faces import DETECTION_SIDE, Face, cut_face, find_faces, open_picture
 from .records import Person
 
-#: Pictures of groups are searched at this size, in pixels of the longer side.
-SIDE = 720
+#: Pictures of groups are searched again at this size, in pixels of the longer side; one person's picture is not,
+#: since the cascade finds more in it than there is.
+GROUP_SIDE = 600
+#: A picture is of a group if its first search finds nobody, or a face narrower than this on the small copy.
+GROUP_FACE = 32
 #: Faces narrower than this, in pixels, are too small.
 SMALLEST = 32
 #: Variance of the second derivative of a face at 64 x 64 pixels, grey values 0 to 255, below which it is blurry.
@@ -28,8 +31,16 @@ def persons_in(path: Path) -> tuple[tuple[int, int], list[Person]]:
     :raises UnreadablePicture: If it is no picture.
     """
     image, _ = open_picture(path)
-    faces = sorted(_apart(find_faces(image, SIDE)), key=lambda face: (face.left, face.top))
+    faces = sorted(_apart(_search(image)), key=lambda face: (face.left, face.top))
     return image.size, [Person(number, face, usable(image, face)) for number, face in enumerate(faces)]
+
+
+def _search(image: Image.Image) -> list[Face]:
+    faces = find_faces(image)
+    scale = min(1.0, DETECTION_SIDE / max(image.size))
+    if faces and min(face.size[0] for face in faces) * scale >= GROUP_FACE:
+        return faces
+    return find_faces(image, GROUP_SIDE)
 
 
 def _apart(faces: list[Face]) -> list[Face]:

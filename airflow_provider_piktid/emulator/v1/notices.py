@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .records import Generation, Notification
@@ -20,6 +21,7 @@ class Notices:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self.listeners: list[Callable[[Notification], None]] = []
         self.clear()
 
     def clear(self) -> None:
@@ -39,7 +41,9 @@ class Notices:
             number, now = next(self._numbers), self._state.clock.time()
             image = id_image or data.get("address")
             self._kept[number] = notification = Notification(number, name, data, now, image, id_task)
-            return notification
+        for listener in self.listeners:
+            listener(notification)
+        return notification
 
     def current(self) -> list[Notification]:
         """Return those neither deleted nor too old, oldest first."""

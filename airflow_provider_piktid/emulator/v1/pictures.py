@@ -109,7 +109,7 @@ def _strip_height(image: Image.Image) -> int:
 
 
 def _top_is_free(image: Image.Image, faces: list[Face]) -> bool:
-    return all(face.top > _strip_height(image) for face in faces)
+    return all(face.top - face.size[1] // 2 > _strip_height(image) for face in faces)
 
 
 def _strip(image: Image.Image, text: str, colour: tuple[int, int, int], *, top: bool) -> None:

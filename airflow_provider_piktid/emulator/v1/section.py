@@ -22,11 +22,11 @@ STYLE = """
 .target img,.made img{max-width:240px;max-height:200px;border-radius:6px}
 .target i{position:absolute;border:2px solid #2a9d5c;border-radius:6px;box-sizing:border-box}
 .target i.no{border-color:#c8453b;border-style:dashed}
-.target i b{position:absolute;left:-2px;top:-2px;font:700 11px/1 system-ui;color:#fff;background:#2a9d5c;
-padding:2px 4px;border-radius:5px 0 5px 0}.target i.no b{background:#c8453b}
-.v1{display:flex;gap:1rem;flex-wrap:wrap;align-items:flex-start}
-.made{display:flex;gap:.8rem;flex-wrap:wrap}
-.made span{width:150px;height:150px;display:grid;place-items:center;background:var(--soft);border-radius:6px;
+.target i b{position:absolute;left:50%;bottom:100%;transform:translateX(-50%);font:700 11px/1 system-ui;
+color:#fff;background:#2a9d5c;padding:2px 5px;border-radius:5px 5px 0 0}.target i.no b{background:#c8453b}
+.v1{display:flex;gap:1.2rem;align-items:flex-start}
+.made{flex:1;display:flex;gap:.8rem;flex-wrap:wrap}
+.made span{width:180px;height:100px;display:grid;place-items:center;background:var(--soft);border-radius:6px;
 font-size:.8em;text-align:center}
 .dot{display:inline-block;width:.7em;height:.7em;border-radius:50%;margin-right:.3em}
 """
