@@ -19,7 +19,8 @@ import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.exceptions import PiktidImageError
@@ -71,11 +72,15 @@ class SourceFile:
 
     :param relative: Path below the folder, prefix or glob base it was found under, with ``/``.
     :param size: Bytes.
+    :param version: What the store's listing says of the content: ETag or checksum; None if it says nothing.
+    :param modified: Last change, epoch seconds; 0.0 if the store does not say.
     """
 
     location: Location
     relative: str
     size: int
+    version: str | None = None
+    modified: float = 0.0
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the content in pieces of :data:`READ_BYTES`, from the start at every call."""
@@ -135,7 +140,7 @@ def find_images(
         found = _expand(str(entries[0]), extensions)
     else:
         found = _relative_to_common([file for entry in entries for file in _expand(str(entry), extensions)])
-    kept = [file for file in found if not _matches(file.relative, patterns)]
+    kept = [file for file in found if not matches(file.relative, patterns)]
     if not kept:
         shown = ", ".join(str(entry) for entry in entries[:3])
         raise PiktidImageError(
@@ -151,6 +156,16 @@ def check_images(files: Sequence[SourceFile], formats: Sequence[ImageFormat], *,
 
     :raises PiktidImageError: Names up to ten files, each with what is wrong.
     """
+    problems = [line for line in image_problems(files, formats, workers=workers) if line]
+    if problems:
+        more = f"\n... and {len(problems) - 10} more" if len(problems) > 10 else ""
+        raise PiktidImageError("\n".join(problems[:10]) + more)
+
+
+def image_problems(
+    files: Sequence[SourceFile], formats: Sequence[ImageFormat], *, workers: int = 8
+) -> list[str | None]:
+    """Look into every file; for each what is wrong with it, None if it is a picture."""
 
     def problem(file: SourceFile) -> str | None:
         try:
@@ -161,10 +176,7 @@ def check_images(files: Sequence[SourceFile], formats: Sequence[ImageFormat], *,
         return None
 
     with ThreadPoolExecutor(workers) as pool:
-        problems = [line for line in pool.map(problem, files) if line]
-    if problems:
-        more = f"\n... and {len(problems) - 10} more" if len(problems) > 10 else ""
-        raise PiktidImageError("\n".join(problems[:10]) + more)
+        return list(pool.map(problem, files))
 
 
 def read_json(location: Location) -> Any | None:
@@ -305,7 +317,7 @@ def _expand(entry: str, extensions: tuple[str, ...]) -> list[SourceFile]:
             f"{location.uri} cannot be read. Check its permissions, or the connection of the store."
         ) from error
     if info is not None and info["type"] == "file":
-        return [SourceFile(location, posixpath.basename(location.path), int(info["size"] or 0))]
+        return [_source(location, posixpath.basename(location.path), info)]
     if info is None and not _MAGIC.isdisjoint(location.path):
         return _found(fs.glob(location.path, detail=True), _glob_base(location.path), location, extensions)
     if info is None:
@@ -327,10 +339,20 @@ def _found(
             info = location.fs.info(path)
         if info["type"] != "file":
             continue
-        files.append(
-            SourceFile(Location(location.fs, path, location.prefix), relative, int(info["size"] or 0))
-        )
+        files.append(_source(Location(location.fs, path, location.prefix), relative, info))
     return files
+
+
+def _source(location: Location, relative: str, info: dict[str, Any]) -> SourceFile:
+    tag = next((info[name] for name in ("ETag", "etag", "md5Hash", "content_md5") if info.get(name)), None)
+    moment = next(
+        (info[name] for name in ("mtime", "LastModified", "last_modified", "updated") if info.get(name)), 0.0
+    )
+    if isinstance(moment, str):
+        moment = datetime.fromisoformat(moment)
+    modified = moment.timestamp() if isinstance(moment, datetime) else float(moment)
+    version = tag.strip('"') if isinstance(tag, str) else None
+    return SourceFile(location, relative, int(info["size"] or 0), version, modified)
 
 
 def _glob_base(pattern: str) -> str:
@@ -345,7 +367,8 @@ def _is_private(relative: str) -> bool:
     return any(part.startswith(".") or part == PRIVATE_FOLDER for part in relative.split("/"))
 
 
-def _matches(relative: str, patterns: Sequence[str]) -> bool:
+def matches(relative: str, patterns: Sequence[str]) -> bool:
+    """Whether a relative path, or its name alone, fits one of some glob patterns."""
     name = posixpath.basename(relative)
     return any(fnmatch.fnmatch(relative, pattern) or fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
@@ -357,10 +380,7 @@ def _relative_to_common(files: list[SourceFile]) -> list[SourceFile]:
     if len({file.location.prefix for file in unique.values()}) == 1:
         common = posixpath.commonpath([posixpath.dirname(file.location.path) for file in unique.values()])
     start = len(common.rstrip("/")) + 1 if common else 0
-    return [
-        SourceFile(file.location, file.location.path[start:].lstrip("/"), file.size)
-        for file in unique.values()
-    ]
+    return [replace(file, relative=file.location.path[start:].lstrip("/")) for file in unique.values()]
 
 
 def _unreadable(file: SourceFile, error: OSError) -> str:
