@@ -7,6 +7,7 @@ Needs a connection ``piktid_default``. ``make demo`` runs it against the emulato
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 
 from airflow.providers.common.compat.sdk import DAG
@@ -22,8 +23,9 @@ with DAG(
     catchup=False,
     tags=["piktid", "example"],
     params={
-        "images": "/data/shoot",  # or s3://conn_id@bucket/shoot/
-        "output_path": "/data/swapped",
+        # A folder, prefix or glob, such as s3://conn_id@bucket/shoot/
+        "images": os.environ.get("PIKTID_EXAMPLE_IMAGES", "/data/shoot"),
+        "output_path": os.environ.get("PIKTID_EXAMPLE_OUTPUT", "/data/swapped"),
         "identity_code": "PiktidSummer",
         "project": "spring",
     },

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 
 from airflow.providers.common.compat.sdk import DAG
@@ -18,7 +19,10 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     tags=["piktid", "example"],
-    params={"images": "/data/shoot", "output_path": "/data/swapped"},
+    params={
+        "images": os.environ.get("PIKTID_EXAMPLE_IMAGES", "/data/shoot"),
+        "output_path": os.environ.get("PIKTID_EXAMPLE_OUTPUT", "/data/swapped"),
+    },
 ):
     upload = PiktidUploadImagesOperator(
         task_id="upload", images="{{ params.images }}", project_name="repaired"

@@ -4,13 +4,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_piktid.demo.stage import DemoError, airflow_environment, photographs, service
+from airflow_provider_piktid.demo.stage import (
+    DemoError,
+    airflow,
+    airflow_environment,
+    photographs,
+    print_end,
+    service,
+)
 
 DAG_ID = "example_piktid_model_swap"
 WORK = Path(".piktid-demo")
@@ -35,8 +40,9 @@ def run(dags: Path, images: Path | None, output: Path, identity: str) -> int:
             "project": "piktid-demo",
         }
         print(f"airflow:   running {DAG_ID}, log in {log}")
-        _airflow(["db", "migrate"], environment, log)
-        _airflow(["dags", "test", DAG_ID, "--conf", json.dumps(params)], environment, log)
+        log.unlink(missing_ok=True)
+        airflow(["db", "migrate"], environment, log)
+        airflow(["dags", "test", DAG_ID, "--conf", json.dumps(params)], environment, log)
         return report(output, source, log)
 
 
@@ -44,7 +50,7 @@ def report(output: Path, source: Path, log: Path) -> int:
     """Print where everything is; 1 if anything is missing."""
     manifests = sorted((output / "_piktid").glob("manifest-*.json"), key=lambda path: path.stat().st_mtime)
     if not manifests:
-        _tail(log)
+        print_end(log)
         raise DemoError(f"the DAG run left no manifest in {output}")
     rows = json.loads(manifests[-1].read_text())
     print(f"results:   {output}")
@@ -59,7 +65,7 @@ def report(output: Path, source: Path, log: Path) -> int:
     wanted = {str(path.resolve()) for path in source.rglob("*") if path.suffix.lower() in SUFFIXES}
     lost = sorted(wanted - done) + [str(row["file"]) for row in missing]
     if lost:
-        _tail(log)
+        print_end(log)
         raise DemoError(f"{len(lost)} photograph(s) without a result: {', '.join(lost[:5])}")
     return 0
 
@@ -78,19 +84,3 @@ def _is_good(output: Path, row: dict[str, Any]) -> bool:
             small = [picture.convert("RGB").resize((64, 64)) for picture in (result, original)]
     histogram = ImageChops.difference(*small).convert("L").histogram()
     return any(histogram[32:])
-
-
-def _airflow(arguments: list[str], environment: dict[str, str], log: Path) -> None:
-    with log.open("a" if arguments[0] != "db" else "w") as file:
-        command = [sys.executable, "-m", "airflow", *arguments]
-        code = subprocess.run(
-            command, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False
-        ).returncode
-    if code:
-        _tail(log)
-        raise DemoError(f"`airflow {arguments[0]} {arguments[1]}` ended with code {code}; see {log}")
-
-
-def _tail(log: Path) -> None:
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    print("\n".join(["...", *lines[-25:]]), file=sys.stderr)

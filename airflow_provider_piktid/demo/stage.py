@@ -68,7 +68,31 @@ def airflow_environment(home: Path, dags: Path) -> dict[str, str]:
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
         "PYTHONUNBUFFERED": "1",
+        # `airflow standalone` starts its parts by the command's name.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
     }
+
+
+def airflow(arguments: list[str], environment: dict[str, str], log: Path) -> None:
+    """
+    Run one Airflow command, its output going to the end of ``log``.
+
+    :raises DemoError: It failed; the end of the log is printed.
+    """
+    with log.open("a") as file:
+        command = [sys.executable, "-m", "airflow", *arguments]
+        code = subprocess.run(
+            command, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False
+        ).returncode
+    if code:
+        print_end(log)
+        raise DemoError(f"`airflow {arguments[0]} {arguments[1]}` ended with code {code}; see {log}")
+
+
+def print_end(log: Path) -> None:
+    """Print the last lines of a log."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    print("\n".join(["...", *lines[-25:]]), file=sys.stderr)
 
 
 def end(process: subprocess.Popen[str]) -> None:

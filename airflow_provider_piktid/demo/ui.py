@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import signal
@@ -13,7 +15,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from airflow_provider_piktid.demo.stage import DemoError, airflow_environment, photographs, service
+from airflow_provider_piktid.demo.stage import DemoError, airflow, airflow_environment, photographs, service
 
 HOME = Path(".piktid-ui")
 START_SECONDS = 180
@@ -25,9 +27,14 @@ def run(dags: Path) -> int:
     shoot = photographs(HOME / "photographs").resolve()
     port = int(os.environ.get("PIKTID_UI_PORT") or _free_port())
     with service() as connection:
-        environment = airflow_environment(HOME / "airflow", dags) | connection | _web(port)
+        environment = airflow_environment(HOME / "airflow", dags) | _web(port)
+        environment["PIKTID_EXAMPLE_IMAGES"] = str(shoot)
+        environment["PIKTID_EXAMPLE_OUTPUT"] = str((HOME / "output").resolve())
         log = HOME / "airflow.log"
-        with log.open("w") as file:
+        log.unlink(missing_ok=True)
+        print("airflow:   starting, this takes about half a minute ...", flush=True)
+        _prepare(environment, connection, log)
+        with log.open("a") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", "airflow", "standalone"],
                 env=environment,
@@ -39,14 +46,22 @@ def run(dags: Path) -> int:
             )
         try:
             _wait_until_up(port, process, log)
-            params = {"images": str(shoot), "output_path": str((HOME / "output").resolve())}
             print(f"airflow:   http://127.0.0.1:{port} (no login needed; log in {log})")
-            print("try:       trigger example_piktid_model_swap with this configuration:")
-            print(f"           {json.dumps(params)}")
+            print("try:       trigger example_piktid_model_swap; its parameters are filled in")
+            print(f"results:   {HOME / 'output'}")
             print("stop:      Ctrl-C", flush=True)
             return process.wait()
         finally:
             _end_group(process)
+
+
+def _prepare(environment: dict[str, str], connection: dict[str, str], log: Path) -> None:
+    """Make the database, with the emulator's connection in it, so that it can be seen and changed."""
+    airflow(["db", "migrate"], environment, log)
+    for described in connection.values():
+        with contextlib.suppress(DemoError), contextlib.redirect_stderr(io.StringIO()):
+            airflow(["connections", "delete", "piktid_default"], environment, log)
+        airflow(["connections", "add", "piktid_default", "--conn-json", described], environment, log)
 
 
 def _web(port: int) -> dict[str, str]:
@@ -56,6 +71,7 @@ def _web(port: int) -> dict[str, str]:
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW__API__BASE_URL": address,
         "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
@@ -65,7 +81,6 @@ def _web(port: int) -> dict[str, str]:
 
 
 def _wait_until_up(port: int, process: subprocess.Popen[str], log: Path) -> None:
-    print("airflow:   starting, this takes about 20 seconds ...", flush=True)
     deadline = time.monotonic() + START_SECONDS
     address = f"http://127.0.0.1:{port}/api/v2/monitor/health"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -235,7 +235,7 @@ class PiktidHook(BaseHook):
             return False, str(error)
         except Exception as error:  # noqa: BLE001 - the form shows a line, whatever happens
             return False, f"{self.piktid_conn_id}: {type(error).__name__}"
-        return True, f"{self.piktid_conn_id}: connected to {settings.base_url}."
+        return True, f"Connected to {settings.base_url}; the token is accepted."
 
     def _test_login(self, settings: PiktidSettings) -> tuple[bool, str]:
         with self.get_v1_client() as client:
@@ -252,7 +252,7 @@ class PiktidHook(BaseHook):
                 client.list_notifications()
         except PiktidError:
             return False, f"{self.piktid_conn_id}: the server was reached, but it refused the token."
-        return True, f"{self.piktid_conn_id}: connected to {self.settings.v1_url}, for person generation only."
+        return True, f"Connected to {self.settings.v1_url}, for person generation only."
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
