@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..faces import encode, open_picture, thumbnail
-from ..storage import Blob
+from ..storage import EXTENSIONS, Blob
 from .pictures import replace_person
 from .records import Generation
 
@@ -99,7 +99,7 @@ class Runner:
     def _links(self, generation: Generation, blob: Blob, small: Blob) -> dict[str, str]:
         links = {
             "l": self._state.link(generation.id_task, blob, generation.base_url),
-            "n": f"{Path(generation.target.filename).stem}_{generation.id_task[:8]}{blob.path.suffix}",
+            "n": f"{Path(generation.target.filename).stem}_{generation.id_task[:8]}{EXTENSIONS[blob.content_type]}",
             "t": self._state.link(f"{generation.id_task}-thumb", small, generation.base_url),
         }
         fault = generation.faults.get("hostile_links")

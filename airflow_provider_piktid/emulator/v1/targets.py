@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 MOST_PERSONS = 30
 LARGEST = 100 * 1024**2
 FETCH_SECONDS = 20.0
-_SUFFIXES = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp"}
 
 
 async def upload_target(request: Request, state: State) -> Response:
@@ -104,8 +103,6 @@ def make_target(state: State, data: bytes, filename: str) -> Target:
     except Exception:
         path.unlink(missing_ok=True)
         raise
-    if Path(filename).suffix.lower() not in _SUFFIXES.values():
-        filename = Path(filename).stem + _SUFFIXES[content_type]
     digest = hashlib.sha256(data).hexdigest()[:16]
     return state.v1.add_target(filename, Blob(path, content_type, len(data)), size, persons, digest)
 

@@ -36,7 +36,8 @@ class V1:
 
     def upload(self, data: bytes | None = None) -> str:
         """Upload a picture, by default one of a single colour, and return its id."""
-        return str(self.target(plain() if data is None else data).json()["id_image"])
+        answer = self.target(plain() if data is None else data).json()
+        return str(answer.get("id_image", answer.get("image_id")))
 
     def generate(
         self, id_image: str, id_person: Any = 0, word: Any = "Oceania", **more: Any

@@ -149,7 +149,7 @@ def test_logout_ends_one_session(v1: Any) -> None:
         ("GET", "/me"),
         ("DELETE", "/tokens"),
     ],
-    ids=lambda value: str(value),
+    ids=str,
 )
 def test_everything_else_wants_an_access_token(v1: Any, method: str, path: str) -> None:
     """Without a good token in ``Authorization`` the answer is 401; no other header will do."""
