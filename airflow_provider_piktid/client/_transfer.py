@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, Protocol, TypeVar
@@ -107,6 +108,9 @@ async def put_link(session: HttpSession, ticket: UploadTicket, source: ByteSourc
         response = await _open(session, "PUT", link, "upload", headers, body)
         try:
             await _check(session, response, "PUT", "upload")
+            # A connection whose answer was read to its end carries the next upload too.
+            with contextlib.suppress(httpx.HTTPError):
+                await read_bounded(response, CHUNK)
         finally:
             await response.aclose()
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import posixpath
 from collections import Counter
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_piktid import storage
-from airflow_provider_piktid.exceptions import PiktidBudgetError, PiktidConfigError
+from airflow_provider_piktid.exceptions import PiktidBudgetError, PiktidConfigError, PiktidLinkError
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.media import V2_FORMATS
 from airflow_provider_piktid.tasks.common import run_bounded, steer
@@ -104,10 +105,16 @@ class PiktidUploadImagesOperator(BaseOperator):
         self, client: AsyncPiktidClient, files: list[SourceFile], concurrency: int
     ) -> list[dict[str, str]]:
         names = unique_names([file.relative for file in files])
+        sending = asyncio.Semaphore(concurrency)
 
         async def upload(pair: tuple[SourceFile, str]) -> dict[str, str]:
             file, filename = pair
-            ticket = await client.upload_image(filename, file, project_name=self.project_name)
+            ticket = await client.request_upload(filename, project_name=self.project_name)
+            async with sending:
+                try:
+                    await client.put_upload(ticket, file)
+                except PiktidLinkError:
+                    ticket = await client.upload_image(filename, file, project_name=self.project_name)
             return {
                 "file_id": ticket.file_id,
                 "filename": filename,
@@ -115,7 +122,8 @@ class PiktidUploadImagesOperator(BaseOperator):
                 "relative": file.relative,
             }
 
-        return await run_bounded(upload, list(zip(files, names, strict=True)), concurrency)
+        # Links are asked for while other images are being sent: as many wait with a link as are sent.
+        return await run_bounded(upload, list(zip(files, names, strict=True)), 2 * concurrency)
 
 
 def unique_names(relatives: Sequence[str]) -> list[str]:
