@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long a batch of jobs must take under the limits of an account, and how long it took."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Account:
+    """
+    Limits, and how long each job takes. Times are seconds.
+
+    :param jobs_per_minute: Submissions in each ``rate_window``.
+    """
+
+    jobs_per_minute: int = 5
+    rate_window: float = 60.0
+    active_jobs: int = 5
+    job_seconds: float = 6.0
+
+    def bound(self, jobs: int) -> float:
+        """Seconds from the first submission to the last end, if nobody ever wastes a moment."""
+        starts: list[float] = []
+        for number in range(jobs):
+            moment = starts[-1] if starts else 0.0
+            if number >= self.jobs_per_minute:
+                moment = max(moment, starts[number - self.jobs_per_minute] + self.rate_window)
+            if number >= self.active_jobs:
+                moment = max(moment, starts[number - self.active_jobs] + self.job_seconds)
+            starts.append(moment)
+        return starts[-1] + self.job_seconds
+
+    @property
+    def emulator_options(self) -> list[str]:
+        """Command line of an emulator with these limits."""
+        return [
+            "--fast-images",
+            *("--jobs-per-minute", str(self.jobs_per_minute)),
+            *("--rate-window", str(self.rate_window)),
+            *("--active-jobs", str(self.active_jobs)),
+            *("--job-seconds", str(self.job_seconds)),
+        ]
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """The same for a connection."""
+        return {
+            "jobs_per_minute": self.jobs_per_minute,
+            "rate_window": self.rate_window,
+            "active_jobs": self.active_jobs,
+        }
+
+
+def makespan(ledger: Sequence[dict[str, Any]]) -> float:
+    """Seconds from the first job's start to the last one's end, by the emulator's own clock."""
+    return float(max(job["updated_at"] for job in ledger) - min(job["created_at"] for job in ledger))

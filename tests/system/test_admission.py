@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Thirty jobs on an account that takes five at once and five in a window, under a whole Airflow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from airflow_provider_piktid.client import PiktidClient
+from tests.support.admission import Account, makespan
+from tests.support.batch import JPEG
+from tests.support.stack import ENDED, AirflowStack, emulator_call
+from tests.system.conftest import TOKEN, Emulate
+
+pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.chaos]
+
+ACCOUNT = Account(jobs_per_minute=5, rate_window=12.0, active_jobs=5, job_seconds=6.0)
+JOBS = 30
+
+
+@dataclass
+class Watch:
+    """What was seen of a run while it lasted."""
+
+    polls: int = 0
+    idle_while_waiting: int = 0
+    states: set[str] = field(default_factory=set)
+
+    def look(self, airflow: AirflowStack, dag_id: str, run_id: str) -> None:
+        states = [row["state"] or "none" for row in airflow.tasks(dag_id, run_id) if row["task_id"] == "swap"]
+        occupied = airflow.get("pools/default_pool")["occupied_slots"]
+        self.polls += 1
+        self.states.update(states)
+        self.idle_while_waiting += "deferred" in states and occupied == 0
+
+
+@pytest.mark.parametrize("dag_id", ["admission_one_task", "admission_mapped"])
+def test_thirty_jobs_run_through_a_full_account(
+    airflow: AirflowStack, emulate: Emulate, dag_id: str, record_property: Any
+) -> None:
+    """
+    No task fails or retries, each chunk is bought once, and nobody holds a worker while the account is full.
+
+    The time is near the bound that the limits allow.
+    """
+    url = emulate(*ACCOUNT.emulator_options, **ACCOUNT.extra)
+    with PiktidClient(TOKEN, base_url=url) as client:
+        project_id = client.ensure_project("crowd").project_id
+        images = [client.upload_image(f"{i}.jpg", JPEG).file_id for i in range(JOBS * 10)]
+    run_id = airflow.trigger(dag_id, project_id=project_id, images=images)
+    watch = Watch()
+
+    def ended() -> bool:
+        watch.look(airflow, dag_id, run_id)
+        return airflow.run_state(dag_id, run_id) in ENDED
+
+    airflow.wait(ended, "the run to end", seconds=240, interval=0.5)
+
+    stats, ledger = emulator_call(url, "stats"), emulator_call(url, "ledger")["jobs"]
+    ratio = makespan(ledger) / ACCOUNT.bound(JOBS)
+    tries = {row["try_number"] for row in airflow.tasks(dag_id, run_id) if row["task_id"] == "swap"}
+    print(
+        f"{dag_id}: makespan {makespan(ledger):.1f} s, bound {ACCOUNT.bound(JOBS):.1f} s, ratio {ratio:.2f}, "
+        f"refused {stats['refused_submissions']}, idle {watch.idle_while_waiting} of {watch.polls} looks"
+    )
+    record_property("ratio", round(ratio, 3))
+    assert airflow.run_state(dag_id, run_id) == "success"
+    assert watch.states.isdisjoint({"failed", "up_for_retry", "upstream_failed"})
+    assert tries == {1}
+    assert len(ledger) == JOBS
+    assert stats["duplicated_image_sets"] == 0
+    assert watch.idle_while_waiting > watch.polls / 4
+    assert ratio < 1.5
