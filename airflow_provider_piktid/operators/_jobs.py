@@ -15,15 +15,20 @@ from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_piktid import records
 from airflow_provider_piktid.events import JobEvent, JobOutcome, judge
-from airflow_provider_piktid.exceptions import (
-    PiktidJobError,
-)
+from airflow_provider_piktid.exceptions import PiktidJobError
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.links import JOB_URL_KEY, PiktidJobLink
 from airflow_provider_piktid.operators import _checks
 from airflow_provider_piktid.operators._calls import JobTypeCalls
 from airflow_provider_piktid.tasks import waiting
-from airflow_provider_piktid.tasks.common import delete_notifications, fetch_outcomes, push, steer, summarize
+from airflow_provider_piktid.tasks.common import (
+    delete_notifications,
+    fetch_outcomes,
+    push,
+    steer,
+    summarize,
+    telling_jobs,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient
@@ -59,7 +64,8 @@ class PaidJobOperator(BaseOperator):
     :param on_ambiguous: When the reply to a submission was lost and PiktID lists no such job: ``fail``, or
         ``resubmit`` once at the risk of paying twice.
     :param ambiguous_grace: Seconds after a lost reply until PiktID's list is believed. Default 30.
-    :return: Job ids in the order of the images. XCom key ``summary``: counts and credits.
+    :return: Job ids in the order of the images. XCom key ``summary``: counts and credits; ``jobs``, also of a
+        task that failed: ``[job id or None, number of images]`` in that order.
     """
 
     template_fields: Sequence[str] = (
@@ -148,9 +154,9 @@ class PaidJobOperator(BaseOperator):
             store = records.open_store(context, self.state_path)
             with hook.get_conn() as client:
                 record = self._open_record(context, store, images, settings, client)
-                return self._proceed(
-                    context, store, record, client, queue_until=time.time() + self.queue_timeout
-                )
+                with telling_jobs(context, record):
+                    queue_until = time.time() + self.queue_timeout
+                    return self._proceed(context, store, record, client, queue_until=queue_until)
 
     def resume_submission(self, context: Any, event: Any) -> list[str] | None:
         """Go on submitting after a wait for room."""
@@ -166,7 +172,8 @@ class PaidJobOperator(BaseOperator):
                 raise waiting.event_error(answer)
             with PiktidHook(self.piktid_conn_id).get_conn() as client:
                 queue_until = float(answer.carry.get("queue_until") or time.time() + self.queue_timeout)
-                return self._proceed(context, store, known, client, queue_until=queue_until)
+                with telling_jobs(context, known):
+                    return self._proceed(context, store, known, client, queue_until=queue_until)
 
     def execute_complete(self, context: Any, event: Any) -> list[str]:
         """Judge the jobs after the wait."""

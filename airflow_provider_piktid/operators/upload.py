@@ -4,22 +4,28 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import posixpath
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_piktid import storage
-from airflow_provider_piktid.exceptions import PiktidBudgetError, PiktidConfigError, PiktidLinkError
+from airflow_provider_piktid.exceptions import (
+    PiktidBudgetError,
+    PiktidConfigError,
+    PiktidImageError,
+    PiktidLinkError,
+)
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.media import V2_FORMATS
+from airflow_provider_piktid.storage import SourceFile
 from airflow_provider_piktid.tasks.common import run_bounded, steer
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient
-    from airflow_provider_piktid.storage import SourceFile
 
 
 #: What PiktID allows.
@@ -34,14 +40,17 @@ class PiktidUploadImagesOperator(BaseOperator):
     Contents are streamed: memory does not grow with the number or the size of the images.
 
     :param images: One path, URI, folder, prefix (with everything below it) or glob, or a list of them, on any
-        store that ``ObjectStoragePath`` knows, such as ``s3://conn_id@bucket/shoot/``.
+        store that ``ObjectStoragePath`` knows, such as ``s3://conn_id@bucket/shoot/``. Or the URI of a ``.json``
+        file that lists them: an array of ``{"source": URI, "relative": path that the outputs mirror}``. What it
+        lists and is gone is left out.
     :param project_name: Project to put them in; taken as it is if it exists, else made. 1 to 128 characters.
     :param exclude: Glob patterns of files to leave out, by relative path or by name, such as ``*_INTERNAL_*``.
     :param max_concurrency: Uploads at once. Default: the connection's ``max_concurrency``, 8.
     :param max_images: Refuse more images than this. Default: no limit.
     :param piktid_conn_id: Connection id.
     :return: ``{"project_id", "file_ids", "images"}``, each also under an XCom key of its own, so that
-        ``upload.output["file_ids"]`` works. ``images`` is a list of ``{file_id, filename, source, relative}``.
+        ``upload.output["file_ids"]`` works. ``images`` is a list of ``{file_id, filename, source, relative}``,
+        with the ``sha256`` of what was sent if a ``.json`` file listed them.
     :raises PiktidImageError: No image, or files that are none; names them.
     """
 
@@ -76,7 +85,7 @@ class PiktidUploadImagesOperator(BaseOperator):
                 raise PiktidConfigError(
                     f"project_name must have 1 to {PROJECT_NAME_LENGTH} characters, not {self.project_name!r}."
                 )
-            files = storage.find_images(self.images, exclude=self.exclude, formats=V2_FORMATS)
+            files = self._files()
             self._check_budget(len(files))
             storage.check_images(files, V2_FORMATS, workers=concurrency)
             with hook.get_conn() as client:
@@ -94,6 +103,27 @@ class PiktidUploadImagesOperator(BaseOperator):
             "images": rows,
         }
 
+    @property
+    def _is_listed(self) -> bool:
+        return isinstance(self.images, str) and self.images.endswith(".json")
+
+    def _files(self) -> list[SourceFile]:
+        if not self._is_listed:
+            return storage.find_images(self.images, exclude=self.exclude, formats=V2_FORMATS)
+        found: list[SourceFile] = []
+        for entry in storage.read_json(storage.locate(str(self.images))) or []:
+            location = storage.locate(entry["source"])
+            location.fs.invalidate_cache()
+            try:
+                size = int(location.fs.info(location.path)["size"] or 0)
+            except FileNotFoundError:
+                self.log.warning("%s is gone; leaving it out.", location.uri)
+                continue
+            found.append(SourceFile(location, str(entry["relative"]), size))
+        if not found:
+            raise PiktidImageError(f"{self.images} lists no file that is there.")
+        return found
+
     def _check_budget(self, count: int) -> None:
         if self.max_images is not None and count > int(self.max_images):
             raise PiktidBudgetError(
@@ -109,21 +139,40 @@ class PiktidUploadImagesOperator(BaseOperator):
 
         async def upload(pair: tuple[SourceFile, str]) -> dict[str, str]:
             file, filename = pair
+            source = Hashed(file) if self._is_listed else file
             ticket = await client.request_upload(filename, project_name=self.project_name)
             async with sending:
                 try:
-                    await client.put_upload(ticket, file)
+                    await client.put_upload(ticket, source)
                 except PiktidLinkError:
-                    ticket = await client.upload_image(filename, file, project_name=self.project_name)
-            return {
+                    ticket = await client.upload_image(filename, source, project_name=self.project_name)
+            row = {
                 "file_id": ticket.file_id,
                 "filename": filename,
                 "source": file.location.uri,
                 "relative": file.relative,
             }
+            return row | {"sha256": source.sha256} if isinstance(source, Hashed) else row
 
         # Links are asked for while other images are being sent: as many wait with a link as are sent.
         return await run_bounded(upload, list(zip(files, names, strict=True)), 2 * concurrency)
+
+
+class Hashed:
+    """A source whose content is digested on its way."""
+
+    def __init__(self, file: SourceFile) -> None:
+        self._file = file
+        self.size = file.size
+        self.sha256 = ""
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the content in pieces, from the start at every call."""
+        digest = hashlib.sha256()
+        async for chunk in self._file.chunks():
+            digest.update(chunk)
+            yield chunk
+        self.sha256 = digest.hexdigest()
 
 
 def unique_names(relatives: Sequence[str]) -> list[str]:

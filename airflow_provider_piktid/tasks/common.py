@@ -15,6 +15,7 @@ from airflow_provider_piktid.exceptions import PiktidError
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient
     from airflow_provider_piktid.events import JobOutcome
+    from airflow_provider_piktid.records import JobRecord
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -98,6 +99,20 @@ async def delete_notifications(client: AsyncPiktidClient, ids: list[int]) -> int
 def push(context: Any, key: str, value: Any) -> None:
     """Push a value to XCom under a key of its own."""
     context["ti"].xcom_push(key=key, value=value)
+
+
+@contextlib.contextmanager
+def telling_jobs(context: Any, record: JobRecord) -> Iterator[None]:
+    """
+    Leave what is known of the jobs in XCom key ``jobs``, also when the task defers or fails.
+
+    A list of ``[job id or None, number of images]`` in the order of the images, so that a task behind it can
+    fetch what was paid for whatever became of this one.
+    """
+    try:
+        yield
+    finally:
+        push(context, "jobs", [[item.job_id, item.count] for item in record.submissions])
 
 
 def summarize(outcomes: Sequence[JobOutcome], *, images: int) -> dict[str, Any]:
