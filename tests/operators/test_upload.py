@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The upload operator: what is found is checked, named and sent, once and whole."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_piktid.client import PiktidClient
+from airflow_provider_piktid.emulator import EmulatorServer
+from airflow_provider_piktid.exceptions import PiktidConnectionError, PiktidLinkError
+from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator, unique_names
+from tests.support.fixtures import Start
+from tests.support.service import connection_json, picture
+from tests.support.tasks import TaskRun
+
+
+def upload(images: Any, **arguments: Any) -> TaskRun:
+    fixed: dict[str, Any] = {"task_id": "upload", "project_name": "spring"}
+    return TaskRun(lambda: PiktidUploadImagesOperator(images=images, **(fixed | arguments)))
+
+
+def shoot(folder: Path, *names: str) -> Path:
+    for number, name in enumerate(names or ("a.jpg", "b.png")):
+        picture(folder / name, size=(16 + number, 16))
+    return folder
+
+
+def stored(server: EmulatorServer, file_id: str) -> bytes:
+    blob = server.state.v2.files[file_id].blob
+    assert blob is not None
+    return blob.path.read_bytes()
+
+
+def requests(server: EmulatorServer) -> dict[str, int]:
+    return dict(server.state.counters.requests)
+
+
+def test_upload_sends_every_picture_byte_for_byte(server: EmulatorServer, tmp_path: Path) -> None:
+    """What arrives is what lies on the disk, in the project of that name."""
+    result = upload(str(shoot(tmp_path, "a.jpg", "sub/b.png"))).run()
+
+    assert [image["relative"] for image in result["images"]] == ["a.jpg", "sub/b.png"]
+    assert result["file_ids"] == [image["file_id"] for image in result["images"]]
+    assert result["project_id"] == server.state.v2.project_named("spring").key  # type: ignore[union-attr]
+    for image in result["images"]:
+        assert stored(server, image["file_id"]) == (tmp_path / image["relative"]).read_bytes()
+        assert image["source"] == f"file://{tmp_path}/{image['relative']}"
+
+
+def test_upload_uses_a_project_that_exists(server: EmulatorServer, tmp_path: Path) -> None:
+    """A second day of the shoot lands in the same project."""
+    shoot(tmp_path)
+
+    first, second = upload(str(tmp_path)).run(), upload(str(tmp_path)).run()
+
+    assert first["project_id"] == second["project_id"]
+    assert set(first["file_ids"]).isdisjoint(second["file_ids"])
+
+
+def test_upload_gives_pictures_of_equal_names_names_of_their_own(
+    server: EmulatorServer, tmp_path: Path
+) -> None:
+    """PiktID knows no folders, and names come back with the results."""
+    result = upload(str(shoot(tmp_path, "red/a.jpg", "blue/a.jpg", "c.jpg"))).run()
+
+    assert [image["filename"] for image in result["images"]] == ["blue__a.jpg", "c.jpg", "red__a.jpg"]
+
+
+def test_upload_result_holds_no_links_and_fits_into_json(server: EmulatorServer, tmp_path: Path) -> None:
+    """XCom carries ids and URIs, never presigned links."""
+    result = upload(str(shoot(tmp_path))).run()
+
+    assert "http" not in json.dumps(result)
+    assert "Signature" not in json.dumps(result)
+
+
+def test_upload_makes_each_value_an_xcom_of_its_own() -> None:
+    """``upload.output["file_ids"]`` works without a decorator."""
+    assert PiktidUploadImagesOperator(task_id="u", images="x", project_name="p").multiple_outputs is True
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_upload_keeps_to_its_concurrency(start: Start, tmp_path: Path, limit: int) -> None:
+    """No more transfers at once than asked for."""
+    server = start(latency=0.02)
+    shoot(tmp_path, *(f"{n}.jpg" for n in range(8)))
+
+    upload(str(tmp_path), max_concurrency=limit).run()
+
+    # The emulator counts an answered request as open for a moment longer than its caller does.
+    assert limit <= server.state.counters.most_open_requests <= 2 * limit
+
+
+def test_upload_concurrency_comes_from_the_connection(start: Start, tmp_path: Path) -> None:
+    """An account may be set to less, once for all tasks."""
+    server = start(latency=0.02, extra={"max_concurrency": 2})
+    shoot(tmp_path, *(f"{n}.jpg" for n in range(8)))
+
+    upload(str(tmp_path)).run()
+
+    assert 2 <= server.state.counters.most_open_requests <= 4
+
+
+@pytest.mark.parametrize("kind", ["drop", "status"])
+def test_upload_survives_a_bad_moment(
+    server: EmulatorServer, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A broken connection or a 503 costs a repetition."""
+    server.faults.add("put_upload", kind)
+    result = upload(str(shoot(tmp_path))).run()
+
+    assert all(stored(server, file_id) for file_id in result["file_ids"])
+    assert server.faults.all_met()
+
+
+def test_upload_renews_an_expired_link(server: EmulatorServer, tmp_path: Path) -> None:
+    """A presigned link that a slow upload outlived is asked for anew."""
+    body = "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
+    server.faults.add("put_upload", "status", code=403, body=body)
+
+    result = upload(str(shoot(tmp_path, "a.jpg"))).run()
+
+    assert stored(server, result["file_ids"][0])
+    assert requests(server)["upload"] == 2
+
+
+def test_upload_whose_links_are_always_refused_fails_without_showing_them(
+    server: EmulatorServer,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Signed links are secrets: not in the error, not in any log."""
+    server.faults.add("put_upload", "status", code=403, times=None)
+    caplog.set_level(logging.DEBUG)
+
+    with pytest.raises(PiktidLinkError) as caught:
+        upload(str(shoot(tmp_path, "a.jpg"))).run()
+
+    printed = "".join(capsys.readouterr())
+    assert "Signature" not in str(caught.value) + caplog.text + printed
+    assert "piktid-emulator" not in str(caught.value) + caplog.text + printed
+
+
+# -- bad input --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        pytest.param(lambda path: None, "does not exist", id="missing folder"),
+        pytest.param(lambda path: path.mkdir(), "No picture matches", id="empty folder"),
+        pytest.param(lambda path: picture(path / "a.webp"), "No picture matches", id="unsupported format"),
+        pytest.param(lambda path: (shoot(path) / "t.jpg").write_text("hi"), "t.jpg is not", id="text"),
+        pytest.param(lambda path: (shoot(path) / "e.jpg").touch(), "e.jpg is empty", id="empty file"),
+        pytest.param(
+            lambda path: picture(path / "w.webp").rename(path / "w.jpg"), "WEBP picture", id="webp as jpg"
+        ),
+    ],
+)
+def test_upload_of_bad_input_sends_nothing(
+    server: EmulatorServer, tmp_path: Path, make: Any, words: str
+) -> None:
+    """Every file is looked into before the first request; the error names it and is not retried."""
+    make(tmp_path / "in")
+
+    with pytest.raises(AirflowFailException, match=words):
+        upload(str(tmp_path / "in")).run()
+
+    assert requests(server) == {}
+
+
+def test_upload_of_an_empty_list_fails(server: EmulatorServer) -> None:
+    """A mapped task may be given nothing."""
+    with pytest.raises(AirflowFailException, match="list of images is empty"):
+        upload([]).run()
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 129], ids=["empty", "blank", "too long"])
+def test_upload_to_a_project_without_a_proper_name_fails(
+    server: EmulatorServer, tmp_path: Path, name: str
+) -> None:
+    """A template that rendered to nothing is no name."""
+    with pytest.raises(AirflowFailException, match="project_name must have 1 to 128"):
+        upload(str(shoot(tmp_path)), project_name=name).run()
+
+    assert requests(server) == {}
+
+
+@pytest.mark.parametrize("limit", [1, "1"], ids=["number", "rendered template"])
+def test_upload_over_budget_sends_nothing(server: EmulatorServer, tmp_path: Path, limit: Any) -> None:
+    """A folder that is fuller than expected is noticed before it costs anything."""
+    with pytest.raises(AirflowFailException, match="2 images found, but max_images is 1"):
+        upload(str(shoot(tmp_path)), max_images=limit).run()
+
+    assert requests(server) == {}
+
+
+def test_upload_with_a_wrong_token_fails_at_once(
+    server: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line with the connection id, no retry, no token."""
+    monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", connection_json(server.url, password="wrong-token"))
+
+    with pytest.raises(AirflowFailException, match=r"^piktid_default: ") as caught:
+        upload(str(shoot(tmp_path))).run()
+
+    assert "\n" not in str(caught.value)
+    assert "wrong-token" not in str(caught.value)
+
+
+def test_upload_to_an_unreachable_host_can_be_retried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that is away may come back: no permanent failure, and the message names the host."""
+
+    async def at_once(seconds: float) -> None:
+        return None
+
+    patient = dict(PiktidClient.__init__.__kwdefaults__ or {})
+    monkeypatch.setattr(PiktidClient.__init__, "__kwdefaults__", patient | {"sleep": at_once})
+    monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", connection_json("http://127.0.0.1:9"))
+
+    with pytest.raises(PiktidConnectionError, match=r"127\.0\.0\.1"):
+        upload(str(shoot(tmp_path))).run()
+
+
+# -- names ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("relatives", "names"),
+    [
+        (["a.jpg", "b.jpg"], ["a.jpg", "b.jpg"]),
+        (["x/a.jpg", "y/a.jpg"], ["x__a.jpg", "y__a.jpg"]),
+        (["x/a.jpg", "y/A.JPG"], ["x__a.jpg", "y__A.JPG"]),
+        (["x/a.jpg", "x__a.jpg", "y/a.jpg"], ["x__a.jpg", "1_x__a.jpg", "y__a.jpg"]),
+        (["1_x__a.jpg", "x__a.jpg", "x/a.jpg", "y/a.jpg"], None),
+    ],
+    ids=["different", "folders", "case", "collision", "collision twice"],
+)
+def test_unique_names(relatives: list[str], names: list[str] | None) -> None:
+    """No two pictures get one name, ignoring case, in any order of the files."""
+    if names is not None:
+        assert unique_names(relatives) == names
+    for order in itertools.permutations(relatives):
+        assert len({name.lower() for name in unique_names(order)}) == len(relatives)
+
+
+def test_name_that_is_no_utf8_can_be_sent(server: EmulatorServer, tmp_path: Path) -> None:
+    """Linux file names are bytes; such a picture is uploaded all the same."""
+    shoot(tmp_path, "a.jpg")
+    os.rename(tmp_path / "a.jpg", os.fsencode(str(tmp_path)) + b"/\xff.jpg")
+
+    result = upload(str(tmp_path)).run()
+
+    assert stored(server, result["file_ids"][0])
+    json.dumps(result)
