@@ -3,9 +3,11 @@
 A local PiktID, for a first run and for tests.
 
 It stores what is uploaded, runs jobs over time, finds faces and changes pictures visibly, streams
-notifications, limits rates, lets links expire, and fails where that was planned. ``python -m
-airflow_provider_piktid.emulator`` runs it; :class:`EmulatorServer` runs it in a thread; :func:`create_app`
-gives the ASGI application. :data:`LIMITS` says what it does not imitate.
+notifications, limits rates, lets links expire, and fails where that was planned. v2 is at ``/``, v1 (person
+generation) at ``/api``.
+
+``python -m airflow_provider_piktid.emulator`` runs it; :class:`EmulatorServer` runs it in a thread;
+:func:`create_app` gives the ASGI application. :data:`LIMITS` says what it does not imitate.
 
 Needs the extra ``emulator``.
 """

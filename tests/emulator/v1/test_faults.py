@@ -121,7 +121,7 @@ def test_notification_can_be_lost(v1: Any) -> None:
 def test_notification_can_come_late(v1: Any) -> None:
     """A later generation tells first."""
     image = v1.upload()
-    v1.server.faults.add("generation", "late_notification", seconds=0.2)
+    v1.server.faults.add("generation", "late_notification", seconds=0.6)
     v1.generate(image, 0)
     v1.generate(image, 1)
     assert [item.data["id_person"] for item in v1.ended(2)] == [1, 0]

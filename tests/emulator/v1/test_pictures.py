@@ -43,6 +43,16 @@ def test_only_the_chosen_person_is_changed(real: Any, team: bytes, before: Image
     assert [same(before, after, box) for box in boxes(real, image)] == [True, False, True]
 
 
+def test_people_close_together_stay_as_they_are(
+    serve_v1: Callable[..., Any], team: bytes, before: Image.Image
+) -> None:
+    """Outline and label of one person go round the faces next to it."""
+    v1 = serve_v1(transform=True, faces=9)
+    image = v1.upload(team)
+    after = v1.picture(v1.run(image, 4))
+    assert [same(before, after, box) for box in boxes(v1, image)] == [number != 4 for number in range(9)]
+
+
 def test_keywords_persons_and_seeds_give_different_pictures(real: Any, team: bytes) -> None:
     """No two wishes give the same picture; the same wish gives the same."""
     image = real.upload(team)
