@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A shoot whose swap has ended, to be downloaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_piktid.client import PiktidClient
+from airflow_provider_piktid.emulator import EmulatorServer
+from airflow_provider_piktid.models import ModelSwapRequest
+from airflow_provider_piktid.operators.download import PiktidDownloadOperator
+from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
+from tests.support.service import picture
+from tests.support.tasks import TaskRun
+
+
+class Shoot:
+    """Pictures in a folder, uploaded and swapped; the jobs have ended."""
+
+    def __init__(self, server: EmulatorServer, folder: Path, *names: str, **request: Any) -> None:
+        self.server = server
+        for number, name in enumerate(names):
+            picture(folder / name, size=(16 + number, 16))
+        upload = PiktidUploadImagesOperator(task_id="upload", images=str(folder), project_name="spring")
+        self.uploaded = TaskRun(lambda: upload).run()
+        self.images: list[dict[str, str]] = self.uploaded["images"]
+        self.job_id = self.swap(**request)
+
+    def swap(self, **request: Any) -> str:
+        """Buy a job of all pictures and let it end."""
+        wanted = ModelSwapRequest(
+            identity_code="PiktidSummer",
+            project_id=self.uploaded["project_id"],
+            images=self.uploaded["file_ids"],
+            **request,
+        )
+        with PiktidClient("piktid-emulator", base_url=self.server.url) as client:
+            job_id = client.create_model_swap(wanted).job_id
+        self.server.state.complete_job(job_id)
+        return job_id
+
+    def download(self, out: Path | str, **arguments: Any) -> dict[str, Any]:
+        """Run the operator once, and give what it returns."""
+        fixed: dict[str, Any] = {
+            "task_id": "download",
+            "job_ids": [self.job_id],
+            "output_path": str(out),
+            "images": self.images,
+        }
+        result: dict[str, Any] = TaskRun(lambda: PiktidDownloadOperator(**(fixed | arguments))).run()
+        return result
+
+    def link_part(self, index: int) -> str:
+        """The part of a result's link that tells it from others."""
+        return str(self.server.state.v2.jobs.get(self.job_id).outputs[index].uuid)
+
+    def fetched(self) -> int:
+        """How many pictures were asked for so far."""
+        return self.server.state.counters.requests["result_image"]
+
+
+def files(out: Path) -> list[str]:
+    """Everything below a folder but the manifest, hidden files as well."""
+    found = [str(path.relative_to(out)) for path in out.rglob("*") if not path.is_dir()]
+    return sorted(name for name in found if not name.startswith("_piktid/manifest-"))
+
+
+def manifest(out: Path) -> list[dict[str, Any]]:
+    (path,) = (out / "_piktid").iterdir()
+    rows: list[dict[str, Any]] = json.loads(path.read_bytes())
+    return rows
