@@ -148,6 +148,13 @@ def safe_name(name: str | None, fallback: str) -> str:
     return base or fallback
 
 
+def output_stem(relative: str) -> str:
+    """Folder and name that the outputs of a source begin with; two sources with one of these need other names."""
+    path = _safe_relative(relative)
+    stem = posixpath.splitext(safe_name(posixpath.basename(path), "image"))[0]
+    return posixpath.join(posixpath.dirname(path), safe_name(stem, "image"))
+
+
 class _Sources:
     """Which uploaded picture each result was made from."""
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fnmatch
 import hashlib
 import json
 import os
@@ -20,10 +19,10 @@ import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from airflow_provider_piktid.exceptions import PiktidImageError
+from airflow_provider_piktid.listing import matches, modified_in, version_in
 from airflow_provider_piktid.media import EXTENSIONS, HEAD_BYTES, ImageFormat, require_image
 
 if TYPE_CHECKING:
@@ -227,8 +226,6 @@ async def landing(folder: Location, chunks: AsyncIterator[bytes], mark: str) -> 
     On a local store the file lies in the target's folder, so that :func:`publish` is a rename; for an
     object store it lies in the temporary folder of this machine. It is gone afterwards in any case.
     """
-    if folder.is_local:
-        await asyncio.to_thread(os.makedirs, folder.path, exist_ok=True)
     temporary = _part_name(os.path.join(folder.path if folder.is_local else tempfile.gettempdir(), mark))
     try:
         yield await _collect(temporary, chunks)
@@ -240,8 +237,7 @@ async def landing(folder: Location, chunks: AsyncIterator[bytes], mark: str) -> 
 async def publish(landed: Landed, target: Location) -> None:
     """Give a landed file its final name in one step. An object store shows it only when it is whole."""
     if target.is_local:
-        await asyncio.to_thread(os.makedirs, posixpath.dirname(target.path), exist_ok=True)
-        await asyncio.to_thread(os.replace, landed.temporary, target.path)
+        await asyncio.to_thread(_rename, landed.temporary, target.path)
     else:
         await asyncio.to_thread(target.fs.put_file, landed.temporary, target.path)
 
@@ -284,18 +280,35 @@ def check_writable(folder: Location) -> None:
 async def _collect(temporary: str, chunks: AsyncIterator[bytes]) -> Landed:
     digest = hashlib.sha256()
     size, head, tail = 0, b"", b""
-    with open(temporary, "wb") as file:
+    waiting: list[bytes] = []
+    with await asyncio.to_thread(_create, temporary) as file:
         async for chunk in chunks:
             size += len(chunk)
             head = head if len(head) >= HEAD_BYTES else (head + chunk)[:HEAD_BYTES]
             tail = chunk[-64:] if len(chunk) >= 64 else (tail + chunk)[-64:]
-            await asyncio.to_thread(_absorb, file, digest, chunk)
+            waiting.append(chunk)
+            # Every hop to a thread costs milliseconds when many files arrive at once.
+            if sum(map(len, waiting)) >= READ_BYTES:
+                await asyncio.to_thread(_absorb, file, digest, waiting)
+                waiting = []
+        await asyncio.to_thread(_absorb, file, digest, waiting)
     return Landed(temporary, size, digest.hexdigest(), head, tail)
 
 
-def _absorb(file: Any, digest: Any, chunk: bytes) -> None:
-    digest.update(chunk)
-    file.write(chunk)
+def _create(path: str) -> BinaryIO:
+    os.makedirs(posixpath.dirname(path), exist_ok=True)
+    return open(path, "wb")
+
+
+def _rename(temporary: str, path: str) -> None:
+    os.makedirs(posixpath.dirname(path), exist_ok=True)
+    os.replace(temporary, path)
+
+
+def _absorb(file: BinaryIO, digest: Any, chunks: list[bytes]) -> None:
+    for chunk in chunks:
+        digest.update(chunk)
+        file.write(chunk)
 
 
 def _part_name(path: str) -> str:
@@ -317,7 +330,7 @@ def _expand(entry: str, extensions: tuple[str, ...]) -> list[SourceFile]:
             f"{location.uri} cannot be read. Check its permissions, or the connection of the store."
         ) from error
     if info is not None and info["type"] == "file":
-        return [_source(location, posixpath.basename(location.path), info)]
+        return [source_of(location, posixpath.basename(location.path), info)]
     if info is None and not _MAGIC.isdisjoint(location.path):
         return _found(fs.glob(location.path, detail=True), _glob_base(location.path), location, extensions)
     if info is None:
@@ -339,20 +352,13 @@ def _found(
             info = location.fs.info(path)
         if info["type"] != "file":
             continue
-        files.append(_source(Location(location.fs, path, location.prefix), relative, info))
+        files.append(source_of(Location(location.fs, path, location.prefix), relative, info))
     return files
 
 
-def _source(location: Location, relative: str, info: dict[str, Any]) -> SourceFile:
-    tag = next((info[name] for name in ("ETag", "etag", "md5Hash", "content_md5") if info.get(name)), None)
-    moment = next(
-        (info[name] for name in ("mtime", "LastModified", "last_modified", "updated") if info.get(name)), 0.0
-    )
-    if isinstance(moment, str):
-        moment = datetime.fromisoformat(moment)
-    modified = moment.timestamp() if isinstance(moment, datetime) else float(moment)
-    version = tag.strip('"') if isinstance(tag, str) else None
-    return SourceFile(location, relative, int(info["size"] or 0), version, modified)
+def source_of(location: Location, relative: str, info: dict[str, Any]) -> SourceFile:
+    """Describe a file by what a listing says of it."""
+    return SourceFile(location, relative, int(info["size"] or 0), version_in(info), modified_in(info))
 
 
 def _glob_base(pattern: str) -> str:
@@ -365,12 +371,6 @@ def _glob_base(pattern: str) -> str:
 
 def _is_private(relative: str) -> bool:
     return any(part.startswith(".") or part == PRIVATE_FOLDER for part in relative.split("/"))
-
-
-def matches(relative: str, patterns: Sequence[str]) -> bool:
-    """Whether a relative path, or its name alone, fits one of some glob patterns."""
-    name = posixpath.basename(relative)
-    return any(fnmatch.fnmatch(relative, pattern) or fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
 def _relative_to_common(files: list[SourceFile]) -> list[SourceFile]:

@@ -7,6 +7,7 @@ import asyncio
 import posixpath
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid import manifest, media, storage
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 #: The manifest is written this often while files arrive, so that a killed task finds its way again.
 FLUSH_SECONDS = 5.0
+
+#: Up to this many files of a remote folder are looked up one by one, instead of listing it.
+FEW_FILES = 100
 
 #: A picture that arrives cut off is fetched again this often.
 FETCH_TRIES = 3
@@ -96,9 +100,8 @@ class Download:
 
     async def run(self, client: AsyncPiktidClient) -> None:
         """Fetch what is missing. Failures of single outputs end up in their rows."""
-        results = await run_bounded(client.get_job_results, self._job_ids, self._concurrency)
-        self.results = dict(zip(self._job_ids, results, strict=True))
-        planned = manifest.plan_rows(list(self.results.items()), self._images)
+        self.results = await self._read_results(client)
+        planned = self._plan()
         self.rows = [row for row, _ in planned]
         await asyncio.to_thread(self._take_stock)
         wanted = [pair for pair in planned if pair[0].status == "pending"]
@@ -115,6 +118,13 @@ class Download:
         finally:
             await self._flush()
 
+    async def _read_results(self, client: AsyncPiktidClient) -> dict[str, JobResults]:
+        results = await run_bounded(client.get_job_results, self._job_ids, self._concurrency)
+        return dict(zip(self._job_ids, results, strict=True))
+
+    def _plan(self) -> list[tuple[Row, ImageResult]]:
+        return manifest.plan_rows(list(self.results.items()), self._images)
+
     def raise_if_incomplete(self) -> None:
         """Raise if an output that exists at PiktID did not arrive."""
         lost = [row for row in self.rows if row.file and row.status != "done"]
@@ -130,7 +140,7 @@ class Download:
     def _take_stock(self) -> None:
         """Take over what an earlier run of the same jobs left, and notice files that are somebody else's."""
         before = {row.key: row for row in manifest.load(storage.read_json(self._target), self._target.uri)}
-        present = storage.sizes_below(self._folder)
+        present = self._present({row.file for row in (*self.rows, *before.values()) if row.file})
         storage.sweep(self._folder, present, self._mark)
         for row in self.rows:
             if not row.file:
@@ -147,6 +157,22 @@ class Download:
                 # It got its name in one step after that manifest was written, so it is whole.
                 row.status, row.size = "done", present[known]
                 row.sha256 = storage.digest(self._folder.join(known))
+
+    def _present(self, files: set[str]) -> dict[str, int]:
+        """Sizes of the files that are there: a few are asked for one by one, as the folder may be vast."""
+        if self._folder.is_local or len(files) > FEW_FILES:
+            return storage.sizes_below(self._folder)
+        self._folder.fs.invalidate_cache()
+
+        def size(file: str) -> int | None:
+            try:
+                return int(self._folder.fs.info(self._folder.join(file).path)["size"] or 0)
+            except FileNotFoundError:
+                return None
+
+        with ThreadPoolExecutor(self._concurrency) as pool:
+            found = zip(files, pool.map(size, files), strict=True)
+            return {file: size for file, size in found if size is not None}
 
     async def _fetch(self, client: AsyncPiktidClient, row: Row, result: ImageResult) -> None:
         url = result.download_url
