@@ -19,7 +19,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar, get_args
 
@@ -100,6 +100,13 @@ class JobRecord:
         """Note jobs that have ended, by id and status word."""
         for item in self.submissions:
             item.ended = item.ended or ended.get(item.job_id or "")
+
+    def plan_again(self, job_ids: Collection[str]) -> None:
+        """Let the submissions of these jobs be sent anew."""
+        for item in self.submissions:
+            if item.job_id and item.job_id in job_ids:
+                item.replaces.append(item.job_id)
+                item.state, item.job_id, item.submitted_at, item.ended = "planned", None, None, None
 
     def chunks(self, images: Sequence[str]) -> list[list[str]]:
         """Deal the task's images out to the submissions."""

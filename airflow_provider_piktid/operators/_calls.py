@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_provider_piktid.exceptions import PiktidNotFoundError
@@ -10,6 +11,7 @@ from airflow_provider_piktid.operators._lookup import find_job
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient
+    from airflow_provider_piktid.records import JobRecord
 
 
 class JobType(Protocol):
@@ -48,3 +50,12 @@ class JobTypeCalls:
             known=known,
             is_ours=self._operator._is_ours,
         )
+
+
+def adopt(record: JobRecord, images: list[str], calls: JobTypeCalls, since: float, log: Any) -> None:
+    """Attach a new record to jobs of its images that were bought after ``since`` (epoch seconds)."""
+    for item, chunk in zip(record.submissions, record.chunks(images), strict=True):
+        job_id = calls.find(chunk, since, record.known_jobs)
+        if job_id:
+            item.state, item.job_id, item.submitted_at = "submitted", job_id, time.time()
+            log.warning("Attaching to job %s, found at PiktID.", job_id)

@@ -14,17 +14,19 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
 from airflow_provider_piktid import records
-from airflow_provider_piktid.events import JobEvent, JobOutcome, judge
+from airflow_provider_piktid.events import JobEvent, judge
 from airflow_provider_piktid.exceptions import PiktidJobError
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.links import JOB_URL_KEY, PiktidJobLink
 from airflow_provider_piktid.operators import _checks
-from airflow_provider_piktid.operators._calls import JobTypeCalls
+from airflow_provider_piktid.operators._calls import JobTypeCalls, adopt
+from airflow_provider_piktid.submission import CLOCK_SLACK_SECONDS
 from airflow_provider_piktid.tasks import waiting
 from airflow_provider_piktid.tasks.common import (
     delete_notifications,
     fetch_outcomes,
     push,
+    run_began,
     steer,
     summarize,
     telling_jobs,
@@ -64,8 +66,8 @@ class PaidJobOperator(BaseOperator):
     :param on_ambiguous: When the reply to a submission was lost and PiktID lists no such job: ``fail``, or
         ``resubmit`` once at the risk of paying twice.
     :param ambiguous_grace: Seconds after a lost reply until PiktID's list is believed. Default 30.
-    :return: Job ids in the order of the images. XCom key ``summary``: counts and credits; ``jobs``, also of a
-        task that failed: ``[job id or None, number of images]`` in that order.
+    :return: Job ids in the order of the images. XCom keys: ``summary``, counts and credits; also of a task that
+        failed, ``job_ids`` once all are submitted, and ``jobs``, ``[job id or None, number of images]`` in order.
     """
 
     template_fields: Sequence[str] = (
@@ -121,8 +123,10 @@ class PaidJobOperator(BaseOperator):
         self.on_ambiguous = on_ambiguous
         self.ambiguous_grace = ambiguous_grace
         self._running: list[str] = []
+        # Of the last wait for room, see `triggers/_turnstile`.
+        self._ticket: str | None = None
 
-    # -- what a job type adds -------------------------------------------------------------------------------
+    # What a job type adds
 
     def _fingerprint_parts(self) -> dict[str, Any]:
         """Everything of the request that decides the content and the bill, images excepted."""
@@ -142,8 +146,6 @@ class PaidJobOperator(BaseOperator):
     def _is_ours(self, job: Any) -> bool:
         """Whether a job of the gallery was made by a request like ours, its images aside."""
         raise NotImplementedError
-
-    # -- the way of a batch ---------------------------------------------------------------------------------
 
     def execute(self, context: Any) -> list[str] | None:
         with steer():
@@ -171,6 +173,7 @@ class PaidJobOperator(BaseOperator):
             if answer.status == "error":
                 raise waiting.event_error(answer)
             with PiktidHook(self.piktid_conn_id).get_conn() as client:
+                self._ticket = answer.carry.get("ticket")
                 queue_until = float(answer.carry.get("queue_until") or time.time() + self.queue_timeout)
                 with telling_jobs(context, known):
                     return self._proceed(context, store, known, client, queue_until=queue_until)
@@ -198,8 +201,6 @@ class PaidJobOperator(BaseOperator):
                 "The next try, or a clear, attaches to them.",
                 ", ".join(self._running),
             )
-
-    # -- steps ----------------------------------------------------------------------------------------------
 
     def _checked_images(self) -> list[str]:
         _checks.check_waiting(self.poll_interval, self.on_ambiguous)
@@ -249,7 +250,13 @@ class PaidJobOperator(BaseOperator):
         elif context["ti"].try_number > 1 and self.generation is None:
             # Without a record an earlier try may still have paid: take every request as sent, and look.
             self.log.warning("No record of an earlier try: looking at PiktID for its jobs before submitting.")
-            self._adopt(record, images, client)
+            adopt(
+                record,
+                images,
+                JobTypeCalls(self, client, 0),
+                run_began(context) - CLOCK_SLACK_SECONDS,
+                self.log,
+            )
         if not store.durable:
             self.log.warning(
                 "Nothing here survives a retry: this Airflow has no task state store. Set `state_path` or "
@@ -260,14 +267,6 @@ class PaidJobOperator(BaseOperator):
     def _record_of(self, store: RecordStore, event: JobEvent) -> JobRecord:
         """Take the stored record, or what the trigger handed back where nothing is stored."""
         return store.load() or records.JobRecord.from_json(event.carry.get("record"))
-
-    def _adopt(self, record: JobRecord, images: list[str], client: PiktidClient) -> None:
-        calls = JobTypeCalls(self, client, 0)
-        for item, chunk in zip(record.submissions, record.chunks(images), strict=True):
-            job_id = calls.find(chunk, 0.0, record.known_jobs)
-            if job_id:
-                item.state, item.job_id, item.submitted_at = "submitted", job_id, time.time()
-                self.log.warning("Attaching to job %s, found at PiktID.", job_id)
 
     def _proceed(
         self, context: Any, store: RecordStore, record: JobRecord, client: PiktidClient, *, queue_until: float
@@ -317,6 +316,8 @@ class PaidJobOperator(BaseOperator):
         client: PiktidClient,
         settings: PiktidSettings,
     ) -> list[str] | None:
+        # Before the wait: what was bought can be downloaded whatever becomes of this task.
+        push(context, "job_ids", record.job_ids)
         push(context, JOB_URL_KEY, settings.job_url(record.job_ids[-1]))
         if not self.wait_for_completion:
             return record.job_ids
@@ -357,25 +358,17 @@ class PaidJobOperator(BaseOperator):
             ):
                 self.log.warning(warning)
         except PiktidJobError:
-            self._plan_again(store, record, outcomes)
+            # The next try submits what failed without cost; what was paid stays as it is.
+            record.plan_again({outcome.job_id for outcome in outcomes if outcome.spent_nothing})
+            store.save(record)
             raise
         return record.job_ids
-
-    def _plan_again(self, store: RecordStore, record: JobRecord, outcomes: list[JobOutcome]) -> None:
-        """Let the next try submit what failed without cost; what was paid stays as it is."""
-        free = {outcome.job_id for outcome in outcomes if outcome.spent_nothing}
-        for item in record.submissions:
-            if item.job_id in free:
-                item.replaces.append(item.job_id)
-                item.state, item.job_id, item.submitted_at, item.ended = "planned", None, None, None
-        store.save(record)
-
-    # -- waiting --------------------------------------------------------------------------------------------
 
     def _defer_for_slot(
         self, record: JobRecord, wait: SlotWait, settings: PiktidSettings, queue_until: float
     ) -> None:
         trigger = waiting.slot_trigger(record, wait, settings, self.poll_interval, queue_until)
+        trigger.carry["ticket"] = self._ticket
         self.defer(
             trigger=trigger,
             method_name="resume_submission",
@@ -384,8 +377,10 @@ class PaidJobOperator(BaseOperator):
 
     def _defer_for_jobs(self, record: JobRecord, end_time: float) -> None:
         self.log.info("Waiting for %d job(s) without a worker.", len(record.job_ids))
+        trigger = waiting.job_trigger(record, self.piktid_conn_id, self.poll_interval, end_time)
+        trigger.carry["ticket"] = self._ticket
         self.defer(
-            trigger=waiting.job_trigger(record, self.piktid_conn_id, self.poll_interval, end_time),
+            trigger=trigger,
             method_name="execute_complete",
             timeout=waiting.framework_timeout(end_time),
         )

@@ -38,7 +38,8 @@ class PiktidModelSwapOperator(PaidJobOperator):
     Further parameters, such as ``timeout``, ``deferrable``, ``state_path``, ``max_credits``, are those of
     every paid batch; see ``PaidJobOperator``.
 
-    :return: Job ids in the order of the images. XCom key ``summary``: counts and credits.
+    :return: Job ids in the order of the images. XCom keys: ``summary``, counts and credits; also of a task that
+        failed, ``job_ids`` once all are submitted, and ``jobs``, ``[job id or None, number of images]`` in order.
     :raises PiktidJobFailedError: A job failed or gave no output.
     :raises PiktidJobTimeout: The deadline passed; the jobs still run and bill.
     :raises PiktidSubmissionError: The reply to a paid request was lost and its fate is unknown.

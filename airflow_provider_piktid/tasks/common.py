@@ -96,6 +96,20 @@ async def delete_notifications(client: AsyncPiktidClient, ids: list[int]) -> int
     return sum(await run_bounded(delete, ids, 8))
 
 
+def run_began(context: Any) -> float:
+    """
+    Give a moment before which the DAG run bought nothing, as epoch seconds.
+
+    The end of its data interval, else its logical date: unlike its start, a clear leaves them as they are.
+    """
+    for key in ("data_interval_end", "logical_date"):
+        moment = context.get(key)
+        if moment is not None:
+            return float(moment.timestamp())
+    run_after = getattr(context.get("dag_run"), "run_after", None)
+    return float(run_after.timestamp()) if run_after is not None else 0.0
+
+
 def push(context: Any, key: str, value: Any) -> None:
     """Push a value to XCom under a key of its own."""
     context["ti"].xcom_push(key=key, value=value)

@@ -9,6 +9,7 @@ sync path. Where a row buys more or less than one job, it says why.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -341,6 +342,32 @@ def test_retry_without_any_record_finds_the_job_at_piktid(start: Start) -> None:
 
     assert task.run() == [job["job_id"] for job in jobs(server)]
     assert len(jobs(server)) == 2
+
+
+def test_retry_without_any_record_leaves_other_runs_alone(server: EmulatorServer) -> None:
+    """Jobs of the same images that were bought before this DAG run began are somebody else's: two purchases."""
+    earlier = swap_run(server, 1)
+    earlier.run()
+    old = earlier.make()
+    task = swap_run(server, old.images, project_id=old.project_id)
+    task.store, task.ti.try_number = None, 1
+    task.began = datetime.now(UTC) + timedelta(seconds=400)
+
+    task.run()
+
+    assert len(jobs(server)) == 2
+
+
+@PATHS
+def test_job_ids_are_there_before_the_verdict(server: EmulatorServer, deferrable: bool) -> None:
+    """A task that fails after paying leaves its job ids, so that what exists can be downloaded."""
+    server.faults.add("job", "fail_image", indices=[0])
+    task = swap_run(server, 2, deferrable=deferrable, fail_on_partial=True)
+
+    with pytest.raises(AirflowFailException):
+        task.run()
+
+    assert task.ti.xcom["job_ids"] == [job["job_id"] for job in jobs(server)]
 
 
 @PATHS

@@ -14,6 +14,7 @@ import json
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, cast
 
@@ -69,10 +70,11 @@ class TaskRun:
     ti: TaskInstance = field(default_factory=TaskInstance)
     events: list[dict[str, Any]] = field(default_factory=list)
     deferrals: int = 0
+    began: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
     def context(self) -> dict[str, Any]:
-        context: dict[str, Any] = {"ti": self.ti, "task_instance": self.ti}
+        context: dict[str, Any] = {"ti": self.ti, "task_instance": self.ti, "logical_date": self.began}
         if self.store is not None:
             context["task_state_store"] = self.store
         return context
