@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import uuid
 import weakref
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-#: A task let through counts as an active job for this long, until its trigger watches the new job.
+#: A task let through counts as an active job for this long, unless it comes back before.
 SETTLING_SECONDS = 20.0
 
 #: A task at the head of the queue goes through after this long even if the account still looks full:
@@ -41,7 +42,7 @@ class Limits:
 
 
 @dataclass(eq=False)
-class _Ticket:
+class _Place:
     ready_at: float
     impatient_at: float
     until_job_ends: bool
@@ -52,72 +53,105 @@ class Turnstile:
     """One queue of waiting tasks, for one account and event loop."""
 
     def __init__(self) -> None:
-        self._queue: deque[_Ticket] = deque()
+        self._queue: deque[_Place] = deque()
         self._watched: Counter[str] = Counter()
-        self._released: deque[float] = deque()
-        self._settling: deque[float] = deque()
+        #: When jobs were submitted, by job id. ``time.monotonic()``, as all moments here.
+        self._submitted: dict[str, float] = {}
+        #: When tasks were let through that have not come back yet, by ticket.
+        self._released: dict[str, float] = {}
 
     @contextlib.contextmanager
-    def watching(self, job_ids: list[str]) -> Iterator[Watching]:
-        """Count jobs as active while they are watched, until :meth:`Watching.ended` says otherwise."""
+    def watching(
+        self,
+        job_ids: list[str],
+        submitted_at: Mapping[str, float] | None = None,
+        *,
+        ticket: str | None = None,
+    ) -> Iterator[Watching]:
+        """
+        Count jobs as active while they are watched, until :meth:`Watching.ended` says otherwise.
+
+        :param submitted_at: Job id to submission time, epoch seconds: what the rate is counted by.
+        :param ticket: The turn that led to these jobs, if one did.
+        """
+        self._returned(ticket)
+        lead = time.monotonic() - time.time()
+        self._submitted.update({job_id: moment + lead for job_id, moment in (submitted_at or {}).items()})
         watch = Watching(self, job_ids)
         try:
             yield watch
         finally:
             watch.close()
 
-    async def turn(self, limits: Limits, delay: float, *, until_job_ends: bool = True) -> None:
+    async def turn(
+        self, limits: Limits, delay: float, *, until_job_ends: bool = True, ticket: str | None = None
+    ) -> str:
         """
         Return when it is this task's turn and a slot is likely.
 
         :param delay: Seconds not to try for, as the server was asked a moment ago.
         :param until_job_ends: A job that ends cuts the delay short, for the first such task in the queue.
+        :param ticket: That of the task's last turn, which came to an end by this.
+        :return: A ticket, to be shown when the task comes back with or without a new job.
         """
+        self._returned(ticket)
         now = time.monotonic()
-        ticket = _Ticket(now + delay, now + max(delay, PATIENCE_SECONDS), until_job_ends)
-        self._queue.append(ticket)
+        place = _Place(now + delay, now + max(delay, PATIENCE_SECONDS), until_job_ends)
+        self._queue.append(place)
         try:
-            while (seconds := self._seconds_until(ticket, limits)) > 0:
-                ticket.changed.clear()
+            while (seconds := self._seconds_until(place, limits)) > 0:
+                place.changed.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(ticket.changed.wait(), seconds)
-            self._released.append(time.monotonic())
-            self._settling.append(time.monotonic())
+                    await asyncio.wait_for(place.changed.wait(), seconds)
+            ticket = uuid.uuid4().hex
+            self._released[ticket] = time.monotonic()
+            return ticket
         finally:
-            self._queue.remove(ticket)
+            self._queue.remove(place)
             self._tell()
 
-    def _seconds_until(self, ticket: _Ticket, limits: Limits) -> float:
-        now = time.monotonic()
-        if ticket.ready_at > now:
-            return ticket.ready_at - now
-        if any(other.ready_at <= now for other in self._before(ticket)):
-            return limits.rate_window
-        _forget(self._released, before=now - limits.rate_window)
-        _forget(self._settling, before=now - SETTLING_SECONDS)
-        if len(self._released) >= limits.jobs_per_minute:
-            return self._released[-limits.jobs_per_minute] + limits.rate_window - now
-        if len(self._watched) + len(self._settling) < limits.active_jobs or ticket.impatient_at <= now:
-            return 0.0
-        settled = self._settling[0] + SETTLING_SECONDS if self._settling else ticket.impatient_at
-        return max(0.01, min(settled, ticket.impatient_at) - now)
+    def _returned(self, ticket: str | None) -> None:
+        """What a turn led to is known: a job that is watched, or nothing."""
+        if ticket and self._released.pop(ticket, None) is not None:
+            self._tell()
 
-    def _before(self, ticket: _Ticket) -> Iterator[_Ticket]:
+    def _seconds_until(self, place: _Place, limits: Limits) -> float:
+        now = time.monotonic()
+        if place.ready_at > now:
+            return place.ready_at - now
+        if any(other.ready_at <= now for other in self._before(place)):
+            return limits.rate_window
+        _forget(self._submitted, before=now - limits.rate_window)
+        _forget(self._released, before=now - max(limits.rate_window, SETTLING_SECONDS))
+        recent = sorted(
+            moment
+            for moment in (*self._submitted.values(), *self._released.values())
+            if moment > now - limits.rate_window
+        )
+        if len(recent) >= limits.jobs_per_minute:
+            return recent[-limits.jobs_per_minute] + limits.rate_window - now
+        settling = [moment for moment in self._released.values() if moment > now - SETTLING_SECONDS]
+        if len(self._watched) + len(settling) < limits.active_jobs or place.impatient_at <= now:
+            return 0.0
+        settled = min(settling) + SETTLING_SECONDS if settling else place.impatient_at
+        return max(0.01, min(settled, place.impatient_at) - now)
+
+    def _before(self, place: _Place) -> Iterator[_Place]:
         for other in self._queue:
-            if other is ticket:
+            if other is place:
                 return
             yield other
 
     def _tell(self) -> None:
-        for ticket in self._queue:
-            ticket.changed.set()
+        for place in self._queue:
+            place.changed.set()
 
     def job_ended(self) -> None:
         """Let the first waiting task try at once."""
         now = time.monotonic()
-        for ticket in self._queue:
-            if ticket.until_job_ends and ticket.ready_at > now:
-                ticket.ready_at = now
+        for place in self._queue:
+            if place.until_job_ends and place.ready_at > now:
+                place.ready_at = now
                 break
         self._tell()
 
@@ -129,9 +163,6 @@ class Watching:
         self._turnstile = turnstile
         self._open = set(job_ids)
         turnstile._watched.update(self._open)
-        # A task that was let through and now watches its job is counted by the job from here on.
-        for _ in range(min(len(self._open), len(turnstile._settling))):
-            turnstile._settling.popleft()
 
     def ended(self, job_id: str) -> None:
         if job_id in self._open:
@@ -149,9 +180,9 @@ class Watching:
             del self._turnstile._watched[job_id]
 
 
-def _forget(moments: deque[float], *, before: float) -> None:
-    while moments and moments[0] <= before:
-        moments.popleft()
+def _forget(moments: dict[str, float], *, before: float) -> None:
+    for name in [name for name, moment in moments.items() if moment <= before]:
+        del moments[name]
 
 
 _turnstiles: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Turnstile]] = (

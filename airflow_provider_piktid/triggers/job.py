@@ -143,7 +143,9 @@ class PiktidJobTrigger(JobWaitTrigger):
     async def _event(self) -> JobEvent:
         from airflow_provider_piktid.triggers._turnstile import turnstile
 
-        with turnstile(self.piktid_conn_id).watching(self.job_ids) as watching:
+        queue = turnstile(self.piktid_conn_id)
+        ticket = self.carry.get("ticket")
+        with queue.watching(self.job_ids, self.submitted_at, ticket=ticket) as watching:
             watched = await self._watch(watching)
         return JobEvent(
             "timeout" if watched.timed_out else "done",
@@ -219,14 +221,14 @@ class PiktidSlotTrigger(JobWaitTrigger):
 
         queue = turnstile(self.piktid_conn_id)
         limits = Limits(self.jobs_per_minute, self.active_jobs, self.rate_window)
-        now = time.time()
-        with queue.watching(self.job_ids) as watching:
+        now, ticket = time.time(), self.carry.get("ticket")
+        with queue.watching(self.job_ids, self.submitted_at, ticket=ticket) as watching:
             watch = asyncio.ensure_future(self._watch(watching)) if self.job_ids else None
             try:
                 delay = max(0.0, self.not_before - now)
                 patience = None if self.end_time is None else max(0.0, self.end_time - now)
                 turn = queue.turn(limits, delay, until_job_ends=self.until_job_ends)
-                await asyncio.wait_for(turn, patience)
+                self.carry["ticket"] = await asyncio.wait_for(turn, patience)
             except TimeoutError:
                 return JobEvent("timeout", ended=self._ended)
             finally:

@@ -308,7 +308,8 @@ def test_slot_of_a_free_account_comes_at_once(server: EmulatorServer) -> None:
     """Without jobs of our own nothing is asked of the service."""
     event = fire(slot_trigger(carry={"queue_until": 5.0}))
 
-    assert (event["status"], event["ended"], event["carry"]) == ("slot", {}, {"queue_until": 5.0})
+    assert (event["status"], event["ended"], event["carry"]["queue_until"]) == ("slot", {}, 5.0)
+    assert event["carry"]["ticket"]
     assert not server.state.counters.requests
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,13 +29,14 @@ class Line:
         self.gate = Turnstile()
         self.limits = limits
         self.passed: list[str] = []
+        self.tickets: dict[str, str] = {}
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
     async def join(self, *names: str, delay: float = 0.0, **options: Any) -> None:
         """Let tasks queue up, in order, and let those through that may go."""
 
         async def go(name: str) -> None:
-            await self.gate.turn(self.limits, delay, **options)
+            self.tickets[name] = await self.gate.turn(self.limits, delay, **options)
             self.passed.append(name)
 
         for name in names:
@@ -178,13 +180,48 @@ async def test_task_let_through_counts_until_its_job_is_watched() -> None:
     await line.join("a", "b")
     assert line.passed == ["a"]
 
-    with line.gate.watching(["job-of-a"]) as watching:
+    with line.gate.watching(["job-of-a"], ticket=line.tickets["a"]) as watching:
         await line.settle()
         assert line.passed == ["a"]
         watching.ended("job-of-a")
         await line.settle()
 
     assert line.passed == ["a", "b"]
+
+
+async def test_task_that_comes_back_without_a_job_gives_its_turn_away() -> None:
+    """The server refused it: neither a submission nor an active job came of that turn."""
+    line = Line(Limits(jobs_per_minute=1, active_jobs=1, rate_window=LONG))
+    await line.join("a", "b")
+    assert line.passed == ["a"]
+
+    await line.join("a again", delay=LONG, ticket=line.tickets["a"])
+
+    assert line.passed == ["a", "b"]
+    line.leave()
+
+
+async def test_rate_is_counted_by_when_jobs_were_submitted() -> None:
+    """The server counts from the submission, whenever the turn was."""
+    line = Line(Limits(jobs_per_minute=1, active_jobs=100, rate_window=LONG))
+    await line.join("a", "b")
+    assert line.passed == ["a"]
+
+    with line.gate.watching(["job-of-a"], {"job-of-a": time.time() - LONG}, ticket=line.tickets["a"]):
+        await line.settle()
+
+    assert line.passed == ["a", "b"]
+
+
+async def test_jobs_of_tasks_that_never_waited_count_for_the_rate() -> None:
+    """Whoever submitted them, they fill the window."""
+    line = Line(Limits(jobs_per_minute=1, active_jobs=100, rate_window=LONG))
+
+    with line.gate.watching(["j1"], {"j1": time.time()}):
+        await line.join("a")
+
+    assert line.passed == []
+    line.leave()
 
 
 async def test_task_let_through_whose_job_never_comes_frees_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
