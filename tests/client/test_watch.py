@@ -11,23 +11,13 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_piktid.client import AsyncPiktidClient, RetrySettings
-from airflow_provider_piktid.client._watch import JobWatcher, Watched, WatchOptions
 from airflow_provider_piktid.emulator import EmulatorServer
-from airflow_provider_piktid.exceptions import (
-    PiktidAuthError,
-    PiktidConfigError,
-    PiktidInvalidRequestError,
-)
-from airflow_provider_piktid.models import Job
+from airflow_provider_piktid.exceptions import PiktidAuthError, PiktidConfigError
 from tests.support.batch import buy
 from tests.support.service import emulator
+from tests.support.watching import SOON, Connect, status_requests, watch
 
 pytestmark = pytest.mark.anyio
-
-#: Longer than any test: whoever waits for this has missed the hint.
-NEVER = 60.0
-SOON = 8.0
 
 
 @pytest.fixture
@@ -40,51 +30,6 @@ def start() -> Iterator[Callable[..., EmulatorServer]]:
 @pytest.fixture
 def server(start: Callable[..., EmulatorServer]) -> EmulatorServer:
     return start()
-
-
-class Connect:
-    """Makes clients, with the tokens given one after the other; remembers them."""
-
-    def __init__(self, server: EmulatorServer, *tokens: str | Exception) -> None:
-        self._server = server
-        self._tokens = list(tokens) or ["piktid-emulator"]
-        self.clients: list[AsyncPiktidClient] = []
-        self.calls = 0
-
-    async def __call__(self) -> AsyncPiktidClient:
-        self.calls += 1
-        token = self._tokens.pop(0) if len(self._tokens) > 1 else self._tokens[0]
-        if isinstance(token, Exception):
-            raise token
-        client = AsyncPiktidClient(
-            token, base_url=self._server.url, label="test", retry=RetrySettings(max_attempts=1)
-        )
-        self.clients.append(client)
-        return client
-
-
-async def watch(
-    server: EmulatorServer,
-    *job_ids: str,
-    connect: Connect | None = None,
-    submitted_at: dict[str, float] | None = None,
-    on_change: Callable[[Job], None] | None = None,
-    **options: Any,
-) -> Watched:
-    """Wait for jobs; fail if that takes long. Without options only hints can make it quick."""
-    settings = {"poll_interval": NEVER, "status_interval": NEVER, "coalesce_seconds": 0.05}
-    watcher = JobWatcher(
-        connect or Connect(server),
-        job_ids,
-        WatchOptions(**(settings | options)),
-        submitted_at=submitted_at,
-        on_change=on_change,
-    )
-    return await asyncio.wait_for(watcher.wait(), SOON)
-
-
-def status_requests(server: EmulatorServer) -> int:
-    return server.state.counters.requests["job_status"]
 
 
 # -- the stream -------------------------------------------------------------------------------------------------
@@ -224,128 +169,6 @@ async def test_watching_without_a_stream_on_request(server: EmulatorServer) -> N
 
     assert watched.ended == {job_id: "completed"}
     assert server.state.counters.requests["events"] == 0
-
-
-# -- what the status says ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("kind", "params"),
-    [
-        ("status", {"code": 503}),
-        ("status", {"code": 429}),
-        ("drop", {}),
-        ("html", {}),
-        ("garbage_json", {}),
-        ("wrong_types", {}),
-        ("truncate", {}),
-    ],
-    ids=["503", "429", "drop", "html", "garbage", "wrong types", "truncated"],
-)
-async def test_answers_that_say_nothing_are_waited_out(
-    server: EmulatorServer, kind: str, params: dict[str, Any]
-) -> None:
-    """A job is not given up because the service has a bad minute."""
-    server.faults.add("job_status", kind, times=3, **params)
-    job_id = buy(server)
-
-    watched = await watch(server, job_id, poll_interval=0.1, status_interval=0.1)
-
-    assert watched.ended == {job_id: "completed"}
-    assert server.faults.all_met()
-
-
-async def test_refusal_that_waiting_does_not_mend_is_raised(server: EmulatorServer) -> None:
-    """A request that is wrong stays wrong."""
-    server.faults.add("job_status", "status", code=400)
-
-    with pytest.raises(PiktidInvalidRequestError):
-        await watch(server, buy(server))
-
-
-async def test_fresh_job_may_be_unknown_for_a_while(start: Any) -> None:
-    """Before its first 200 a young job answers 404; that is no loss."""
-    server = start(variants={"fresh_404": "4"})
-    job_id = buy(server)
-
-    watched = await watch(server, job_id, poll_interval=0.1, submitted_at={job_id: time.time()})
-
-    assert watched.ended == {job_id: "completed"}
-
-
-async def test_job_that_stays_unknown_is_lost_after_the_window(server: EmulatorServer) -> None:
-    """The tolerance ends."""
-    watched = await watch(
-        server, "job-x", poll_interval=0.1, fresh_seconds=0.4, submitted_at={"job-x": time.time()}
-    )
-
-    assert watched.ended == {"job-x": "lost"}
-    assert status_requests(server) >= 2
-
-
-async def test_old_job_that_is_unknown_is_lost_at_once(server: EmulatorServer) -> None:
-    """There is nothing to hope for."""
-    assert (await watch(server, "job-x")).ended == {"job-x": "lost"}
-
-
-async def test_job_that_vanishes_after_its_first_answer_is_lost(server: EmulatorServer) -> None:
-    """The window counts before the first 200 only."""
-    server.faults.add("job", "never_end")
-    server.faults.add("job_status", "status", code=404, after=1, times=None)
-    job_id = buy(server)
-
-    watched = await watch(server, job_id, poll_interval=0.1, submitted_at={job_id: time.time()}, stream=False)
-
-    assert watched.ended == {job_id: "lost"}
-
-
-@pytest.mark.parametrize(("end", "word"), [("fail_job", "failed"), ("abort_job", "aborted")])
-async def test_bad_ends_are_ends(server: EmulatorServer, end: str, word: str) -> None:
-    """What an end means is decided elsewhere; the wait is over."""
-    server.faults.add("job", end)
-    job_id = buy(server)
-
-    assert (await watch(server, job_id)).ended == {job_id: word}
-
-
-async def test_unknown_word_is_no_end(server: EmulatorServer) -> None:
-    """A status that nobody has heard of is waited out."""
-    server.faults.add("job", "unknown_status", word="archiving", seconds=0.3)
-    job_id = buy(server)
-    seen: list[str] = []
-
-    watched = await watch(server, job_id, on_change=lambda job: seen.append(job.status))
-
-    assert watched.ended == {job_id: "completed"}
-    assert "archiving" in seen
-
-
-async def test_post_processing_belongs_to_the_job(start: Any) -> None:
-    """A completed job whose post-processing runs has not ended, event or not."""
-    server = start(post_process_seconds=0.4)
-    job_id = buy(server, post_process=True)
-
-    watched = await watch(server, job_id)
-
-    assert watched.jobs[job_id].post_processing_status == "completed"
-
-
-async def test_changes_are_told_once_each(start: Any) -> None:
-    """The log shows progress, not polling."""
-    server = start(job_seconds=0.5)
-    job_id = buy(server, images=3)
-    seen: list[tuple[str, int | None]] = []
-
-    await watch(
-        server,
-        job_id,
-        poll_interval=0.02,
-        stream=False,
-        on_change=lambda job: seen.append((job.status, job.processed_images)),
-    )
-
-    assert len(seen) == len(set(seen))
-    assert seen[-1] == ("completed", 3)
 
 
 # -- how far ----------------------------------------------------------------------------------------------------

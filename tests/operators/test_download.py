@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
-from PIL import Image
 
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidDownloadError, PiktidNotFoundError
+from airflow_provider_piktid.media import sniff
 from airflow_provider_piktid.operators.download import PiktidDownloadOperator
 from tests.support.fixtures import Start
 from tests.support.service import connection_json, picture
@@ -75,7 +75,7 @@ def test_download_names_files_by_their_content(server: EmulatorServer, tmp_path:
     shoot.download(out)
 
     assert sorted(Path(name).suffix for name in files(out)) == [".jpg", ".png", ".png"]
-    assert {Image.open(out / name).format for name in files(out) if name.endswith("png")} == {"PNG"}
+    assert {sniff((out / name).read_bytes()) for name in files(out) if name.endswith("png")} == {"png"}
     assert {row["file"] for row in manifest(out)} == set(files(out))
 
 

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A service that answers submissions as planned, for batches without HTTP."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_piktid.exceptions import PiktidRecordError, PiktidSubmissionError
+from airflow_provider_piktid.records import JobRecord, plan
+from airflow_provider_piktid.submission import Batch
+
+#: When the clock stands, epoch seconds.
+START = 1_000_000.0
+#: The fate of a request is unknown.
+LOST = PiktidSubmissionError("the reply was lost.")
+
+
+@dataclass
+class Limits:
+    jobs_per_minute: int = 5
+    active_jobs: int = 5
+    rate_window: float = 60.0
+
+
+@dataclass
+class Service:
+    """Answers as planned, and remembers everything in order, stores included."""
+
+    answers: list[str | Exception] = field(default_factory=list)
+    listed: dict[tuple[str, ...], str] = field(default_factory=dict)
+    done: dict[str, str] = field(default_factory=dict)
+    log: list[tuple[Any, ...]] = field(default_factory=list)
+    bought: list[tuple[str, ...]] = field(default_factory=list)
+
+    def submit(self, images: list[str]) -> str:
+        self.log.append(("submit", tuple(images)))
+        answer = self.answers.pop(0) if self.answers else f"job-{len(self.bought) + 1}"
+        if isinstance(answer, Exception):
+            raise answer
+        self.bought.append(tuple(images))
+        return answer
+
+    def find(self, images: list[str], since: float, known: set[str]) -> str | None:
+        self.log.append(("find", since, frozenset(known)))
+        found = self.listed.get(tuple(images))
+        return None if found in known else found
+
+    def ended(self, job_id: str) -> str | None:
+        self.log.append(("ended", job_id))
+        return self.done.get(job_id)
+
+    def calls(self, name: str) -> list[tuple[Any, ...]]:
+        return [entry for entry in self.log if entry[0] == name]
+
+
+class World:
+    """One record, its service, a clock that stands until it is moved, and what was saved."""
+
+    def __init__(self, images: int = 1, per_job: int = 1, service: Service | None = None) -> None:
+        self.images = [f"file-{n}" for n in range(images)]
+        self.service = service or Service()
+        self.now = START
+        self.record = plan(images, per_job, fingerprint="f", now=START)
+        self.saved: JobRecord | None = None
+        self.refuse_saves: Callable[[int], bool] = lambda count: False
+        self._saves = 0
+
+    def save(self) -> None:
+        self._saves += 1
+        if self.refuse_saves(self._saves):
+            raise PiktidRecordError("the store is away")
+        self.saved = copy.deepcopy(self.record)
+        self.service.log.append(("save", *(item.state for item in self.record.submissions)))
+
+    def batch(self, *, limits: Limits | None = None, **options: Any) -> Batch:
+        return Batch(
+            self.record,
+            self.record.chunks(self.images),
+            self.service,
+            limits or Limits(),
+            save=self.save,
+            connection="piktid_test",
+            clock=lambda: self.now,
+            **options,
+        )
+
+    def crash(self) -> None:
+        """Forget everything but what was saved."""
+        assert self.saved is not None
+        self.record = copy.deepcopy(self.saved)
+
+    @property
+    def states(self) -> list[str]:
+        return [item.state for item in self.record.submissions]

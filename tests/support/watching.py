@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Wait for jobs of an emulator, the way triggers do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from airflow_provider_piktid.client import AsyncPiktidClient, RetrySettings
+from airflow_provider_piktid.client._watch import JobWatcher, Watched, WatchOptions
+from airflow_provider_piktid.emulator import EmulatorServer
+from airflow_provider_piktid.models import Job
+
+#: Longer than any test: whoever waits for this has missed the hint.
+NEVER = 60.0
+SOON = 8.0
+
+
+class Connect:
+    """Makes clients, with the tokens given one after the other; remembers them."""
+
+    def __init__(self, server: EmulatorServer, *tokens: str | Exception) -> None:
+        self._server = server
+        self._tokens = list(tokens) or ["piktid-emulator"]
+        self.clients: list[AsyncPiktidClient] = []
+        self.calls = 0
+
+    async def __call__(self) -> AsyncPiktidClient:
+        self.calls += 1
+        token = self._tokens.pop(0) if len(self._tokens) > 1 else self._tokens[0]
+        if isinstance(token, Exception):
+            raise token
+        client = AsyncPiktidClient(
+            token, base_url=self._server.url, label="test", retry=RetrySettings(max_attempts=1)
+        )
+        self.clients.append(client)
+        return client
+
+
+async def watch(
+    server: EmulatorServer,
+    *job_ids: str,
+    connect: Connect | None = None,
+    submitted_at: dict[str, float] | None = None,
+    on_change: Callable[[Job], None] | None = None,
+    **options: Any,
+) -> Watched:
+    """Wait for jobs; fail if that takes long. Without options only hints can make it quick."""
+    settings = {"poll_interval": NEVER, "status_interval": NEVER, "coalesce_seconds": 0.05}
+    watcher = JobWatcher(
+        connect or Connect(server),
+        job_ids,
+        WatchOptions(**(settings | options)),
+        submitted_at=submitted_at,
+        on_change=on_change,
+    )
+    return await asyncio.wait_for(watcher.wait(), SOON)
+
+
+def status_requests(server: EmulatorServer) -> int:
+    return server.state.counters.requests["job_status"]
