@@ -87,13 +87,15 @@ class CatalogueStore:
         storage.write_bytes(part, catalogue.dump(rows))
         return part.uri
 
-    def compact(self, snapshot: Snapshot) -> list[str]:
+    def compact(self, snapshot: Snapshot, *, anew: bool = False) -> list[str]:
         """
         Put parts together in one, and give the names of the parts that are there afterwards.
 
         Rows that do not count any more are left out. Damaged parts are kept aside, for people to look at.
+
+        :param anew: Write even what is one part already, because sources were taken out.
         """
-        if len(snapshot.parts) < 2 and not snapshot.damaged:
+        if len(snapshot.parts) < 2 and not snapshot.damaged and not anew:
             return snapshot.parts
         name = f"part-{time.time_ns():020d}-whole{ENDING}"
         lines = (line for relative in sorted(snapshot.known) for line in snapshot.known[relative].lines)

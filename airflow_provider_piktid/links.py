@@ -23,3 +23,18 @@ class PiktidJobLink(BaseOperatorLink):
         """Return the address that the task left, or an empty text before it submitted anything."""
         value: Any = XCom.get_value(key=JOB_URL_KEY, ti_key=ti_key)
         return str(value or "")
+
+
+#: XCom key of the contact sheet's address.
+SHEET_URL_KEY = "piktid_contact_sheet"
+
+
+class PiktidContactSheetLink(BaseOperatorLink):
+    """Opens the page with before and after of a refresh."""
+
+    name = "Contact sheet"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        """Return the address that the task left, or an empty text if there is no sheet."""
+        value: Any = XCom.get_value(key=SHEET_URL_KEY, ti_key=ti_key)
+        return str(value or "")

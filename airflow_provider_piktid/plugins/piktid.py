@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from airflow.providers.common.compat.sdk import AirflowPlugin
 
-from airflow_provider_piktid.links import PiktidJobLink
+from airflow_provider_piktid.links import PiktidContactSheetLink, PiktidJobLink
 
 
 class PiktidPlugin(AirflowPlugin):
     """Registers the links, so that they show for tasks of older DAG runs too."""
 
     name = "piktid"
-    operator_extra_links = [PiktidJobLink()]  # noqa: RUF012 - Airflow's own form
+    operator_extra_links = [PiktidJobLink(), PiktidContactSheetLink()]  # noqa: RUF012 - Airflow's own form

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Refresh a catalogue as one group of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow.providers.common.compat.sdk import Asset, BaseOperator, TaskGroup, TriggerRule, task_group
+
+from airflow_provider_piktid.hooks.piktid import PiktidHook
+from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
+from airflow_provider_piktid.operators.refresh import (
+    PiktidCollectRefreshOperator,
+    PiktidPlanRefreshOperator,
+    PiktidRefreshSummaryOperator,
+)
+from airflow_provider_piktid.operators.upload import PROJECT_NAME_LENGTH, PiktidUploadImagesOperator
+
+#: One project for all runs of a DAG.
+PROJECT = f"{{{{ dag.dag_id[:{PROJECT_NAME_LENGTH}] }}}}"
+
+
+def piktid_refresh(
+    *,
+    source: str,
+    output_path: str,
+    identity_code: str,
+    group_id: str = "piktid_refresh",
+    swap: Mapping[str, Any] | None = None,
+    plan: Mapping[str, Any] | None = None,
+    summary: Mapping[str, Any] | None = None,
+    exclude: str | Sequence[str] = (),
+    max_images: int | str | None = None,
+    images_per_batch: int | None = None,
+    generation: str | None = None,
+    dry_run: bool | str = False,
+    prune: bool = False,
+    fail_on_partial: bool = False,
+    project_name: str = PROJECT,
+    asset: Asset | None = None,
+    piktid_conn_id: str = PiktidHook.default_conn_name,
+) -> TaskGroup:
+    """
+    Swap what is new or changed in a catalogue, and note what came of it.
+
+    Tasks: ``plan``, then for each batch ``upload``, ``swap`` and ``collect``, each batch for itself, then
+    ``summary``. A batch that fails stops no other; the next run takes it up. Let only one run of the DAG be active
+    at a time (``max_active_runs=1``): a second one would plan, and buy, what the first one is about to fetch.
+
+    :param source: Folder, prefix or glob of pictures; a template may be given.
+    :param output_path: Folder or prefix for outputs and catalogue, of this refresh alone; a template may be given.
+    :param identity_code: Identity to swap in.
+    :param group_id: Name of the group, and prefix of its task ids.
+    :param swap: More arguments of ``PiktidModelSwapOperator``, such as ``{"num_variations": 2, "timeout": 7200}``.
+        Waits deferred unless told otherwise.
+    :param plan: More arguments of ``PiktidPlanRefreshOperator``.
+    :param summary: More arguments of ``PiktidRefreshSummaryOperator``.
+    :param exclude: Glob patterns of sources to leave out.
+    :param max_images: Sources that a run may buy; the rest has its turn later, oldest first. Default: all.
+    :param images_per_batch: Sources of one batch. Default: ``images_per_job`` of the connection, 10.
+    :param generation: Any text; another value makes everything anew.
+    :param dry_run: Say what would be done and cost, and do nothing.
+    :param prune: Remove outputs whose source is gone.
+    :param fail_on_partial: Let ``summary`` fail if a single source has no output; default: if none has.
+    :param project_name: Project of the uploads. Default: the DAG's id.
+    :param asset: Outlet of ``summary``; its event carries catalogue and counts. Default: the URI of
+        ``output_path``; none if that is a template.
+    :param piktid_conn_id: Connection id.
+    :return: The group: ``extract >> piktid_refresh(...) >> publish``.
+    """
+    options = {"deferrable": True, **(swap or {})}
+    outlet = asset or default_asset(output_path)
+    with TaskGroup(group_id) as group:
+        planned = PiktidPlanRefreshOperator(
+            task_id="plan",
+            source=source,
+            output_path=output_path,
+            identity_code=identity_code,
+            options=options,
+            exclude=exclude,
+            max_images=max_images,
+            images_per_batch=images_per_batch,
+            generation=generation,
+            dry_run=dry_run,
+            prune=prune,
+            piktid_conn_id=piktid_conn_id,
+            **(plan or {}),
+        )
+        late = PiktidCollectRefreshOperator(
+            task_id="late",
+            batch=_key(planned, "late"),
+            output_path=output_path,
+            piktid_conn_id=piktid_conn_id,
+        )
+        batches = _batch(
+            output_path=output_path,
+            project_name=project_name,
+            swap={"identity_code": identity_code, "generation": generation, **options},
+            piktid_conn_id=piktid_conn_id,
+        ).expand(batch=planned.output)
+        sums = PiktidRefreshSummaryOperator(
+            task_id="summary",
+            plan_task_id=planned.task_id,
+            output_path=output_path,
+            fail_on_partial=fail_on_partial,
+            trigger_rule=TriggerRule.ALL_DONE,
+            outlets=[outlet] if outlet else [],
+            **(summary or {}),
+        )
+        [planned, late, batches] >> sums
+    return group
+
+
+def _batch(*, output_path: str, project_name: str, swap: Mapping[str, Any], piktid_conn_id: str) -> Any:
+    """Make the group that is mapped over the batches."""
+
+    @task_group(group_id="batch")
+    def batch_group(batch: str) -> None:
+        upload = PiktidUploadImagesOperator(
+            task_id="upload",
+            images=batch,
+            project_name=project_name,
+            piktid_conn_id=piktid_conn_id,
+            map_index_template="{{ task.images.rpartition('/')[2] }}",
+        )
+        swapped = PiktidModelSwapOperator(
+            task_id="swap",
+            project_id=_key(upload, "project_id"),
+            images=_key(upload, "file_ids"),
+            piktid_conn_id=piktid_conn_id,
+            **swap,
+        )
+        collect = PiktidCollectRefreshOperator(
+            task_id="collect",
+            batch=batch,
+            output_path=output_path,
+            upload_task_id=upload.task_id,
+            swap_task_id=swapped.task_id,
+            piktid_conn_id=piktid_conn_id,
+            trigger_rule=TriggerRule.ALL_DONE,
+        )
+        swapped >> collect
+
+    return batch_group
+
+
+def _key(operator: BaseOperator, key: str) -> Any:
+    output: Any = operator.output
+    return output[key]
+
+
+def default_asset(output_path: str) -> Asset | None:
+    """
+    Name the output as an asset, without the connection id; None if it is a template.
+
+    Other DAGs are scheduled on ``Asset("s3://bucket/prefix")`` with the same address.
+    """
+    if "{{" in output_path or "{%" in output_path:
+        return None
+    protocol, separator, rest = output_path.partition("://")
+    if not separator:
+        return Asset(f"file://{output_path.rstrip('/')}")
+    netloc, slash, key = rest.partition("/")
+    return Asset(f"{protocol}://{netloc.rpartition('@')[2]}{slash}{key}".rstrip("/"))
