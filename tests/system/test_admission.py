@@ -16,8 +16,11 @@ from tests.system.conftest import TOKEN, Emulate
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.chaos]
 
-ACCOUNT = Account(jobs_per_minute=5, rate_window=12.0, active_jobs=5, job_seconds=6.0)
 JOBS = 30
+#: Airflow takes a second or two to start a task again, each window anew: the shorter the window, the more that
+#: weighs. PiktID's is a minute.
+ONE_TASK = Account(rate_window=12.0, job_seconds=6.0)
+MAPPED = Account(rate_window=20.0, job_seconds=10.0)
 
 
 @dataclass
@@ -36,16 +39,28 @@ class Watch:
         self.idle_while_waiting += "deferred" in states and occupied == 0
 
 
-@pytest.mark.parametrize("dag_id", ["admission_one_task", "admission_mapped"])
+def windows(ledger: list[dict[str, Any]], account: Account) -> list[float]:
+    """How many windows after the first each fifth job was submitted."""
+    starts = sorted(job["created_at"] for job in ledger)
+    return [
+        round((moment - starts[0]) / account.rate_window, 2) for moment in starts[:: account.jobs_per_minute]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "account"),
+    [("admission_one_task", ONE_TASK), ("admission_mapped", MAPPED)],
+    ids=["one task", "mapped"],
+)
 def test_thirty_jobs_run_through_a_full_account(
-    airflow: AirflowStack, emulate: Emulate, dag_id: str, record_property: Any
+    airflow: AirflowStack, emulate: Emulate, dag_id: str, account: Account, record_property: Any
 ) -> None:
     """
     No task fails or retries, each chunk is bought once, and nobody holds a worker while the account is full.
 
     The time is near the bound that the limits allow.
     """
-    url = emulate(*ACCOUNT.emulator_options, **ACCOUNT.extra)
+    url = emulate(*account.emulator_options, **account.extra)
     with PiktidClient(TOKEN, base_url=url) as client:
         project_id = client.ensure_project("crowd").project_id
         images = [client.upload_image(f"{i}.jpg", JPEG).file_id for i in range(JOBS * 10)]
@@ -59,10 +74,11 @@ def test_thirty_jobs_run_through_a_full_account(
     airflow.wait(ended, "the run to end", seconds=240, interval=0.5)
 
     stats, ledger = emulator_call(url, "stats"), emulator_call(url, "ledger")["jobs"]
-    ratio = makespan(ledger) / ACCOUNT.bound(JOBS)
+    ratio = makespan(ledger) / account.bound(JOBS)
     tries = {row["try_number"] for row in airflow.tasks(dag_id, run_id) if row["task_id"] == "swap"}
     print(
-        f"{dag_id}: makespan {makespan(ledger):.1f} s, bound {ACCOUNT.bound(JOBS):.1f} s, ratio {ratio:.2f}, "
+        f"{dag_id}: makespan {makespan(ledger):.1f} s, bound {account.bound(JOBS):.1f} s, ratio {ratio:.2f}, "
+        f"every fifth job after {windows(ledger, account)} windows, "
         f"refused {stats['refused_submissions']}, idle {watch.idle_while_waiting} of {watch.polls} looks"
     )
     record_property("ratio", round(ratio, 3))
@@ -72,4 +88,4 @@ def test_thirty_jobs_run_through_a_full_account(
     assert len(ledger) == JOBS
     assert stats["duplicated_image_sets"] == 0
     assert watch.idle_while_waiting > watch.polls / 4
-    assert ratio < 1.5
+    assert ratio < 1.25

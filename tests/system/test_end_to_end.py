@@ -78,9 +78,14 @@ def test_nothing_kept_or_logged_holds_a_secret(
     (job,) = emulator_call(url, "ledger")["jobs"]
     path = f"dags/{DAG}/dagRuns/{quoted(run)}/taskInstances"
 
-    kept = {task: airflow.get(f"{path}/{task}/xcomEntries")["xcom_entries"] for task in ("upload", "swap", "download")}
+    kept = {
+        task: airflow.get(f"{path}/{task}/xcomEntries")["xcom_entries"]
+        for task in ("upload", "swap", "download")
+    }
     values = [
-        airflow.get(f"{path}/{task}/xcomEntries/{entry['key']}?stringify=true") for task in kept for entry in kept[task]
+        airflow.get(f"{path}/{task}/xcomEntries/{entry['key']}?stringify=true")
+        for task in kept
+        for entry in kept[task]
     ]
     assert len(values) >= 8
     for text in map(json.dumps, values):

@@ -62,6 +62,9 @@ for name, deferrable in (("crash_deferred", True), ("crash_sync", False)):
             ambiguous_grace=2,
         )
         MortalDownload(
-            task_id="download", job_ids=swap.output, output_path="{{ params.folder }}/output", max_concurrency=1
+            task_id="download",
+            job_ids=swap.output,
+            output_path="{{ params.folder }}/output",
+            max_concurrency=1,
         )
     globals()[name] = dag

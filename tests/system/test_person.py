@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Generated persons under a real scheduler, triggerer and API server, on a real photograph."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_piktid.demo.person import differs, two_persons
+from tests.support.stack import AirflowStack, emulator_call, quoted
+from tests.system.conftest import TOKEN, Emulate
+
+pytestmark = [pytest.mark.slow, pytest.mark.stack]
+
+
+def test_persons_come_although_the_triggerer_is_killed(
+    airflow: AirflowStack, emulate: Emulate, tmp_path: Path
+) -> None:
+    """Stagger and wait hold no worker; a triggerer that is lost in the wait loses nothing and pays nothing."""
+    url = emulate("--generate-seconds", "6", "--mask-seconds", "0")
+    photograph = two_persons(tmp_path / "persons.jpg")
+    run = airflow.trigger("person", image=str(photograph), output_path=str(tmp_path / "out"))
+    airflow.wait(lambda: len(emulator_call(url, "ledger")["generations"]) == 4, "four paid requests")
+    airflow.wait_for_state("person", run, "generate", "deferred")
+    airflow.kill("triggerer")
+    airflow.start("triggerer")
+    assert airflow.wait_for_run("person", run) == "success"
+
+    files = sorted((tmp_path / "out").glob("*_person*.jpg"))
+    assert len(files) == 4
+    assert all(differs(path, photograph) for path in files)
+    assert len(emulator_call(url, "ledger")["generations"]) == 4
+    path = f"dags/person/dagRuns/{quoted(run)}/taskInstances/generate/xcomEntries"
+    kept = [
+        json.dumps(airflow.get(f"{path}/{entry['key']}?stringify=true"))
+        for entry in airflow.get(path)["xcom_entries"]
+    ]
+    assert len(kept) >= 3
+    assert not [text for text in kept if TOKEN in text or f"{url}/f/" in text]
+    assert not [path for path, text in airflow.all_logs().items() if f"{url}/f/" in text]
