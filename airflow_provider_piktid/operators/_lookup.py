@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 #: Newest jobs looked at. An account starts five a minute, so this is over an hour and a half.
 SCAN_LIMIT = 500
 
+_ENDED = frozenset({"completed", "failed", "aborted"})
+
 
 def find_job(
     client: PiktidClient,
@@ -49,7 +51,8 @@ def find_job(
         if job.job_id in known or not is_ours(job):
             continue
         inputs = _inputs(job.images) or _inputs(_results(client, job.job_id))
-        if inputs == set(images):
+        # A job that runs may be listed with the images that are finished, no more.
+        if inputs == set(images) or (job.status not in _ENDED and inputs and inputs < set(images)):
             return job.job_id
         if not inputs:
             log.warning("Job %s may be ours, but PiktID does not say what its images are.", job.job_id)
