@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -77,7 +78,7 @@ def airflow(arguments: list[str], environment: dict[str, str], log: Path) -> Non
     """
     Run one Airflow command, its output going to the end of ``log``.
 
-    :raises DemoError: It failed; the end of the log is printed.
+    :raises DemoError: It failed. The text is the task's own error where there is one.
     """
     with log.open("a") as file:
         command = [sys.executable, "-m", "airflow", *arguments]
@@ -85,8 +86,19 @@ def airflow(arguments: list[str], environment: dict[str, str], log: Path) -> Non
             command, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False
         ).returncode
     if code:
-        print_end(log)
-        raise DemoError(f"`airflow {arguments[0]} {arguments[1]}` ended with code {code}; see {log}")
+        reason = task_error(log)
+        if reason is None:
+            print_end(log)
+        raise DemoError(
+            f"{reason or f'`airflow {arguments[0]} {arguments[1]}` failed with code {code}'} (log: {log})"
+        )
+
+
+def task_error(log: Path) -> str | None:
+    """Find the last error of this package that a log tells."""
+    text = log.read_text(errors="replace")
+    found = re.findall(r"^[\w.]*(?:AirflowFailException|Piktid\w+): (.+)$", text, re.MULTILINE)
+    return found[-1] if found else None
 
 
 def print_end(log: Path) -> None:
