@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long after the end of a job its waiting task can be woken."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import time
+from typing import Any
+
+from tests.bench.process import UNLIMITED, emulator, in_child
+from tests.bench.rows import Row, at_most, told
+from tests.support.stack import emulator_call
+
+MILLISECONDS = 100
+JOB_SECONDS = 1.5
+AT_ONCE = 5
+
+
+def run(*, quick: bool = False) -> list[Row]:
+    """Let jobs end, five at a time; from the end by the emulator's clock to the event of the trigger."""
+    rounds = 3 if quick else 12
+    with emulator("--job-seconds", str(JOB_SECONDS), *UNLIMITED) as url:
+        seen = in_child(__name__, "wait_for_jobs", url=url, base=url, rounds=rounds)["events"]
+        ends = {job["job_id"]: job["updated_at"] for job in emulator_call(url, "ledger")["jobs"]}
+    delays = sorted(1000 * (moment - ends[job_id]) for job_id, moment in seen.items())
+    worst = delays[int(0.95 * len(delays))]
+    detail = f"{len(delays)} jobs, SSE, one status request of 50 ms included"
+    return [
+        at_most(
+            "job's end to trigger's event, median", statistics.median(delays), MILLISECONDS, "ms", detail
+        ),
+        told("the same, 95th percentile", worst, "ms"),
+    ]
+
+
+def wait_for_jobs(base: str, rounds: int) -> dict[str, Any]:
+    """Submit jobs and wait for each with a trigger of its own; job id to the moment of the event."""
+    from airflow_provider_piktid.client import AsyncPiktidClient
+    from airflow_provider_piktid.models import ModelSwapRequest
+    from airflow_provider_piktid.triggers.job import PiktidJobTrigger
+    from tests.support.batch import JPEG
+    from tests.support.tasks import first_event, rebuild
+
+    assert os.environ["AIRFLOW_CONN_PIKTID_DEFAULT"]
+    events: dict[str, float] = {}
+
+    async def wait(client: AsyncPiktidClient, request: ModelSwapRequest) -> None:
+        job_id = (await client.create_model_swap(request)).job_id
+        payload = await first_event(rebuild(PiktidJobTrigger([job_id])))
+        events[job_id] = time.time()
+        if payload["status"] != "done":
+            raise RuntimeError(f"the trigger said {payload['status']}: {payload.get('message')}")
+
+    async def all_rounds() -> None:
+        async with AsyncPiktidClient("piktid-emulator", base_url=base) as client:
+            project = await client.ensure_project("events")
+            image = (await client.upload_image("a.jpg", JPEG)).file_id
+            request = ModelSwapRequest(
+                identity_code="PiktidSummer", project_id=project.project_id, images=[image]
+            )
+            for _ in range(rounds):
+                await asyncio.gather(*(wait(client, request) for _ in range(AT_ONCE)))
+
+    asyncio.run(all_rounds())
+    return {"events": events}
