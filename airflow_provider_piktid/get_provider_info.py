@@ -35,10 +35,11 @@ OPERATORS: Final = (
     "operators.generate_person",
     "operators.download",
     "operators.regenerate",
+    "operators.refresh",
 )
 SENSORS: Final = ("sensors.job",)
 TRIGGERS: Final = ("triggers.job", "triggers.generate_person", "triggers.regenerate")
-EXTRA_LINKS: Final = ("links.PiktidJobLink",)
+EXTRA_LINKS: Final = ("links.PiktidJobLink", "links.PiktidContactSheetLink")
 
 HOW_TO_GUIDES: Final = (
     "/docs/quickstart.md",
@@ -49,6 +50,8 @@ HOW_TO_GUIDES: Final = (
     "/docs/operators/generate_person.md",
     "/docs/operators/download.md",
     "/docs/operators/regenerate.md",
+    "/docs/operators/refresh.md",
+    "/docs/refresh.md",
     "/docs/sensor.md",
 )
 

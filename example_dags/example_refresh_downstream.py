@@ -19,16 +19,16 @@ with DAG(
 ):
     # [START howto_piktid_refresh_read]
     @task
-    def publish(triggering_asset_events: Any = None) -> int:
-        """Take every output of the runs that woke this one."""
+    def publish(**context: Any) -> list[str]:
+        """Name the outputs of the runs that woke this one."""
         from airflow_provider_piktid.catalogue_store import read_rows
 
-        events = [event for group in (triggering_asset_events or {}).values() for event in group]
-        fresh = 0
-        for event in events:
-            told = event.extra
+        # Airflow 2.11 calls assets datasets.
+        woken = context.get("triggering_asset_events") or context.get("triggering_dataset_events") or {}
+        fresh = []
+        for told in [event.extra for events in woken.values() for event in events]:
             rows = read_rows(told["output_path"])
-            fresh += sum(row["run"] == told["run"] and row["status"] == "done" for row in rows)
+            fresh += [row["file"] for row in rows if row["run"] == told["run"] and row["status"] == "done"]
         return fresh
 
     # [END howto_piktid_refresh_read]

@@ -33,4 +33,7 @@ def test_link_is_what_the_task_left(monkeypatch: pytest.MonkeyPatch, stored: str
 
 def test_plugin_registers_the_link() -> None:
     """Airflow's web server learns of the button from the plugin."""
-    assert [link.name for link in PiktidPlugin.operator_extra_links] == ["PiktID job"]
+    assert [link.name for link in PiktidPlugin.operator_extra_links] == [
+        "PiktID job",
+        "Contact sheet",
+    ]

@@ -69,36 +69,27 @@ def piktid_refresh(
     :param piktid_conn_id: Connection id.
     :return: The group: ``extract >> piktid_refresh(...) >> publish``.
     """
-    options = {"deferrable": True, **(swap or {})}
+    swap = {"deferrable": True, **(swap or {})}
     outlet = asset or default_asset(output_path)
+    shared: dict[str, Any] = {"output_path": output_path, "piktid_conn_id": piktid_conn_id}
     with TaskGroup(group_id) as group:
         planned = PiktidPlanRefreshOperator(
             task_id="plan",
             source=source,
-            output_path=output_path,
             identity_code=identity_code,
-            options=options,
+            options=swap,
             exclude=exclude,
             max_images=max_images,
             images_per_batch=images_per_batch,
             generation=generation,
             dry_run=dry_run,
             prune=prune,
-            piktid_conn_id=piktid_conn_id,
+            **shared,
             **(plan or {}),
         )
-        late = PiktidCollectRefreshOperator(
-            task_id="late",
-            batch=_key(planned, "late"),
-            output_path=output_path,
-            piktid_conn_id=piktid_conn_id,
-        )
-        batches = _batch(
-            output_path=output_path,
-            project_name=project_name,
-            swap={"identity_code": identity_code, "generation": generation, **options},
-            piktid_conn_id=piktid_conn_id,
-        ).expand(batch=planned.output)
+        late = PiktidCollectRefreshOperator(task_id="late", batch=_key(planned, "late"), **shared)
+        swap = {"identity_code": identity_code, "generation": generation, **swap}
+        batches = _batch(swap, project_name=project_name, **shared).expand(batch=planned.output)
         sums = PiktidRefreshSummaryOperator(
             task_id="summary",
             plan_task_id=planned.task_id,
@@ -112,7 +103,7 @@ def piktid_refresh(
     return group
 
 
-def _batch(*, output_path: str, project_name: str, swap: Mapping[str, Any], piktid_conn_id: str) -> Any:
+def _batch(swap: Mapping[str, Any], *, project_name: str, output_path: str, piktid_conn_id: str) -> Any:
     """Make the group that is mapped over the batches."""
 
     @task_group(group_id="batch")
