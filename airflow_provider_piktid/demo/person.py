@@ -25,7 +25,7 @@ def run(dags: Path, images: Path | None, output: Path) -> int:
     with tempfile.TemporaryDirectory(prefix="airflow-", dir=batch.WORK) as home, service() as connection:
         print(f"image:     {photograph}")
         environment = airflow_environment(Path(home), dags) | connection
-        log = batch.WORK / "airflow.log"
+        log = batch.WORK / "airflow-person.log"
         log.unlink(missing_ok=True)
         params = {
             "image": str(photograph.resolve()),
