@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of a catalogue and sources to compare them with, made of what a test is about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from airflow_provider_piktid import catalogue, storage
+from airflow_provider_piktid.catalogue import CatalogueRow, Known
+from airflow_provider_piktid.catalogue_store import CatalogueStore
+from airflow_provider_piktid.storage import SourceFile
+
+KEY = catalogue.options_key("PiktidSummer", {})
+
+
+def row(relative: str = "a.jpg", **fields: Any) -> CatalogueRow:
+    """Make a row of a source of 100 bytes with version ``v1``, done at time 1."""
+    fixed: dict[str, Any] = {
+        "relative": relative,
+        "source": f"s3://bucket/in/{relative}",
+        "source_version": "v1",
+        "source_sha256": "sum",
+        "source_size": 100,
+        "source_modified": 10.0,
+        "target": relative,
+        "identity_code": "PiktidSummer",
+        "options_key": KEY,
+        "producer": "dag.plan",
+        "run": "run",
+        "attempts": 1,
+        "status": "done",
+        "at": 1.0,
+        "file": f"{relative}_0_v1.jpg",
+    }
+    return CatalogueRow(**(fixed | fields))
+
+
+def source(relative: str = "a.jpg", **fields: Any) -> SourceFile:
+    """Make a source of 100 bytes with version ``v1``."""
+    fixed: dict[str, Any] = {"size": 100, "version": "v1", "modified": 10.0}
+    return SourceFile(storage.locate(f"/in/{relative}"), relative, **(fixed | fields))
+
+
+def known_of(*rows: CatalogueRow) -> dict[str, Known]:
+    """Read rows as a catalogue does."""
+    known: dict[str, Known] = {}
+    for line in catalogue.dump(rows).splitlines():
+        assert catalogue.add_line(known, line, "here")
+    return known
+
+
+def store_in(folder: Path) -> CatalogueStore:
+    return CatalogueStore(storage.locate(str(folder)))
