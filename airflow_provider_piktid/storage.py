@@ -332,7 +332,7 @@ def _expand(entry: str, extensions: tuple[str, ...]) -> list[SourceFile]:
     if info is not None and info["type"] == "file":
         return [source_of(location, posixpath.basename(location.path), info)]
     if info is None and not _MAGIC.isdisjoint(location.path):
-        return _found(fs.glob(location.path, detail=True), _glob_base(location.path), location, extensions)
+        return _found(fs.glob(location.path, detail=True), glob_base(location.path), location, extensions)
     if info is None:
         raise PiktidImageError(f"{location.uri} does not exist. Correct `images`, or create it.")
     return _found(fs.find(location.path, detail=True), location.path, location, extensions)
@@ -361,12 +361,13 @@ def source_of(location: Location, relative: str, info: dict[str, Any]) -> Source
     return SourceFile(location, relative, int(info["size"] or 0), version_in(info), modified_in(info))
 
 
-def _glob_base(pattern: str) -> str:
+def glob_base(pattern: str) -> str:
+    """Give the longest folder that a glob, or a plain path, names without a magic character."""
     parts = pattern.split("/")
     for position, part in enumerate(parts):
         if not _MAGIC.isdisjoint(part):
             return "/".join(parts[:position])
-    return posixpath.dirname(pattern)
+    return pattern
 
 
 def _is_private(relative: str) -> bool:

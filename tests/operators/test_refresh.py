@@ -1,0 +1,551 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nights of a refresh against the emulator: what is bought, what is left alone, what survives a bad night."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+from PIL import Image
+
+from airflow_provider_piktid import storage
+from airflow_provider_piktid.catalogue_store import read_rows
+from airflow_provider_piktid.emulator import EmulatorServer
+from tests.support.batch import jobs
+from tests.support.fixtures import Start
+from tests.support.refresh import Night, Nights
+from tests.support.service import picture
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path) -> Path:
+    """Four photographs in two folders."""
+    for number, name in enumerate(("shirts/a.jpg", "shirts/b.jpg", "shoes/a.jpg", "shoes/b.jpg")):
+        path = picture(tmp_path / "in" / name, color=f"rgb({60 * number}, 90, 90)")
+        os.utime(path, (1000 + number, 1000 + number))
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def nights(server: EmulatorServer, catalogue: Path, tmp_path: Path) -> Nights:
+    """A refresh of the photographs, two a batch."""
+    return Nights(str(catalogue), str(tmp_path / "out"), images_per_batch=2)
+
+
+def outputs(nights: Nights) -> list[str]:
+    folder = Path(nights.output)
+    return sorted(
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*.*")
+        if path.is_file() and "_piktid" not in path.parts
+    )
+
+
+def statuses(nights: Nights) -> dict[str, str]:
+    return {row["relative"]: row["status"] for row in read_rows(nights.output)}
+
+
+def bought(server: EmulatorServer) -> int:
+    return sum(len(job["images"]) for job in jobs(server))
+
+
+def requests(server: EmulatorServer) -> int:
+    return sum(count for name, count in server.state.counters.requests.items())
+
+
+def failures(night: Night) -> list[str]:
+    return [str(error) for error in night.errors]
+
+
+def test_three_nights_buy_all_then_nothing_then_one(
+    server: EmulatorServer, nights: Nights, catalogue: Path
+) -> None:
+    """The first run does everything; the second asks PiktID nothing; the third does what was changed."""
+    first = nights.run()
+    assert (first.planned["new"], len(first.batches), bought(server)) == (4, 2, 4)
+    assert outputs(nights) == [
+        "shirts/a_0_v0.jpg",
+        "shirts/b_0_v0.jpg",
+        "shoes/a_0_v0.jpg",
+        "shoes/b_0_v0.jpg",
+    ]
+
+    asked = requests(server)
+    second = nights.run()
+    assert (second.planned["unchanged"], second.batches, requests(server)) == (4, [], asked)
+
+    picture(catalogue / "shoes" / "a.jpg", color="red")
+    third = nights.run()
+    assert (third.planned["changed"], third.planned["unchanged"], bought(server)) == (1, 3, 5)
+    assert statuses(nights) == dict.fromkeys(statuses(nights), "done")
+    assert len(outputs(nights)) == 4
+
+
+def test_summary_tells_counts_and_where_the_catalogue_is(nights: Nights) -> None:
+    """The event of the asset carries what another DAG needs, and no link or secret."""
+    night = nights.run()
+
+    assert night.event is not None
+    expected = {"done": 4, "failed": 0, "missing": 0, "files": 4, "credits": 4.0, "listed": 4, "unchanged": 0}
+    assert expected.items() <= night.event.items()
+    assert night.event["catalogue"] == f"file://{nights.output}/_piktid/catalogue"
+    assert "http" not in json.dumps(night.event)
+    assert night.told["sources"]["done"] == 4
+
+
+def test_summary_of_an_unchanged_night_wakes_nobody(nights: Nights) -> None:
+    """It is skipped, so that no event is sent."""
+    nights.run()
+    night = nights.begin()
+
+    nights.summarize(night, skip_unchanged=True)
+
+    assert (night.event, night.errors, night.xcom["summary", -1].get("return_value")) == (None, [], None)
+
+
+def test_touched_file_costs_nothing(server: EmulatorServer, nights: Nights, catalogue: Path) -> None:
+    """A later date alone is no change; the content is read once and not again the next night."""
+    nights.run()
+    for path in catalogue.rglob("*.jpg"):
+        os.utime(path)
+
+    second, third = nights.run(), nights.run()
+
+    assert (second.planned["images"], second.planned["unchanged"], bought(server)) == (0, 4, 4)
+    assert third.planned["unchanged"] == 4
+    modified = {row["relative"]: row["source_modified"] for row in read_rows(nights.output)}
+    assert modified["shoes/a.jpg"] == (catalogue / "shoes" / "a.jpg").stat().st_mtime
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"identity_code": "PiktidPremium"},
+        {"options": {"num_variations": 2}},
+        {"generation": "spring"},
+    ],
+    ids=["identity", "options", "generation"],
+)
+def test_other_options_make_everything_anew(nights: Nights, change: dict[str, Any]) -> None:
+    """What was produced with other options or another identity is planned, and counted apart."""
+    nights.run()
+
+    night = nights.begin(**change)
+
+    assert (night.planned["options"], night.planned["new"], len(night.batches)) == (4, 0, 2)
+
+
+def test_another_refresh_in_the_same_output_is_refused(nights: Nights) -> None:
+    """Two refreshes with other options would pay for each other's work every night."""
+    nights.run()
+    other = Nights(nights.source, nights.output, dag_id="other", identity_code="PiktidPremium")
+
+    with pytest.raises(AirflowFailException, match=r"nightly\.plan.*output_path of its own"):
+        other.begin()
+
+
+def test_dry_run_tells_and_writes_nothing(server: EmulatorServer, nights: Nights) -> None:
+    """Counts and an estimate, no batch, no request, no file."""
+    night = nights.begin(dry_run="True", options={"num_variations": 3}, credits_per_output=2)
+
+    assert (night.planned["images"], night.planned["outputs"], night.planned["credits_estimate"]) == (
+        4,
+        12,
+        24,
+    )
+    assert (night.batches, requests(server)) == ([], 0)
+    assert not Path(nights.output).exists()
+
+
+def test_estimate_learns_what_outputs_cost(nights: Nights, catalogue: Path) -> None:
+    """Once the catalogue knows a price, the parameter does not count any more."""
+    nights.run()
+    picture(catalogue / "new.jpg")
+
+    night = nights.begin(dry_run=True, credits_per_output=50)
+
+    assert night.planned["credits_estimate"] == 1.0
+
+
+def test_cap_leaves_the_newest_for_later_nights(server: EmulatorServer, nights: Nights) -> None:
+    """``max_images`` holds for a night, oldest first; every source has its turn."""
+    first = nights.run(max_images="3")
+    assert (first.planned["images"], first.planned["waiting"]) == (3, 1)
+    assert sorted(statuses(nights)) == ["shirts/a.jpg", "shirts/b.jpg", "shoes/a.jpg"]
+
+    nights.run(max_images="3")
+
+    assert (len(statuses(nights)), bought(server)) == (4, 4)
+
+
+def test_deleted_source_is_told_and_its_output_kept(nights: Nights, catalogue: Path) -> None:
+    """Nothing is removed unless asked for."""
+    nights.run()
+    (catalogue / "shoes" / "a.jpg").unlink()
+
+    night = nights.run()
+
+    assert (night.planned["deleted"], night.planned["pruned"]) == (1, 0)
+    assert "shoes/a_0_v0.jpg" in outputs(nights)
+
+
+def test_deleted_source_is_pruned_if_asked(nights: Nights, catalogue: Path) -> None:
+    """Its output and its rows go; the others stay; the next night knows nothing of it."""
+    nights.run()
+    (catalogue / "shoes" / "a.jpg").unlink()
+
+    night = nights.run(prune=True)
+
+    assert (night.planned["pruned"], night.event is not None) == (1, True)
+    assert (len(outputs(nights)), "shoes/a.jpg" in statuses(nights)) == (3, False)
+    assert nights.run(prune=True).planned["deleted"] == 0
+
+
+def test_excluded_source_keeps_its_output(nights: Nights) -> None:
+    """A new pattern of ``exclude`` is no deletion, also when pruning."""
+    nights.run()
+
+    night = nights.run(exclude="shoes/*", prune=True)
+
+    assert (night.planned["listed"], night.planned["deleted"], len(outputs(nights))) == (2, 0, 4)
+
+
+def test_vanished_source_stops_the_plan(nights: Nights) -> None:
+    """A bucket that is not there is no catalogue whose pictures were all deleted."""
+    nights.run()
+    shutil.rmtree(nights.source)
+
+    with pytest.raises(AirflowFailException, match="does not exist"):
+        nights.begin(prune=True)
+
+    assert len(outputs(nights)) == 4
+
+
+# -- bad nights ---------------------------------------------------------------------------------------------
+
+
+def test_batch_that_fails_stops_no_other(server: EmulatorServer, nights: Nights) -> None:
+    """One batch cannot be uploaded; the rest goes through, and the next night takes it up."""
+    server.faults.add("upload", "status", code=400, times=1)
+    first = nights.run()
+    assert (first.told["sources"]["done"], first.told["sources"]["missing"]) == (2, 2)
+
+    nights.run()
+
+    assert (len(statuses(nights)), bought(server)) == (4, 4)
+
+
+def test_image_that_failed_is_tried_again_and_given_up(server: EmulatorServer, nights: Nights) -> None:
+    """It is bought ``max_attempts`` times in all, unless it changes; its reason is kept."""
+    server.faults.add("job", "fail_image", indices=[1], times=10)
+
+    first = nights.run(max_attempts=2)
+    assert first.told["sources"]["failed"] == 2
+    assert [row["error"] for row in read_rows(nights.output) if row["status"] == "failed"]
+    server.faults.clear()
+    server.faults.add("job", "fail_image", indices=[0, 1], times=10)
+    assert nights.run(max_attempts=2).planned["failed"] == 2
+
+    third = nights.run(max_attempts=2)
+
+    assert (third.planned["given_up"], third.batches, bought(server)) == (2, [], 6)
+
+
+def test_jobs_that_outlast_the_night_are_fetched_and_not_bought_again(
+    start: Start, catalogue: Path, tmp_path: Path
+) -> None:
+    """The deadline passes, the jobs go on; the next night fetches what they gave."""
+    server = start(job_seconds=2.5)
+    nights = Nights(str(catalogue), str(tmp_path / "out"), images_per_batch=4)
+
+    first = nights.run(swap={"timeout": 0.5})
+    assert (set(statuses(nights).values()), len(outputs(nights))) == ({"pending"}, 0)
+    assert any("had not ended" in text for text in failures(first))
+    assert server.state.ledger()
+    wait_for_jobs(server)
+    second = nights.run()
+
+    assert (second.planned["unfinished"], second.batches) == (4, [])
+    assert (set(statuses(nights).values()), len(outputs(nights)), bought(server)) == ({"done"}, 4, 4)
+    assert second.event is not None
+    assert second.event["done"] == 4
+
+
+def wait_for_jobs(server: EmulatorServer) -> None:
+    """Watch the jobs to their end, as a client does."""
+    from airflow_provider_piktid.sensors.job import PiktidJobSensor
+    from tests.support.tasks import TaskRun
+
+    for job in jobs(server):
+        sensor = lambda job_id=job["job_id"]: PiktidJobSensor(  # noqa: E731
+            task_id="wait", job_id=job_id, deferrable=True, poll_interval=3.0, timeout=30
+        )
+        TaskRun(sensor).run()
+
+
+def test_job_that_failed_wholly_is_bought_again(server: EmulatorServer, nights: Nights) -> None:
+    """The swap fails; its images are noted as failed, with the next night's turn."""
+    server.faults.add("job", "fail", times=2)
+    first = nights.run()
+    assert first.told["sources"]["done"] == 0 if "return_value" in first.xcom["summary", -1] else True
+
+    nights.run()
+
+    assert set(statuses(nights).values()) == {"done"}
+
+
+def test_download_that_fails_is_made_up_for_without_paying(server: EmulatorServer, nights: Nights) -> None:
+    """Outputs that exist and did not arrive are noted as such, and fetched the next night."""
+    server.faults.add("result_image", "status", code=404, times=1000)
+    nights.run()
+    assert set(statuses(nights).values()) == {"pending"}
+    server.faults.clear()
+
+    nights.run()
+
+    assert (set(statuses(nights).values()), bought(server)) == ({"done"}, 4)
+
+
+def test_lost_job_is_told_and_bought_again(server: EmulatorServer, nights: Nights) -> None:
+    """PiktID does not know the job any more: only then the source is paid for again."""
+    server.faults.add("result_image", "status", code=404, times=1000)
+    nights.run()
+    server.faults.clear()
+    server.faults.add("job_results", "status", code=404, times=1000)
+    nights.run()
+    assert set(statuses(nights).values()) == {"failed"}
+    server.faults.clear()
+
+    third = nights.run()
+
+    assert (third.planned["failed"], set(statuses(nights).values())) == (4, {"done"})
+
+
+def test_damaged_part_costs_nothing_twice(server: EmulatorServer, nights: Nights) -> None:
+    """The rows of a cut part are found again in the manifests of their batches."""
+    nights.run()
+    (part,) = (Path(nights.output) / "_piktid" / "catalogue").iterdir()
+    part.write_bytes(part.read_bytes()[:300])
+
+    night = nights.run()
+
+    assert (night.planned["images"], bought(server), len(statuses(nights))) == (0, 4, 4)
+    assert list((Path(nights.output) / "_piktid" / "damaged").iterdir())
+
+
+def test_plan_that_runs_again_gives_the_same_batches(nights: Nights) -> None:
+    """A retry of the plan writes under the same names."""
+    first = nights.begin()
+    nights.count -= 1
+
+    assert nights.begin().batches == first.batches
+
+
+def test_source_that_is_gone_before_its_upload_is_left_out(nights: Nights, catalogue: Path) -> None:
+    """The others of its batch go on."""
+    night = nights.begin()
+    (catalogue / "shirts" / "a.jpg").unlink()
+
+    for index in range(2):
+        nights.batch(night, index, {})
+
+    assert sorted(statuses(nights)) == ["shirts/b.jpg", "shoes/a.jpg", "shoes/b.jpg"]
+
+
+@pytest.mark.parametrize(("fail_on_partial", "failed"), [(False, False), (True, True)])
+def test_partial_night_fails_only_if_asked(
+    server: EmulatorServer, nights: Nights, fail_on_partial: bool, failed: bool
+) -> None:
+    """A single failed image warns by default; the rest is here."""
+    server.faults.add("job", "fail_image", indices=[1])
+    night = nights.run()
+    night.errors.clear()
+
+    nights.summarize(night, fail_on_partial=fail_on_partial)
+
+    assert bool(night.errors) is failed
+
+
+def test_night_without_any_result_fails(server: EmulatorServer, nights: Nights) -> None:
+    """A green run that brought nothing would hide an empty purse."""
+    server.faults.add("model_swap", "status", code=402, times=10)
+
+    night = nights.run()
+
+    assert any("belong to batches that failed" in text for text in failures(night))
+    assert night.event is None
+
+
+# -- bad input ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [("in", "in"), ("in", "in/out"), ("in/shirts", "in"), ("in/*.jpg", "in/out"), ("in/", "./in")],
+    ids=["equal", "output in source", "source in output", "glob", "spelled otherwise"],
+)
+def test_source_and_output_in_one_another_are_refused(
+    nights: Nights, catalogue: Path, source: str, output: str
+) -> None:
+    """Outputs would be taken for new photographs, and paid for."""
+    nights.source, nights.output = (str(catalogue.parent / part) for part in (source, output))
+
+    with pytest.raises(AirflowFailException, match="lie in one another"):
+        nights.begin()
+
+
+def test_link_to_the_source_is_seen_through(nights: Nights, catalogue: Path) -> None:
+    """Another name of the same folder is the same folder."""
+    (catalogue.parent / "link").symlink_to(catalogue)
+    nights.output = str(catalogue.parent / "link" / "out")
+
+    with pytest.raises(AirflowFailException, match="lie in one another"):
+        nights.begin()
+
+
+def test_files_that_are_no_pictures_are_noted_and_never_sent(
+    server: EmulatorServer, nights: Nights, catalogue: Path
+) -> None:
+    """They take nobody's place under a cap, are told with their reason, and are looked at again each night."""
+    (catalogue / "empty.jpg").touch()
+    (catalogue / "text.png").write_text("hello")
+    Image.new("RGB", (9, 9)).save(catalogue / "really.jpg", "WEBP")
+    for name in ("empty.jpg", "text.png", "really.jpg"):
+        os.utime(catalogue / name, (1, 1))
+
+    first = nights.run(max_images=4)
+    assert (first.planned["rejected"], first.told["sources"]["done"]) == (3, 4)
+    reasons = {row["relative"]: row["error"] for row in read_rows(nights.output) if row["error"]}
+    assert "is empty" in reasons["empty.jpg"]
+    assert "is not a picture" in reasons["text.png"]
+    assert "WEBP" in reasons["really.jpg"]
+
+    picture(catalogue / "text.png")
+    second = nights.run()
+
+    assert (second.planned["images"], statuses(nights)["text.png"], bought(server)) == (1, "done", 5)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_unreadable_source_is_noted(nights: Nights, catalogue: Path) -> None:
+    """A source that cannot be read stops no other."""
+    (catalogue / "shoes" / "a.jpg").chmod(0)
+
+    assert nights.run().planned["rejected"] == 1
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [
+            "with space.jpg",
+            "ümläut-名.jpg",
+            "a#b.jpg",
+            "a?b.jpg",
+            "100%.jpg",
+            "a%20b.jpg",
+            "a[1].jpg",
+            "{{ x }}.jpg",
+        ],
+        ["Same.jpg", "same.jpg"],
+        ["same.jpg", "same.png"],
+        ["n" * 251 + ".jpg", "n" * 250 + ".jpg"],
+    ],
+    ids=["strange", "case", "ending", "long"],
+)
+def test_names_of_any_kind_have_an_output_each(
+    server: EmulatorServer, nights: Nights, catalogue: Path, names: list[str]
+) -> None:
+    """Every source has its own file, whatever its name, and is recognised the next night."""
+    shutil.rmtree(catalogue)
+    for name in names:
+        picture(catalogue / name)
+
+    nights.run(images_per_batch=1)
+
+    assert len({name.lower() for name in outputs(nights)}) == len(names)
+    assert {row["status"] for row in read_rows(nights.output)} == {"done"}
+    assert (nights.run().planned["unchanged"], bought(server)) == (len(names), len(names))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param({"max_images": 0}, "max_images must be 1 or more", id="no images"),
+        pytest.param({"max_images": "many"}, "a number was expected", id="no number"),
+        pytest.param({"options": {"num_variations": "x"}}, "a number was expected", id="no variations"),
+        pytest.param({"source": "/nowhere"}, "does not exist", id="missing source"),
+    ],
+)
+def test_plan_with_wrong_arguments_fails_at_once(
+    nights: Nights, arguments: dict[str, Any], words: str
+) -> None:
+    """Bad input names what to change, and no retry is burnt."""
+    with pytest.raises(AirflowFailException, match=words):
+        nights.begin(**arguments)
+
+
+def test_newer_catalogue_stops_the_night(nights: Nights, server: EmulatorServer) -> None:
+    """A catalogue of a newer version of the package may say that everything is paid for."""
+    nights.run()
+    (part,) = (Path(nights.output) / "_piktid" / "catalogue").iterdir()
+    part.write_text(part.read_text().replace('"schema": 1', '"schema": 99'))
+
+    with pytest.raises(Exception, match="schema 99"):
+        nights.begin()
+
+    assert bought(server) == 4
+
+
+@pytest.mark.parametrize("count", [1, 1024, 1025, 5000])
+def test_batches_stay_within_what_airflow_maps(
+    nights: Nights, count: int, make_plan_operator: Callable[[], Any]
+) -> None:
+    """More sources make larger batches, never more of them than ``[core] max_map_length``."""
+    size = make_plan_operator()._batch_size(count, 1)
+
+    assert -(-count // size) <= 1024
+
+
+@pytest.fixture
+def make_plan_operator() -> Callable[[], Any]:
+    """Make a plan that is not run."""
+    from airflow_provider_piktid.operators.refresh import PiktidPlanRefreshOperator
+
+    return lambda: PiktidPlanRefreshOperator(
+        task_id="plan", source="/in", output_path="/out", identity_code="PiktidSummer"
+    )
+
+
+def test_contact_sheet_shows_what_came_and_why_the_rest_did_not(
+    server: EmulatorServer, nights: Nights
+) -> None:
+    """Page and picture lie beside the results; the link of the task leads to the page."""
+    server.faults.add("job", "fail_image", indices=[1], message="no face <found>")
+
+    night = nights.run()
+
+    sheet = storage.locate(night.told["contact_sheet"])
+    page = Path(sheet.path).read_text()
+    assert night.xcom["summary", -1]["piktid_contact_sheet"] == sheet.uri
+    assert page.count("<figure") == 4
+    assert page.count('class="failed"') == 1
+    assert "<script" not in page
+    with Image.open(sheet.path.replace(".html", ".png")) as drawn:
+        assert min(drawn.size) > 240
+
+
+def test_contact_sheet_link_can_lead_to_a_web_address(nights: Nights) -> None:
+    """Where the output is served by a web server, people open it there."""
+    night = nights.run()
+
+    nights.summarize(night, browse_url="https://pictures.example/summer/")
+
+    address = night.xcom["summary", -1]["piktid_contact_sheet"]
+    assert address.startswith("https://pictures.example/summer/_piktid/contact_sheet/")

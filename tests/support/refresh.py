@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nights of a refresh without Airflow's processes: the tasks of the group in order, with their XCom between them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from airflow.providers.common.compat.sdk import AirflowSkipException
+
+from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
+from airflow_provider_piktid.operators.refresh import (
+    PiktidCollectRefreshOperator,
+    PiktidPlanRefreshOperator,
+    PiktidRefreshSummaryOperator,
+)
+from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
+from tests.support.tasks import TaskInstance, TaskRun
+
+XCom = dict[tuple[str, int], dict[str, Any]]
+
+
+@dataclass
+class PullingInstance(TaskInstance):
+    """A task instance that also reads what others of its run left."""
+
+    others: XCom = field(default_factory=dict)
+
+    def xcom_pull(self, task_ids: str, key: str = "return_value", map_indexes: int = -1) -> Any:
+        return self.others.get((task_ids, map_indexes), {}).get(key)
+
+
+@dataclass
+class PullingRun(TaskRun):
+    """A task that may have an outlet."""
+
+    outlet_events: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def context(self) -> dict[str, Any]:
+        return {**super().context, "outlet_events": self.outlet_events}
+
+
+@dataclass
+class Night:
+    """One run: what the plan said, what became of each batch, what the summary said."""
+
+    xcom: XCom = field(default_factory=dict)
+    batches: list[str] = field(default_factory=list)
+    errors: list[BaseException] = field(default_factory=list)
+    event: dict[str, Any] | None = None
+
+    @property
+    def planned(self) -> dict[str, Any]:
+        return dict(self.xcom["plan", -1]["summary"])
+
+    @property
+    def told(self) -> dict[str, Any]:
+        return dict(self.xcom["summary", -1]["return_value"])
+
+
+class Nights:
+    """
+    A refresh that runs again and again.
+
+    :param source: Folder or prefix of the sources.
+    :param output: Folder or prefix of the outputs.
+    """
+
+    def __init__(self, source: str, output: str, *, dag_id: str = "nightly", **plan: Any) -> None:
+        self.source, self.output, self.dag_id, self.plan = source, output, dag_id, plan
+        self.count = 0
+
+    def run(self, *, swap: dict[str, Any] | None = None, **plan: Any) -> Night:
+        """Run plan, batches and summary; a batch that fails stops no other."""
+        night = self.begin(**plan)
+        late = night.xcom["plan", -1]["late"]
+        self.step(night, "late", -1, self._collect("late", batch=late))
+        for index in range(len(night.batches)):
+            self.batch(night, index, swap or {})
+        self.summarize(night)
+        return night
+
+    def begin(self, **plan: Any) -> Night:
+        """Run the plan of a new night; its errors are raised."""
+        self.count += 1
+        night = Night()
+        arguments = {"source": self.source, "output_path": self.output, "identity_code": "PiktidSummer"}
+        options = arguments | self.plan | plan
+        self.step(night, "plan", -1, lambda: PiktidPlanRefreshOperator(task_id="plan", **options))
+        if night.errors:
+            raise night.errors[0]
+        night.batches = night.xcom["plan", -1]["return_value"]
+        return night
+
+    def batch(self, night: Night, index: int, swap: dict[str, Any]) -> None:
+        """Run upload, swap and collect of one batch."""
+        uri = night.batches[index]
+        upload = self.step(
+            night,
+            "upload",
+            index,
+            lambda: PiktidUploadImagesOperator(task_id="upload", images=uri, project_name="nightly"),
+        )
+        if upload is not None:
+            fixed = {"identity_code": "PiktidSummer", "deferrable": True, "poll_interval": 3.0}
+            more = {"project_id": upload["project_id"], "images": upload["file_ids"]}
+            self.step(
+                night, "swap", index, lambda: PiktidModelSwapOperator(task_id="swap", **(fixed | more | swap))
+            )
+        self.step(
+            night,
+            "collect",
+            index,
+            self._collect("collect", batch=uri, upload_task_id="upload", swap_task_id="swap"),
+        )
+
+    def summarize(self, night: Night, **summary: Any) -> None:
+        """Run the summary; what it tells its asset is the night's event."""
+        outlet, events = "asset", {"asset": SimpleNamespace(extra=None)}
+
+        def make() -> PiktidRefreshSummaryOperator:
+            fixed = {"plan_task_id": "plan", "output_path": self.output, "skip_unchanged": False}
+            operator = PiktidRefreshSummaryOperator(task_id="summary", **(fixed | summary))
+            operator.outlets = [outlet]
+            return operator
+
+        self.step(night, "summary", -1, make, events)
+        night.event = events[outlet].extra
+
+    def step(
+        self, night: Night, task_id: str, index: int, make: Any, outlet_events: dict[str, Any] | None = None
+    ) -> Any:
+        """Run one task; what it left stays in the night, also when it failed."""
+        ti = PullingInstance(
+            dag_id=self.dag_id,
+            task_id=task_id,
+            run_id=f"night-{self.count}",
+            map_index=index,
+            others=night.xcom,
+        )
+        run = PullingRun(make, ti=ti, outlet_events=outlet_events or {})
+        result = None
+        try:
+            result = run.run()
+        except AirflowSkipException:
+            pass
+        except Exception as error:  # noqa: BLE001 - the scheduler goes on too
+            night.errors.append(error)
+        left = {"return_value": json.loads(json.dumps(result))} if result is not None else {}
+        if isinstance(result, dict):
+            left |= result
+        night.xcom[task_id, index] = {**ti.xcom, **left}
+        return result
+
+    def _collect(self, task_id: str, **arguments: Any) -> Any:
+        return lambda: PiktidCollectRefreshOperator(task_id=task_id, output_path=self.output, **arguments)
