@@ -29,7 +29,6 @@ from airflow_provider_piktid.operators._person_input import (
 from airflow_provider_piktid.operators._person_verdict import judge, result_rows, summary
 from airflow_provider_piktid.tasks.common import push
 from airflow_provider_piktid.tasks.waiting import framework_timeout
-from airflow_provider_piktid.triggers.generate_person import PiktidGeneratePersonTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidV1Client
@@ -271,6 +270,8 @@ class PersonRun:
         self._save()
 
     def _defer(self, wanted: list[Wanted], resume_at: float | None, end_time: float | None) -> None:
+        from airflow_provider_piktid.triggers.generate_person import PiktidGeneratePersonTrigger
+
         self._save()
         until = max(moment for moment in (resume_at, end_time) if moment is not None)
         self.log.info("Waiting for %d generation(s) without a worker.", len(wanted))

@@ -32,7 +32,6 @@ from airflow_provider_piktid.regenerations import (
 )
 from airflow_provider_piktid.tasks import waiting
 from airflow_provider_piktid.tasks.common import push, run_bounded, steer
-from airflow_provider_piktid.triggers.regenerate import PiktidRegenerateTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient, PiktidClient
@@ -214,6 +213,8 @@ class PiktidRegenerateOperator(BaseOperator):
             return
         end_time = time.time() + self.timeout
         if self.deferrable:
+            from airflow_provider_piktid.triggers.regenerate import PiktidRegenerateTrigger
+
             self.defer(
                 trigger=PiktidRegenerateTrigger(
                     items=[asdict(item) for item in record.items],

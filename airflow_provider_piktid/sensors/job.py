@@ -22,7 +22,6 @@ from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.links import JOB_URL_KEY, PiktidJobLink
 from airflow_provider_piktid.tasks.common import fetch_outcomes, push, steer
 from airflow_provider_piktid.tasks.waiting import event_error, framework_timeout
-from airflow_provider_piktid.triggers.job import PiktidJobTrigger, progress_line
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient
@@ -119,6 +118,8 @@ class PiktidJobSensor(BaseSensorOperator):
                 self._judge(client, answer.ended)
 
     def _defer(self) -> None:
+        from airflow_provider_piktid.triggers.job import PiktidJobTrigger
+
         end_time = time.time() + float(self.timeout)
         self.defer(
             trigger=PiktidJobTrigger(
@@ -153,6 +154,8 @@ class PiktidJobSensor(BaseSensorOperator):
             self.log.warning(warning)
 
     def _tell(self, job: Job) -> None:
+        from airflow_provider_piktid.triggers.job import progress_line
+
         line = progress_line(job)
         if line != self._last:
             self.log.info(line)

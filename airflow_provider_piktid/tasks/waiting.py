@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_piktid.exceptions import PiktidError, PiktidJobTimeout
-from airflow_provider_piktid.triggers.job import PiktidJobTrigger, PiktidSlotTrigger, progress_line
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient, PiktidClient
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.hooks.piktid import PiktidSettings
     from airflow_provider_piktid.records import JobRecord
     from airflow_provider_piktid.submission import SlotWait
+    from airflow_provider_piktid.triggers.job import PiktidJobTrigger, PiktidSlotTrigger
 
 #: Airflow's own deferral timeout lies this far behind ours, because it skips the resume method.
 FRAMEWORK_MARGIN_SECONDS = 300.0
@@ -48,6 +48,7 @@ class Here:
         """Wait for jobs until a deadline (epoch seconds). A deadline that has passed still asks once."""
         from airflow_provider_piktid.client._watch import JobWatcher, WatchOptions
         from airflow_provider_piktid.hooks.piktid import async_client
+        from airflow_provider_piktid.triggers.job import progress_line
 
         async def connect() -> AsyncPiktidClient:
             return async_client(self.settings, patient=False)
@@ -76,6 +77,8 @@ def slot_trigger(
     record: JobRecord, wait: SlotWait, settings: PiktidSettings, poll_interval: float, queue_until: float
 ) -> PiktidSlotTrigger:
     """Make the trigger that waits for room; it hands the record back."""
+    from airflow_provider_piktid.triggers.job import PiktidSlotTrigger
+
     return PiktidSlotTrigger(
         job_ids=record.active,
         piktid_conn_id=settings.conn_id,
@@ -93,6 +96,8 @@ def slot_trigger(
 
 def job_trigger(record: JobRecord, conn_id: str, poll_interval: float, end_time: float) -> PiktidJobTrigger:
     """Make the trigger that waits for all jobs; it hands the record back."""
+    from airflow_provider_piktid.triggers.job import PiktidJobTrigger
+
     return PiktidJobTrigger(
         job_ids=record.job_ids,
         piktid_conn_id=conn_id,

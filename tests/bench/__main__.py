@@ -7,9 +7,6 @@ A bench is a module of this package with a function ``run`` that returns rows; i
 
 from __future__ import annotations
 
-# First: it gives Airflow a home of its own, which must happen before Airflow is imported.
-import tests.conftest  # noqa: F401, I001 - see above
-
 import argparse
 import inspect
 import json
@@ -24,6 +21,8 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
+# First: it gives Airflow a home of its own, which must happen before Airflow is imported.
+import tests.conftest  # noqa: F401 - see above
 from tests.bench.rows import as_mapping, table
 
 
