@@ -38,7 +38,21 @@ class StateStore:
     def set(self, key: str, value: Any) -> None:
         if self.fail_writes:
             raise RuntimeError("the store is away")
+        check_json(value)
         self.values[key] = json.dumps(value)
+
+
+def check_json(value: Any) -> None:
+    """Refuse what Airflow's own store refuses: tuples, sets and objects, which JSON would quietly change."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            assert isinstance(key, str), f"{key!r} is no text"
+            check_json(item)
+    elif isinstance(value, list):
+        for item in value:
+            check_json(item)
+    else:
+        assert value is None or isinstance(value, str | int | float | bool), f"{type(value).__name__} is no JSON"
 
 
 @dataclass
@@ -53,6 +67,7 @@ class TaskInstance:
     xcom: dict[str, Any] = field(default_factory=dict)
 
     def xcom_push(self, key: str, value: Any) -> None:
+        check_json(value)
         self.xcom[key] = json.loads(json.dumps(value))
 
 
