@@ -102,7 +102,7 @@ def test_source_of_several_outputs_has_one_status(statuses: list[Any], together:
         b"[]",
         b"\xff\xfe",
         b'{"schema": 1}',
-        json.dumps(vars(row(status="bought"))).encode(),  # type: ignore[arg-type]
+        json.dumps(vars(row(status="bought"))).encode(),
     ],
     ids=["cut", "empty", "a list", "no text", "no fields", "unknown status"],
 )

@@ -111,7 +111,8 @@ def test_parts_that_vanish_while_they_are_read_are_read_again(
     store.write("1", [row("a.jpg")])
     store.write("2", [row("b.jpg")])
     snapshot = store.read()
-    real, listed = storage.sizes_below, []
+    real = storage.sizes_below
+    listed: list[bool] = []
 
     def list_then_compact(folder: storage.Location) -> dict[str, int]:
         found = real(folder)

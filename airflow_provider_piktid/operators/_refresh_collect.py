@@ -103,7 +103,7 @@ class Collection:
         base["source_sha256"] = image.get("sha256") or base["source_sha256"]
         running = [job for job in jobs if job in download.results and not download.results[job].done]
         made = [_of_output(base, row, download.results[row.job_id], bool(running)) for row in outputs]
-        if running or not outputs:
+        if not outputs or (running and all(row.status != "pending" for row in made)):
             made.append(self._without_output(base, jobs, download, bool(running)))
         return made
 
@@ -166,7 +166,7 @@ def _of_output(base: dict[str, Any], row: Row, results: JobResults, running: boo
         # It exists, or may yet: fetching it later is free, buying it again is not.
         status = "pending"
     outputs = sum(bool(result.download_url) for result in results.results) or len(results.results)
-    spent = results.credits_used if status != "failed" and results.credits_used is not None else None
+    spent = results.credits_used if status == "done" else None
     return CatalogueRow(
         **base,
         status=status,

@@ -105,7 +105,11 @@ class Nights:
             lambda: PiktidUploadImagesOperator(task_id="upload", images=uri, project_name="nightly"),
         )
         if upload is not None:
-            fixed = {"identity_code": "PiktidSummer", "deferrable": True, "poll_interval": 3.0}
+            fixed: dict[str, Any] = {
+                "identity_code": "PiktidSummer",
+                "deferrable": True,
+                "poll_interval": 3.0,
+            }
             more = {"project_id": upload["project_id"], "images": upload["file_ids"]}
             self.step(
                 night, "swap", index, lambda: PiktidModelSwapOperator(task_id="swap", **(fixed | more | swap))
@@ -122,7 +126,11 @@ class Nights:
         outlet, events = "asset", {"asset": SimpleNamespace(extra=None)}
 
         def make() -> PiktidRefreshSummaryOperator:
-            fixed = {"plan_task_id": "plan", "output_path": self.output, "skip_unchanged": False}
+            fixed: dict[str, Any] = {
+                "plan_task_id": "plan",
+                "output_path": self.output,
+                "skip_unchanged": False,
+            }
             operator = PiktidRefreshSummaryOperator(task_id="summary", **(fixed | summary))
             operator.outlets = [outlet]
             return operator
