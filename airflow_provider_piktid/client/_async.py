@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
 import anyio
 import httpx
 from pydantic import BaseModel
 
 from airflow_provider_piktid.client import _build as build
+from airflow_provider_piktid.client._common import AsyncClient
 from airflow_provider_piktid.client._http import HttpSession, Sleep, bearer
 from airflow_provider_piktid.client._parse import Answer, as_model, as_models, has_next_page
 from airflow_provider_piktid.client._retry import RetrySettings
@@ -44,7 +44,7 @@ UPLOAD_LINKS: Final = 3
 MAX_PAGES: Final = 10_000
 
 
-class AsyncPiktidClient:
+class AsyncPiktidClient(AsyncClient):
     """
     Talk to PiktID v2. Use it with ``async with``, or call :meth:`aclose`.
 
@@ -83,32 +83,6 @@ class AsyncPiktidClient:
             transport=transport,
             sleep=sleep,
         )
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(label={self.label!r}, base_url={self.base_url!r})"
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._http.aclose()
-
-    @property
-    def label(self) -> str:
-        return self._http.label
-
-    @property
-    def base_url(self) -> str:
-        return self._http.base_url
 
     async def ensure_project(self, name: str) -> Project:
         """

@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack
-from types import TracebackType
-from typing import Concatenate, Final, ParamSpec, Self, TypeVar, cast
+from typing import Concatenate, Final, ParamSpec, TypeVar, cast
 
 import anyio
-import anyio.from_thread
 import httpx
 
 from airflow_provider_piktid.client._async import AsyncPiktidClient
+from airflow_provider_piktid.client._common import Facade
 from airflow_provider_piktid.client._http import Sleep
 from airflow_provider_piktid.client._retry import RetrySettings
 from airflow_provider_piktid.client._stream import SILENCE, StreamFrame
@@ -42,7 +39,7 @@ T = TypeVar("T")
 _END: Final = object()
 
 
-class PiktidClient:
+class PiktidClient(Facade[AsyncPiktidClient]):
     """
     Talk to PiktID v2 from code that is not async.
 
@@ -61,50 +58,17 @@ class PiktidClient:
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Sleep = anyio.sleep,
     ) -> None:
-        self._client = AsyncPiktidClient(
-            token,
-            base_url=base_url,
-            timeout=timeout,
-            retry=retry,
-            label=label,
-            transport=transport,
-            sleep=sleep,
+        super().__init__(
+            AsyncPiktidClient(
+                token,
+                base_url=base_url,
+                timeout=timeout,
+                retry=retry,
+                label=label,
+                transport=transport,
+                sleep=sleep,
+            )
         )
-        self._lock = threading.Lock()
-        self._stack = ExitStack()
-        self._portal: anyio.from_thread.BlockingPortal | None = None
-        self._closed = False
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(label={self.label!r}, base_url={self.base_url!r})"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @property
-    def label(self) -> str:
-        return self._client.label
-
-    @property
-    def base_url(self) -> str:
-        return self._client.base_url
-
-    def close(self) -> None:
-        """Cancel what still runs, close all connections and end the thread. Doing it again is fine."""
-        with self._lock:
-            self._closed, portal, self._portal = True, self._portal, None
-        if portal is not None:
-            with self._stack:
-                portal.call(self._client.aclose)
-                portal.call(portal.stop, True)
 
     def run(
         self,
@@ -121,7 +85,7 @@ class PiktidClient:
         async def call() -> T:
             return await function(self._client, *args, **kwargs)
 
-        return self._started().call(call)
+        return self._call(call)
 
     def ensure_project(self, name: str) -> Project:
         return self.run(AsyncPiktidClient.ensure_project, name)
@@ -236,22 +200,14 @@ class PiktidClient:
     ) -> CreditsUsed:
         return self.run(AsyncPiktidClient.get_credits_used, start, end, resolution)
 
-    def _started(self) -> anyio.from_thread.BlockingPortal:
-        with self._lock:
-            if self._closed:
-                raise RuntimeError(f"{self.label}: the client is closed")
-            if self._portal is None:
-                self._portal = self._stack.enter_context(anyio.from_thread.start_blocking_portal())
-            return self._portal
-
     def _iterate(self, start: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
         items = start()
         try:
-            while (item := self._started().call(_next, items)) is not _END:
+            while (item := self._call(lambda: _next(items))) is not _END:
                 yield cast(T, item)
         finally:
             if isinstance(items, AsyncGenerator) and not self._closed:
-                self._started().call(items.aclose)
+                self._call(items.aclose)
 
 
 async def _next(items: AsyncIterator[T]) -> T | object:

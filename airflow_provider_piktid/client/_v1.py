@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, TypeVar
 
 import anyio
 import httpx
 
 from airflow_provider_piktid.client import _v1_build as build
 from airflow_provider_piktid.client._build import Request
+from airflow_provider_piktid.client._common import AsyncClient
 from airflow_provider_piktid.client._http import HttpSession, Sleep, bearer
 from airflow_provider_piktid.client._login import TOKENS, Account, TokenCache
 from airflow_provider_piktid.client._parse import Answer, as_model, decode, error_body
@@ -38,7 +38,7 @@ T = TypeVar("T")
 DEFAULT_V1_URL: Final = "https://api.piktid.com/api"
 
 
-class AsyncPiktidV1Client:
+class AsyncPiktidV1Client(AsyncClient):
     """
     Talk to PiktID v1. Use it with ``async with``, or call :meth:`aclose`.
 
@@ -90,32 +90,6 @@ class AsyncPiktidV1Client:
             sleep=sleep,
         )
         self._account = Account.of(self._http.base_url, *self._login)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(label={self.label!r}, base_url={self.base_url!r})"
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self._http.aclose()
-
-    @property
-    def label(self) -> str:
-        return self._http.label
-
-    @property
-    def base_url(self) -> str:
-        return self._http.base_url
 
     async def access_token(self) -> str:
         """Return the access token in use, logging in if there is none. Never log it."""

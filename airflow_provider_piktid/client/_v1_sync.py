@@ -3,15 +3,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import ExitStack
-from types import TracebackType
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
-import anyio
-import anyio.from_thread
-
+from airflow_provider_piktid.client._common import Facade
 from airflow_provider_piktid.client._transfer import ByteStream
 from airflow_provider_piktid.client._v1 import AsyncPiktidV1Client
 from airflow_provider_piktid.models.v1 import (
@@ -26,7 +21,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class PiktidV1Client:
+class PiktidV1Client(Facade[AsyncPiktidV1Client]):
     """
     Talk to PiktID v1 from code that is not async.
 
@@ -40,44 +35,9 @@ class PiktidV1Client:
     def __init__(
         self, token: str | None = None, *, on_token: Callable[[str], None] | None = None, **options: Any
     ) -> None:
-        self._client = AsyncPiktidV1Client(token, **options)
+        super().__init__(AsyncPiktidV1Client(token, **options))
         self._on_token = on_token
         self._told: str | None = None
-        self._lock = threading.Lock()
-        self._stack = ExitStack()
-        self._portal: anyio.from_thread.BlockingPortal | None = None
-        self._closed = False
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(label={self.label!r}, base_url={self.base_url!r})"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    @property
-    def label(self) -> str:
-        return self._client.label
-
-    @property
-    def base_url(self) -> str:
-        return self._client.base_url
-
-    def close(self) -> None:
-        """Cancel what still runs, close all connections and end the thread. Doing it again is fine."""
-        with self._lock:
-            self._closed, portal, self._portal = True, self._portal, None
-        if portal is not None:
-            with self._stack:
-                portal.call(self._client.aclose)
-                portal.call(portal.stop, True)
 
     def run(
         self,
@@ -95,7 +55,7 @@ class PiktidV1Client:
             token = await self._client.access_token()
             return await function(self._client, *args, **kwargs), token
 
-        result, token = self._started().call(call)
+        result, token = self._call(call)
         if self._on_token is not None and token != self._told:
             self._told = token
             self._on_token(token)
@@ -144,11 +104,3 @@ class PiktidV1Client:
 
     def fetch(self, url: str, consume: Callable[[ByteStream], Awaitable[T]]) -> T:
         return self.run(AsyncPiktidV1Client.fetch, url, consume)
-
-    def _started(self) -> anyio.from_thread.BlockingPortal:
-        with self._lock:
-            if self._closed:
-                raise RuntimeError(f"{self.label}: the client is closed")
-            if self._portal is None:
-                self._portal = self._stack.enter_context(anyio.from_thread.start_blocking_portal())
-            return self._portal

@@ -52,7 +52,9 @@ def check_json(value: Any) -> None:
         for item in value:
             check_json(item)
     else:
-        assert value is None or isinstance(value, str | int | float | bool), f"{type(value).__name__} is no JSON"
+        assert value is None or isinstance(value, str | int | float | bool), (
+            f"{type(value).__name__} is no JSON"
+        )
 
 
 @dataclass
