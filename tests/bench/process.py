@@ -88,8 +88,7 @@ def in_child(
     done = subprocess.run(
         [sys.executable, "-m", "tests.bench.process", module, function, json.dumps(arguments)],
         env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         timeout=300,
     )
