@@ -170,6 +170,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
             "rejected": len(plan.rejected),
             "waiting": plan.waiting,
             "deleted": len(plan.deleted),
+            "dry_run": _is_true(self.only_tell),
             "pruned": len(plan.deleted) if self.prune and not _is_true(self.only_tell) else 0,
         }
 
@@ -337,6 +338,8 @@ class PiktidRefreshSummaryOperator(BaseOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         with steer():
             planned = context["ti"].xcom_pull(task_ids=self.plan_task_id, key="summary", map_indexes=-1)
+            if planned and planned["dry_run"]:
+                raise AirflowSkipException("Nothing was done: the plan was a dry run.")
             run = RunSummary(storage.locate(self.output_path), planned, self.plan_task_id)
             sheet = run.write_sheet(self.log) if self.contact_sheet and run.rows else None
             push(context, SHEET_URL_KEY, self._address(run.folder, sheet) if sheet else "")

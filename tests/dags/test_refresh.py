@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The refresh examples, run with ``dag.test()``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_piktid.catalogue_store import read_rows
+from airflow_provider_piktid.emulator import EmulatorServer
+from tests.conftest import EXAMPLE_DAGS
+from tests.dags.test_examples import dag_bag, outputs
+from tests.support.batch import jobs
+from tests.support.fixtures import Start
+from tests.support.service import picture
+
+Shoot = Callable[..., Path]
+
+pytest.importorskip("s3fs", reason="the examples' asset is one of Amazon's provider")
+
+
+def night(name: str, **params: Any) -> Any:
+    """Run an example once; its DAG run."""
+    (dag,) = dag_bag(EXAMPLE_DAGS / f"{name}.py").dags.values()
+    return dag.test(run_conf={"dry_run": False, **params})
+
+
+def states(run: Any) -> dict[str, Counter[str]]:
+    """Count the states of each task."""
+    found: dict[str, Counter[str]] = {}
+    for ti in run.get_task_instances():
+        found.setdefault(ti.task_id.removeprefix("piktid_refresh."), Counter())[str(ti.state)] += 1
+    return found
+
+
+def test_three_nights_do_all_then_nothing_then_one(
+    start: Start, shoot: Shoot, tmp_path: Path, airflow_db: Path
+) -> None:
+    """The first run does everything, the second maps no task and buys nothing, the third does what changed."""
+    server = start(extra={"images_per_job": 2})
+    source, output = shoot("shirts", "shoes"), tmp_path / "out"
+    folders = {"source": str(source), "output_path": str(output)}
+
+    first = night("example_refresh", **folders)
+    assert (first.state, states(first)["batch.collect"]) == ("success", {"success": 2})
+    assert (len(outputs(output)), len(jobs(server))) == (4, 2)
+
+    second = night("example_refresh", **folders)
+    assert (second.state, states(second)["batch.upload"], len(jobs(server))) == ("success", {"skipped": 1}, 2)
+
+    picture(source / "shoes" / "front.jpg", color="red")
+    third = night("example_refresh", **folders)
+    assert (third.state, states(third)["batch.upload"]) == ("success", {"success": 1})
+    assert [len(job["images"]) for job in jobs(server)] == [2, 2, 1]
+
+
+def test_failed_batch_does_not_stop_the_others(
+    start: Start, shoot: Shoot, tmp_path: Path, airflow_db: Path
+) -> None:
+    """One upload is refused for good; the other batch comes through, and the next night makes up for it."""
+    server = start(extra={"images_per_job": 2})
+    folders = {"source": str(shoot("shirts", "shoes")), "output_path": str(tmp_path / "out")}
+    server.faults.add("upload", "status", code=400)
+
+    first = night("example_refresh", **folders)
+    seen = states(first)
+    assert seen["batch.upload"] == {"success": 1, "failed": 1}
+    assert seen["batch.swap"] == {"success": 1, "upstream_failed": 1}
+    assert seen["batch.collect"] == {"success": 1, "skipped": 1}
+    assert seen["summary"] == {"success": 1}
+
+    assert night("example_refresh", **folders).state == "success"
+    assert {row["status"] for row in read_rows(folders["output_path"])} == {"done"}
+    assert sum(len(job["images"]) for job in jobs(server)) == 4
+
+
+def test_plan_that_fails_fails_the_run(server: EmulatorServer, tmp_path: Path, airflow_db: Path) -> None:
+    """Without a plan nothing is mapped, and the summary does not pretend."""
+    run = night("example_refresh", source=str(tmp_path / "none"), output_path=str(tmp_path / "out"))
+
+    assert (run.state, states(run)["summary"]) == ("failed", {"failed": 1})
+    assert jobs(server) == []
+
+
+def test_dry_run_buys_nothing(server: EmulatorServer, shoot: Shoot, tmp_path: Path, airflow_db: Path) -> None:
+    """The switch of the example works from the form that starts a run."""
+    run = night(
+        "example_refresh", source=str(shoot("shirts")), output_path=str(tmp_path / "out"), dry_run=True
+    )
+
+    assert (run.state, jobs(server), (tmp_path / "out").exists()) == ("success", [], False)
+
+
+def test_two_identities_have_outputs_of_their_own(
+    server: EmulatorServer, shoot: Shoot, tmp_path: Path, airflow_db: Path
+) -> None:
+    """The same photographs are swapped with each identity, once."""
+    folders = {"source": str(shoot("shirts")), "output_path": str(tmp_path / "out")}
+
+    night("example_refresh_identities", **folders)
+    night("example_refresh_identities", **folders)
+
+    assert {Path(name).parts[0] for name in outputs(tmp_path / "out")} == {"PiktidSummer", "PiktidPremium"}
+    assert Counter(job["identity_code"] for job in jobs(server)) == {"PiktidSummer": 1, "PiktidPremium": 1}

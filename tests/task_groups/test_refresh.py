@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The group as a part of a DAG: its tasks, their order, its outlet."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import DAG, Asset
+
+from airflow_provider_piktid.task_groups.refresh import default_asset, piktid_refresh
+
+try:
+    from airflow.providers.standard.operators.empty import EmptyOperator
+except ImportError:  # Airflow 2.11 without the standard provider
+    from airflow.operators.empty import EmptyOperator  # type: ignore[no-redef]
+
+
+def dag_with(**arguments: Any) -> DAG:
+    fixed = {"source": "s3://shop/in", "output_path": "s3://shop/out", "identity_code": "PiktidSummer"}
+    with DAG(dag_id="shop", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+        extract, publish = EmptyOperator(task_id="extract"), EmptyOperator(task_id="publish")
+        extract >> piktid_refresh(**(fixed | arguments)) >> publish
+    return dag
+
+
+def test_group_stands_between_the_tasks_of_a_dag() -> None:
+    """Two lines put it in place: the plan runs after what comes before, what comes after waits for the summary."""
+    dag = dag_with()
+
+    assert dag.get_task("extract").downstream_task_ids == {"piktid_refresh.plan"}
+    assert dag.get_task("publish").upstream_task_ids == {"piktid_refresh.summary"}
+
+
+def test_batches_are_mapped_each_for_itself() -> None:
+    """Upload, swap and collect belong to one mapped group, and follow one another in it."""
+    dag = dag_with()
+
+    assert dag.get_task("piktid_refresh.batch.upload").downstream_task_ids >= {"piktid_refresh.batch.swap"}
+    assert dag.get_task("piktid_refresh.batch.swap").downstream_task_ids == {"piktid_refresh.batch.collect"}
+    assert dag.get_task("piktid_refresh.batch.collect").downstream_task_ids == {"piktid_refresh.summary"}
+
+
+def test_two_groups_fit_in_one_dag() -> None:
+    """Their ids differ by ``group_id``."""
+    with DAG(dag_id="shop", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+        for name in ("a", "b"):
+            piktid_refresh(group_id=name, source="/in", output_path=f"/out-{name}", identity_code=name)
+
+    assert {"a.plan", "b.plan", "a.summary", "b.batch.swap"} <= set(dag.task_ids)
+
+
+def test_arguments_of_the_swap_reach_it_and_the_plan() -> None:
+    """What the swap does and what the plan compares cannot differ; a swap waits deferred unless told otherwise."""
+    dag = dag_with(swap={"num_variations": 2, "timeout": 7200}, generation="spring")
+
+    plan: Any = dag.get_task("piktid_refresh.plan")
+    swap: Any = dag.get_task("piktid_refresh.batch.swap")
+    assert plan.options == {"deferrable": True, "num_variations": 2, "timeout": 7200}
+    assert (swap.num_variations, swap.timeout, swap.deferrable) == (2, 7200, True)
+    assert (plan.generation, swap.generation) == ("spring", "spring")
+
+
+@pytest.mark.parametrize(
+    ("output_path", "uri"),
+    [
+        ("s3://bucket/summer", "s3://bucket/summer"),
+        ("s3://aws_default@bucket/summer/", "s3://bucket/summer"),
+        ("/data/out", "file:///data/out"),
+        ("file:///data/out", "file:///data/out"),
+    ],
+)
+def test_asset_is_named_after_the_output(output_path: str, uri: str) -> None:
+    """Without the connection id, which says how to get there and not where it is."""
+    asset = default_asset(output_path)
+
+    assert asset is not None
+    assert asset.uri.rstrip("/") == uri
+
+
+def test_template_needs_an_asset_of_its_own() -> None:
+    """What a template will be is not known when other DAGs are scheduled on it."""
+    assert default_asset("{{ params.out }}") is None
+    summary: Any = dag_with(output_path="{{ params.out }}").get_task("piktid_refresh.summary")
+    assert summary.outlets == []
+    given: Any = dag_with(output_path="{{ params.out }}", asset=Asset("s3://a/b")).get_task(
+        "piktid_refresh.summary"
+    )
+    assert [outlet.uri for outlet in given.outlets] == ["s3://a/b"]
