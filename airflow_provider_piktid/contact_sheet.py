@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import textwrap
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,10 +35,13 @@ PICTURE_COLUMNS = 4
 NOTE_LENGTH = 300
 LABEL_LENGTH = 64
 
+UNREADABLE = "cannot be read"
+
 STYLE = """
 :root { color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif; }
 body { margin: 2rem; }
-main { display: grid; grid-template-columns: repeat(auto-fill, minmax(32rem, 1fr)); gap: 1.5rem; }
+main { display: grid; grid-template-columns: repeat(auto-fill, minmax(32rem, 1fr)); gap: 1.5rem;
+  align-items: start; }
 figure { margin: 0; padding: .75rem; border: 1px solid #8886; border-radius: .5rem; }
 figure.failed { border-color: #c33; border-width: 2px; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: .75rem; min-height: 8rem; align-items: center; }
@@ -122,12 +126,13 @@ def _page(
 
 def _figure(pair: Pair, before: Image | None, after: Image | None) -> str:
     note = html.escape(pair.note[:NOTE_LENGTH])
-    right = _image(after) if after else f'<p class="none">{note or "cannot be read"}</p>'
-    left = _image(before) if before else '<p class="none">cannot be read</p>'
+    right = _image(after) if after else f'<p class="none">{note or UNREADABLE}</p>'
+    left = _image(before) if before else f'<p class="none">{UNREADABLE}</p>'
+    small = f"<br><small>{note}</small>" if after else ""
     failed = ' class="failed"' if pair.failed else ""
     return (
         f'<figure{failed}><div class="pair">{left}{right}</div>'
-        f"<figcaption>{html.escape(pair.title)}<br><small>{note}</small></figcaption></figure>"
+        f"<figcaption>{html.escape(pair.title)}{small}</figcaption></figure>"
     )
 
 
@@ -157,7 +162,8 @@ def _picture(
                 sheet.paste(image, place)
             else:
                 draw.rectangle((*place, place[0] + THUMBNAIL_PX, top + THUMBNAIL_PX), outline="red", width=2)
-                draw.text((place[0] + 8, top + 8), _wrapped(pair.note or "cannot be read"), fill="red")
+                note = pair.note if side and pair.note else UNREADABLE
+                draw.text((place[0] + 8, top + 8), _wrapped(note), fill="red")
         colour = "red" if pair.failed else "black"
         draw.text((left, top + THUMBNAIL_PX + 6), _drawable(pair.title[-LABEL_LENGTH:]), fill=colour)
     content = io.BytesIO()
@@ -165,10 +171,9 @@ def _picture(
     return content.getvalue()
 
 
-def _wrapped(text: str, width: int = 36) -> str:
+def _wrapped(text: str) -> str:
     """Break a text into lines that fit a thumbnail."""
-    text = text[:NOTE_LENGTH]
-    return _drawable("\n".join(text[start : start + width] for start in range(0, len(text), width)))
+    return _drawable("\n".join(textwrap.wrap(text[:NOTE_LENGTH], width=36)))
 
 
 def _drawable(text: str) -> str:

@@ -7,20 +7,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, Asset
+from airflow.providers.common.compat.sdk import DAG, Asset, BaseOperator
 
 from airflow_provider_piktid.task_groups.refresh import default_asset, piktid_refresh
 
-try:
-    from airflow.providers.standard.operators.empty import EmptyOperator
-except ImportError:  # Airflow 2.11 without the standard provider
-    from airflow.operators.empty import EmptyOperator  # type: ignore[no-redef]
-
 
 def dag_with(**arguments: Any) -> DAG:
-    fixed = {"source": "s3://shop/in", "output_path": "s3://shop/out", "identity_code": "PiktidSummer"}
+    fixed: dict[str, Any] = {
+        "source": "s3://shop/in",
+        "output_path": "s3://shop/out",
+        "identity_code": "PiktidSummer",
+    }
     with DAG(dag_id="shop", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
-        extract, publish = EmptyOperator(task_id="extract"), EmptyOperator(task_id="publish")
+        extract, publish = BaseOperator(task_id="extract"), BaseOperator(task_id="publish")
         extract >> piktid_refresh(**(fixed | arguments)) >> publish
     return dag
 
