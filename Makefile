@@ -12,6 +12,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
 IMAGES ?=
+COVERAGE ?=
+COVER  := --cov --cov-report=term:skip-covered --cov-report=xml
 
 BIN := $(VENV)/bin
 PY  := $(BIN)/python
@@ -60,8 +62,10 @@ demo-person: $(VENV)/.demo
 ui: $(VENV)/.demo
 	@$(PY) -m airflow_provider_piktid.demo ui $(ARGS)
 
+# Tests that need a whole running Airflow go one after the other, the rest side by side.
 test: $(VENV)/.dev
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n 4 -m "not stack and not chaos" $(if $(COVERAGE),$(COVER)) $(ARGS)
+	@$(PY) -m pytest -m "stack and not chaos" $(ARGS) || [ $$? -eq 5 ]
 
 chaos: $(VENV)/.dev
 	@$(PY) -m pytest -q -m chaos -s tests/system $(ARGS)
