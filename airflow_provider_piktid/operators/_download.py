@@ -6,9 +6,9 @@ from __future__ import annotations
 import asyncio
 import posixpath
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_piktid import manifest, media, storage
 from airflow_provider_piktid.exceptions import (
@@ -80,6 +80,7 @@ class Download:
         self._fresh: dict[str, asyncio.Task[JobResults]] = {}
         self._flushed_at = 0.0
         self._flushing = asyncio.Lock()
+        self._receiving = asyncio.Semaphore(concurrency)
         self.fetched = 0
 
     @property
@@ -114,7 +115,8 @@ class Download:
             async def fetch(pair: tuple[Row, ImageResult]) -> None:
                 await self._fetch(client, *pair)
 
-            await run_bounded(fetch, wanted, self._concurrency)
+            # While so many files arrive, as many others are written to their end.
+            await run_bounded(fetch, wanted, 2 * self._concurrency)
         finally:
             await self._flush()
 
@@ -180,7 +182,8 @@ class Download:
             try:
                 if not url:
                     raise PiktidNotFoundError("PiktID has no link to it any more.", status=404)
-                await client.fetch(url, lambda stream: self._land(stream.chunks(), row))
+                async with _Turn(self._receiving) as turn:
+                    await client.fetch(url, lambda stream: self._land(turn.until_last(stream.chunks()), row))
                 break
             except PiktidLinkError as error:
                 # Links expire; the results give a new one.
@@ -247,6 +250,32 @@ class Download:
         async with self._flushing:
             self._flushed_at = time.monotonic()
             await asyncio.to_thread(storage.write_bytes, self._target, manifest.dump(self.rows))
+
+
+class _Turn:
+    """A place among the transfers: given back when the last byte has arrived, or at the end of the block."""
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places = places
+        self._held = False
+
+    async def __aenter__(self) -> Self:
+        await self._places.acquire()
+        self._held = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._give_back()
+
+    async def until_last(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            yield chunk
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._held:
+            self._held = False
+            self._places.release()
 
 
 def _true_name(name: str, head: bytes) -> str:
