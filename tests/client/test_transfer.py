@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import traceback
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -85,6 +87,28 @@ async def test_put_upload_starts_the_source_over_at_a_retry(raw_server: Make) ->
         await client.put_upload(ticket(server.url + "/k"), source)
     assert [sent[-3:] for sent in server.received] == [b"abc", b"abc"]
     assert source.starts == 2
+
+
+async def test_put_upload_connections_carry_one_upload_after_the_other() -> None:
+    """A handshake for each picture would cost more than the picture."""
+    connections = 0
+
+    async def keep_alive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                await reader.readuntil(b"\r\n\r\n")
+                await reader.readexactly(4)
+                writer.write(OK)
+        writer.close()
+
+    async with await asyncio.start_server(keep_alive, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with AsyncPiktidClient(TOKEN, base_url=url) as client:
+            for number in range(5):
+                await client.put_upload(ticket(f"{url}/{number}"), b"jpeg")
+    assert connections == 1
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
+from airflow_provider_piktid.client import AsyncPiktidClient, ByteStream
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidDownloadError, PiktidNotFoundError
 from airflow_provider_piktid.media import sniff
@@ -339,3 +341,39 @@ def test_oldest_answers_can_be_downloaded(start: Start, tmp_path: Path, out: Pat
     shoot.download(out)
 
     assert files(out) == ["blue/b_0_v0.jpg", "red/a_0_v0.jpg"]
+
+
+# -- pace -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_download_keeps_to_its_concurrency(
+    start: Start, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    """Exactly as many files arrive at once as asked for, counted from the request to the last byte."""
+    shoot = Shoot(start(latency=0.02), tmp_path / "in", "a.jpg", "b.jpg", "c.jpg", num_variations=4)
+    open_now = 0
+    seen: list[int] = []
+    fetch = AsyncPiktidClient.fetch
+
+    class Ending:
+        def __init__(self, stream: ByteStream) -> None:
+            self._stream = stream
+
+        async def chunks(self) -> AsyncIterator[bytes]:
+            nonlocal open_now
+            async for chunk in self._stream.chunks():
+                yield chunk
+            open_now -= 1
+
+    async def counted(client: AsyncPiktidClient, url: str, consume: Any) -> Any:
+        nonlocal open_now
+        open_now += 1
+        seen.append(open_now)
+        return await fetch(client, url, lambda stream: consume(Ending(stream)))
+
+    monkeypatch.setattr(AsyncPiktidClient, "fetch", counted)
+    shoot.download(out, max_concurrency=limit)
+
+    assert len(seen) == 12
+    assert max(seen) == limit
