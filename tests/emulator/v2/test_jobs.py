@@ -50,7 +50,8 @@ def test_status_has_the_documented_fields(api: Any) -> None:
 
 def test_job_is_pending_then_processing_then_completed(serve: Callable[..., Any]) -> None:
     """Each change of status sends a batch_edit, each output an image_result, and progress rises."""
-    api = serve(job_seconds=0.3)
+    # Long enough for the requests in between, also on a busy machine.
+    api = serve(job_seconds=4.0)
     job_id = api.start([api.upload(), api.upload()])
     assert api.get(f"/jobs/{job_id}/status").json()["status"] == "pending"
     seen, progress = [], []
@@ -132,8 +133,9 @@ def test_picture_without_face_is_marked_and_says_so(serve: Callable[..., Any], l
     assert picture.content != landscape
 
 
-def test_post_processing_comes_after_completed(api: Any) -> None:
+def test_post_processing_comes_after_completed(serve: Callable[..., Any]) -> None:
     """With post_process the status is completed first, and post-processing ends later."""
+    api = serve(job_seconds=2.0)
     job_id = api.start(post_process=True)
     before = api.get(f"/jobs/{job_id}/status").json()
     events = api.events(id_task=job_id, name_list="batch_edit")
