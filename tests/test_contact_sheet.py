@@ -20,9 +20,8 @@ def pair(folder: Path, name: str = "a.jpg", **fields: Any) -> Pair:
     """Make a pair of two pictures that are there."""
     before = storage.locate(str(picture(folder / "in" / name, size=(900, 600))))
     after = storage.locate(str(picture(folder / "out" / name, size=(600, 900), color="teal")))
-    return Pair(
-        **({"title": name, "before": before, "after": after, "note": "onda", "failed": False} | fields)
-    )
+    fixed: dict[str, Any] = {"title": name, "before": before, "after": after, "note": "onda", "failed": False}
+    return Pair(**(fixed | fields))
 
 
 def written(folder: Path, *pairs: Pair) -> tuple[str, Path]:

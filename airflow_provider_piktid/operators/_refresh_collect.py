@@ -77,6 +77,19 @@ class Collection:
             connection=connection,
         )
 
+    def promised(self) -> list[CatalogueRow]:
+        """
+        Say of each source that was bought that it has to be fetched.
+
+        Written before anything is: whatever happens to this task, no later run pays for them again.
+        """
+        now = time.time()
+        return [
+            CatalogueRow(**self._base(entry, now), status="pending", job_id=jobs[-1], error="not fetched yet")
+            for entry in self.entries
+            if (jobs := self._jobs_of(entry))
+        ]
+
     def rows(self, download: CollectDownload) -> list[CatalogueRow]:
         """Say of each source what came of it. Sources that were not bought get no row: they are as before."""
         outputs: dict[str | None, list[Row]] = {}
@@ -98,14 +111,17 @@ class Collection:
         download: CollectDownload,
         now: float,
     ) -> list[CatalogueRow]:
-        base = dict(entry["row"]) | {"at": now, "file_id": self._file_id(entry)}
-        image = self._images.get(entry["source"], {})
-        base["source_sha256"] = image.get("sha256") or base["source_sha256"]
+        base = self._base(entry, now)
         running = [job for job in jobs if job in download.results and not download.results[job].done]
         made = [_of_output(base, row, download.results[row.job_id], bool(running)) for row in outputs]
         if not outputs or (running and all(row.status != "pending" for row in made)):
             made.append(self._without_output(base, jobs, download, bool(running)))
         return made
+
+    def _base(self, entry: Mapping[str, Any], now: float) -> dict[str, Any]:
+        base = dict(entry["row"]) | {"at": now, "file_id": self._file_id(entry)}
+        image = self._images.get(entry["source"], {})
+        return base | {"source_sha256": image.get("sha256") or base["source_sha256"]}
 
     def _without_output(
         self, base: dict[str, Any], jobs: Sequence[str], download: CollectDownload, running: bool

@@ -280,12 +280,14 @@ class PiktidCollectRefreshOperator(BaseOperator):
             if not collection.job_ids:
                 raise AirflowSkipException("Nothing of this batch was bought.")
             concurrency = int(self.max_concurrency or hook.settings.max_concurrency)
+            store = CatalogueStore(storage.locate(self.output_path))
+            part = collection.part_name(self.batch)
+            store.write(part, collection.promised())
             download = collection.download(self.output_path, concurrency, self.piktid_conn_id)
             with hook.get_conn() as client:
                 client.run(download.run)
-            store = CatalogueStore(storage.locate(self.output_path))
             rows = collection.rows(download)
-            store.write(collection.part_name(self.batch), rows)
+            store.write(part, rows)
             self.log.info("%s", counts := collection.counts(rows))
             download.raise_if_incomplete()
         return counts

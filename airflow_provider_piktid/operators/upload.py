@@ -139,7 +139,7 @@ class PiktidUploadImagesOperator(BaseOperator):
 
         async def upload(pair: tuple[SourceFile, str]) -> dict[str, str]:
             file, filename = pair
-            source = Hashed(file) if self._is_listed else file
+            source = _Hashed(file) if self._is_listed else file
             ticket = await client.request_upload(filename, project_name=self.project_name)
             async with sending:
                 try:
@@ -152,13 +152,13 @@ class PiktidUploadImagesOperator(BaseOperator):
                 "source": file.location.uri,
                 "relative": file.relative,
             }
-            return row | {"sha256": source.sha256} if isinstance(source, Hashed) else row
+            return row | {"sha256": source.sha256} if isinstance(source, _Hashed) else row
 
         # Links are asked for while other images are being sent: as many wait with a link as are sent.
         return await run_bounded(upload, list(zip(files, names, strict=True)), 2 * concurrency)
 
 
-class Hashed:
+class _Hashed:
     """A source whose content is digested on its way."""
 
     def __init__(self, file: SourceFile) -> None:

@@ -17,6 +17,7 @@ from PIL import Image
 from airflow_provider_piktid import storage
 from airflow_provider_piktid.catalogue_store import read_rows
 from airflow_provider_piktid.emulator import EmulatorServer
+from airflow_provider_piktid.operators._download import Download
 from tests.support.batch import jobs
 from tests.support.fixtures import Start
 from tests.support.refresh import Night, Nights
@@ -309,6 +310,25 @@ def test_download_that_fails_is_made_up_for_without_paying(server: EmulatorServe
     nights.run()
 
     assert (set(statuses(nights).values()), bought(server)) == ({"done"}, 4)
+
+
+def test_collect_that_dies_leaves_what_was_paid_to_the_next_night(
+    server: EmulatorServer, nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends it between the purchase and the last file, no later night pays again."""
+
+    def die(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Download, "run", die)
+        first = nights.run()
+    assert {type(error) for error in first.errors} >= {MemoryError}
+    assert statuses(nights) == dict.fromkeys(statuses(nights), "pending")
+
+    second = nights.run()
+
+    assert (second.errors, bought(server), len(outputs(nights))) == ([], 4, 4)
 
 
 def test_lost_job_is_told_and_bought_again(server: EmulatorServer, nights: Nights) -> None:

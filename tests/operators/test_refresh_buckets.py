@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A refresh from bucket to bucket, over a real S3 server on loopback."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from airflow.providers.common.compat.sdk import AirflowFailException
+from PIL import Image
+
+from airflow_provider_piktid import storage
+from airflow_provider_piktid.catalogue_store import read_rows
+from airflow_provider_piktid.emulator import EmulatorServer
+from tests.support.batch import JPEG, jobs
+from tests.support.fixtures import Start
+from tests.support.refresh import Nights
+from tests.support.s3 import SECRET, bucket_in, put, s3_server
+
+pytest.importorskip("s3fs")
+pytest.importorskip("moto.server")
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """The address of a local S3."""
+    with s3_server() as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket of its own for each test."""
+    with bucket_in(endpoint, monkeypatch) as uri:
+        yield uri
+
+
+@pytest.fixture
+def nights(server: EmulatorServer, bucket: str) -> Nights:
+    """A refresh from ``in/`` to ``out/``."""
+    return Nights(f"{bucket}/in", f"{bucket}/out")
+
+
+def jpeg(color: str = "orange", size: tuple[int, int] = (32, 24)) -> bytes:
+    content = io.BytesIO()
+    Image.new("RGB", size, color).save(content, "JPEG")
+    return content.getvalue()
+
+
+def bought(server: EmulatorServer) -> int:
+    return sum(len(job["images"]) for job in jobs(server))
+
+
+def outputs(nights: Nights) -> list[str]:
+    found = storage.sizes_below(storage.locate(nights.output))
+    return sorted(name for name in found if not name.startswith("_piktid/"))
+
+
+def test_three_nights_by_etag(server: EmulatorServer, nights: Nights, bucket: str) -> None:
+    """Everything, nothing, one: and nothing is read to find out, as the listing tells ETags."""
+    for name in ("shirts/a.jpg", "shirts/b.jpg", "shoes/a.jpg"):
+        put(f"{bucket}/in/{name}", jpeg())
+
+    assert nights.run().planned["new"] == 3
+    assert outputs(nights) == ["shirts/a_0_v0.jpg", "shirts/b_0_v0.jpg", "shoes/a_0_v0.jpg"]
+
+    put(f"{bucket}/in/shirts/a.jpg", jpeg())
+    second = nights.run()
+    assert (second.planned["unchanged"], bought(server)) == (3, 3)
+
+    put(f"{bucket}/in/shirts/a.jpg", jpeg("teal"))
+    third = nights.run()
+    assert (third.planned["changed"], bought(server)) == (1, 4)
+    assert third.event is not None
+    assert third.event["catalogue"] == f"{bucket}/out/_piktid/catalogue"
+    page = storage.locate(third.told["contact_sheet"])
+    assert page.fs.cat_file(page.path).count(b"<figure") == 1
+
+
+def test_other_etag_of_equal_content_costs_nothing(
+    server: EmulatorServer, nights: Nights, bucket: str
+) -> None:
+    """Uploaded again in parts, a file has another ETag: its content is read, once, and not paid for."""
+    content = jpeg() + bytes(6 * 1024 * 1024) + b"\xff\xd9"
+    put(f"{bucket}/in/big.jpg", content)
+    nights.run()
+    place = storage.locate(f"{bucket}/in/big.jpg")
+    before = place.fs.info(place.path)["ETag"]
+    with place.fs.open(place.path, "wb", block_size=5 * 1024 * 1024) as file:
+        file.write(content)
+    place.fs.invalidate_cache()
+    assert place.fs.info(place.path)["ETag"] != before
+
+    second = nights.run()
+
+    assert (second.planned["unchanged"], bought(server)) == (1, 1)
+    assert read_rows(nights.output)[0]["source_version"] == place.fs.info(place.path)["ETag"].strip('"')
+
+
+def test_a_thousand_objects_and_large_ones(start: Start, nights: Nights, bucket: str) -> None:
+    """None is lost or doubled, and all are recognised the next night."""
+    server = start(credits=5000, active_jobs=0, extra={"jobs_per_minute": 1000, "active_jobs": 200})
+    place = storage.locate(f"{bucket}/in")
+    place.fs.pipe({place.join(f"{n % 10}/p{n}.jpg").path: JPEG for n in range(1000)})
+    large = jpeg() + bytes(9_000_000) + b"\xff\xd9"
+    for number in range(3):
+        put(f"{bucket}/in/large-{number}.jpg", large)
+
+    first = nights.run(images_per_batch=1003)
+
+    assert first.errors == []
+    assert len(outputs(nights)) == len(read_rows(nights.output)) == 1003
+    assert {len(job["images"]) for job in jobs(server)} == {10, 3}
+    sizes = {row["relative"]: row["size"] for row in read_rows(nights.output)}
+    assert sizes["large-0.jpg"] == len(large)
+    assert nights.run().planned["unchanged"] == 1003
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [
+            "with space.jpg",
+            "ümläut-名.jpg",
+            "a#b.jpg",
+            "a?b=c&d.jpg",
+            "100%.jpg",
+            "a%20b.jpg",
+            "a[1].jpg",
+            "a+b.jpg",
+        ],
+        ["Same.jpg", "same.jpg", "same.png"],
+        ["n" * 1000 + ".jpg", "n" * 999 + ".jpg"],
+    ],
+    ids=["strange", "alike", "long"],
+)
+def test_keys_of_any_kind(server: EmulatorServer, nights: Nights, bucket: str, names: list[str]) -> None:
+    """Each has an output of its own and is recognised the next night."""
+    for name in names:
+        put(f"{bucket}/in/{name}", jpeg())
+
+    first = nights.run(images_per_batch=2)
+
+    assert first.errors == []
+    assert len({name.lower() for name in outputs(nights)}) == len(names)
+    assert (nights.run().planned["unchanged"], bought(server)) == (len(names), len(names))
+
+
+def test_prefix_that_begins_like_the_output_is_apart(server: EmulatorServer, bucket: str) -> None:
+    """``in`` and ``in-swapped`` are beside each other, and the one never lists the other."""
+    put(f"{bucket}/in/a.jpg", jpeg())
+    nights = Nights(f"{bucket}/in", f"{bucket}/in-swapped")
+
+    nights.run()
+
+    assert (nights.run().planned["listed"], bought(server)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("source", "output", "words"),
+    [
+        ("", "out", "lie in one another"),
+        ("in", "in/out", "lie in one another"),
+        ("none", "out", "does not exist"),
+    ],
+    ids=["whole bucket", "output in source", "no such prefix"],
+)
+def test_bad_places_are_named_without_a_secret(
+    server: EmulatorServer, bucket: str, source: str, output: str, words: str
+) -> None:
+    """The same errors as on a disk."""
+    put(f"{bucket}/in/a.jpg", jpeg())
+
+    with pytest.raises(AirflowFailException, match=words) as caught:
+        Nights(f"{bucket}/{source}", f"{bucket}/{output}").begin()
+
+    assert SECRET not in str(caught.value)
+
+
+def test_connection_of_the_uri_does_not_hide_that_places_are_one(
+    server: EmulatorServer, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bucket under two connections is the same bucket."""
+    import os
+
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", os.environ["AIRFLOW_CONN_S3T"])
+    put(f"{bucket}/in/a.jpg", jpeg())
+
+    with pytest.raises(AirflowFailException, match="lie in one another"):
+        Nights(f"{bucket}/in", f"{bucket}/in/out".replace("s3t@", "other@")).begin()
+
+
+def test_nights_leave_nothing_on_this_machine(
+    server: EmulatorServer, nights: Nights, bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    """Workers are different machines: everything is in the bucket."""
+    import tempfile
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    put(f"{bucket}/in/a.jpg", jpeg())
+
+    nights.run()
+
+    assert list(tmp_path.iterdir()) == []
