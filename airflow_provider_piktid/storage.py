@@ -14,12 +14,11 @@ import hashlib
 import json
 import os
 import posixpath
-import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.exceptions import PiktidImageError
 from airflow_provider_piktid.listing import matches, modified_in, version_in
@@ -191,7 +190,7 @@ def write_bytes(location: Location, content: bytes) -> None:
     if location.is_local:
         parent = posixpath.dirname(location.path)
         os.makedirs(parent, exist_ok=True)
-        part = _part_name(location.path)
+        part = part_name(location.path)
         try:
             with open(part, "wb") as file:
                 file.write(content)
@@ -205,43 +204,6 @@ def write_bytes(location: Location, content: bytes) -> None:
         location.fs.pipe_file(location.path, content)
 
 
-@dataclass(frozen=True, slots=True)
-class Landed:
-    """A file that arrived, not yet under its final name."""
-
-    temporary: str
-    size: int
-    sha256: str
-    head: bytes
-    tail: bytes
-
-
-@contextlib.asynccontextmanager
-async def landing(folder: Location, chunks: AsyncIterator[bytes], mark: str) -> AsyncIterator[Landed]:
-    """
-    Collect a download in a temporary file, so that its content can be checked before it gets its name.
-
-    :param mark: Names the run, for :func:`sweep`.
-
-    On a local store the file lies in the target's folder, so that :func:`publish` is a rename; for an
-    object store it lies in the temporary folder of this machine. It is gone afterwards in any case.
-    """
-    temporary = _part_name(os.path.join(folder.path if folder.is_local else tempfile.gettempdir(), mark))
-    try:
-        yield await _collect(temporary, chunks)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-
-
-async def publish(landed: Landed, target: Location) -> None:
-    """Give a landed file its final name in one step. An object store shows it only when it is whole."""
-    if target.is_local:
-        await asyncio.to_thread(_rename, landed.temporary, target.path)
-    else:
-        await asyncio.to_thread(target.fs.put_file, landed.temporary, target.path)
-
-
 def sizes_below(folder: Location) -> dict[str, int]:
     """Map the relative path of every file below a folder to its size; empty if there is no folder."""
     folder.fs.invalidate_cache()
@@ -251,19 +213,6 @@ def sizes_below(folder: Location) -> dict[str, int]:
         return {}
     start = len(folder.path.rstrip("/")) + 1
     return {path[start:]: int(info["size"] or 0) for path, info in found.items()}
-
-
-def sweep(folder: Location, present: Iterable[str], mark: str) -> None:
-    """
-    Remove what a killed run with the same mark left half-written below a local folder.
-
-    :param present: Relative paths of the files there.
-    """
-    for relative in present if folder.is_local else ():
-        name = posixpath.basename(relative)
-        if name.startswith(f".{mark}.") and name.endswith(PART):
-            with contextlib.suppress(OSError):
-                os.unlink(folder.join(relative).path)
 
 
 def check_writable(folder: Location) -> None:
@@ -277,41 +226,7 @@ def check_writable(folder: Location) -> None:
     probe.fs.rm_file(probe.path)
 
 
-async def _collect(temporary: str, chunks: AsyncIterator[bytes]) -> Landed:
-    digest = hashlib.sha256()
-    size, head, tail = 0, b"", b""
-    waiting: list[bytes] = []
-    with await asyncio.to_thread(_create, temporary) as file:
-        async for chunk in chunks:
-            size += len(chunk)
-            head = head if len(head) >= HEAD_BYTES else (head + chunk)[:HEAD_BYTES]
-            tail = chunk[-64:] if len(chunk) >= 64 else (tail + chunk)[-64:]
-            waiting.append(chunk)
-            # Every hop to a thread costs milliseconds when many files arrive at once.
-            if sum(map(len, waiting)) >= READ_BYTES:
-                await asyncio.to_thread(_absorb, file, digest, waiting)
-                waiting = []
-        await asyncio.to_thread(_absorb, file, digest, waiting)
-    return Landed(temporary, size, digest.hexdigest(), head, tail)
-
-
-def _create(path: str) -> BinaryIO:
-    os.makedirs(posixpath.dirname(path), exist_ok=True)
-    return open(path, "wb")
-
-
-def _rename(temporary: str, path: str) -> None:
-    os.makedirs(posixpath.dirname(path), exist_ok=True)
-    os.replace(temporary, path)
-
-
-def _absorb(file: BinaryIO, digest: Any, chunks: list[bytes]) -> None:
-    for chunk in chunks:
-        digest.update(chunk)
-        file.write(chunk)
-
-
-def _part_name(path: str) -> str:
+def part_name(path: str) -> str:
     # The name is cut, as it may be as long as names can be.
     folder, name = posixpath.split(path)
     return posixpath.join(folder, f".{name[:40]}.{uuid.uuid4().hex}{PART}")

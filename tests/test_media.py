@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from airflow_provider_piktid.exceptions import PiktidImageError
-from airflow_provider_piktid.media import HEAD_BYTES, V2_FORMATS, is_whole, require_image, sniff
+from airflow_provider_piktid.media import HEAD_BYTES, V2_FORMATS, decodes, is_whole, require_image, sniff
 
 
 def encoded(kind: str, size: tuple[int, int] = (40, 30)) -> bytes:
@@ -91,3 +92,50 @@ def test_jpeg_padded_with_zeros_is_whole() -> None:
 def test_no_picture_is_never_whole(content: bytes) -> None:
     """An error page is not taken for a picture."""
     assert not whole(content)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
+def test_picture_that_is_whole_decodes(tmp_path: Path, ending: str) -> None:
+    """A picture of each format is read to its end."""
+    path = tmp_path / f"picture.{ending}"
+    Image.effect_noise((320, 240), 60).convert("RGB").save(path)
+
+    assert decodes(str(path))
+
+
+@pytest.mark.parametrize(
+    ("ending", "keep"),
+    [
+        pytest.param("jpg", slice(0, 5000), id="JPEG cut off"),
+        pytest.param("png", slice(0, 5000), id="PNG cut off"),
+        pytest.param("webp", slice(0, 5000), id="WEBP cut off"),
+        pytest.param("png", slice(None, None, 2), id="PNG with bytes missing"),
+        pytest.param("jpg", slice(None, None, 2), id="JPEG with bytes missing"),
+    ],
+)
+def test_spoiled_picture_does_not_decode(tmp_path: Path, ending: str, keep: slice) -> None:
+    """Data that is missing is noticed by reading the picture."""
+    path = tmp_path / f"picture.{ending}"
+    Image.effect_noise((320, 240), 60).convert("RGB").save(path)
+    path.write_bytes(path.read_bytes()[keep])
+
+    assert not decodes(str(path))
+
+
+def test_png_with_one_changed_byte_does_not_decode(tmp_path: Path) -> None:
+    """A PNG carries checksums: beginning, end and size may be right, and it is noticed all the same."""
+    path = tmp_path / "picture.png"
+    Image.effect_noise((320, 240), 60).convert("RGB").save(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+
+    assert not decodes(str(path))
+
+
+def test_text_does_not_decode(tmp_path: Path) -> None:
+    """What is no picture at all is not taken for one."""
+    path = tmp_path / "a.jpg"
+    path.write_text("hello")
+
+    assert not decodes(str(path))

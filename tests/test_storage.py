@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_piktid import storage
+from airflow_provider_piktid import landing, storage
 from airflow_provider_piktid.exceptions import PiktidImageError
 from airflow_provider_piktid.media import V2_FORMATS
-from airflow_provider_piktid.storage import SourceFile, check_images, find_images, landing, locate
+from airflow_provider_piktid.storage import SourceFile, check_images, find_images, locate
 from tests.support.batch import JPEG
 
 
@@ -304,9 +304,9 @@ async def test_landing_measures_what_arrives_and_publishes_it(tmp_path: Path) ->
     """Size, digest, head and tail are known before the file gets its name."""
     folder = locate(str(tmp_path / "out"))
 
-    async with landing(folder, pieces(b"a" * 10, b"b" * 100, b"c" * 3), "m") as landed:
+    async with landing.collect(folder, pieces(b"a" * 10, b"b" * 100, b"c" * 3), "m") as landed:
         assert everything(tmp_path) == [f"out/{os.path.basename(landed.temporary)}"]
-        await storage.publish(landed, folder.join("sub/x.jpg"))
+        await landing.publish(landed, folder.join("sub/x.jpg"))
 
     assert everything(tmp_path) == ["out/sub/x.jpg"]
     assert landed.size == 113
@@ -319,7 +319,7 @@ async def test_landing_measures_what_arrives_and_publishes_it(tmp_path: Path) ->
 async def test_landing_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     """Neither a half file nor a temporary one stays."""
     with pytest.raises(ConnectionResetError):
-        async with landing(locate(str(tmp_path)), broken(b"half"), "m"):
+        async with landing.collect(locate(str(tmp_path)), broken(b"half"), "m"):
             pass
 
     assert everything(tmp_path) == []
@@ -328,7 +328,7 @@ async def test_landing_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.anyio
 async def test_landing_that_is_not_published_leaves_nothing(tmp_path: Path) -> None:
     """A content that is refused is thrown away."""
-    async with landing(locate(str(tmp_path)), pieces(b"text"), "m"):
+    async with landing.collect(locate(str(tmp_path)), pieces(b"text"), "m"):
         pass
 
     assert everything(tmp_path) == []
@@ -340,7 +340,7 @@ def test_sweep_takes_only_half_files_of_the_same_run(tmp_path: Path) -> None:
     put(tmp_path, *names)
     folder = locate(str(tmp_path))
 
-    storage.sweep(folder, storage.sizes_below(folder), "m")
+    landing.sweep(folder, storage.sizes_below(folder), "m")
 
     assert everything(tmp_path) == sorted(names[2:])
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self
 
-from airflow_provider_piktid import manifest, media, storage
+from airflow_provider_piktid import landing, manifest, media, storage
 from airflow_provider_piktid.exceptions import (
     PiktidDownloadError,
     PiktidError,
@@ -143,7 +143,7 @@ class Download:
         """Take over what an earlier run of the same jobs left, and notice files that are somebody else's."""
         before = {row.key: row for row in manifest.load(storage.read_json(self._target), self._target.uri)}
         present = self._present({row.file for row in (*self.rows, *before.values()) if row.file})
-        storage.sweep(self._folder, present, self._mark)
+        landing.sweep(self._folder, present, self._mark)
         for row in self.rows:
             if not row.file:
                 continue
@@ -225,13 +225,13 @@ class Download:
         return link
 
     async def _land(self, chunks: Any, row: Row) -> None:
-        async with storage.landing(self._folder, chunks, self._mark) as landed:
-            if not media.is_whole(landed.head, landed.tail, landed.size):
+        async with landing.collect(self._folder, chunks, self._mark) as landed:
+            if not await landing.holds_picture(landed):
                 raise PiktidDownloadError(
                     f"{row.file} arrived cut off or is no picture ({landed.size} bytes)."
                 )
             name = _true_name(row.file or "", landed.head)
-            await storage.publish(landed, self._folder.join(name))
+            await landing.publish(landed, self._folder.join(name))
         row.file, row.status, row.error = name, "done", None
         row.size, row.sha256 = landed.size, landed.sha256
         self.fetched += 1

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_piktid import media, storage
+from airflow_provider_piktid import landing, media
 from airflow_provider_piktid.exceptions import (
     PiktidAPIError,
     PiktidConnectionError,
@@ -263,12 +263,12 @@ async def _fetch(
     """Fetch one picture; it appears under its name only once it is whole."""
 
     async def land(stream: Any) -> str:
-        async with storage.landing(folder, stream.chunks(), "person") as landed:
-            if not media.is_whole(landed.head, landed.tail, landed.size):
+        async with landing.collect(folder, stream.chunks(), "person") as landed:
+            if not await landing.holds_picture(landed):
                 raise PiktidDownloadError(f"it arrived cut off or is no picture ({landed.size} bytes)")
             found = media.sniff(landed.head)
             target = folder.join(output_name(stem, item, media.EXTENSIONS[found][0] if found else ".jpg"))
-            await storage.publish(landed, target)
+            await landing.publish(landed, target)
             return target.uri
 
     for attempt in range(1, FETCH_TRIES + 1):

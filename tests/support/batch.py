@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
+
+from PIL import Image
 
 from airflow_provider_piktid.client import PiktidClient
 from airflow_provider_piktid.emulator import EmulatorServer
@@ -11,8 +14,15 @@ from airflow_provider_piktid.models import ModelSwapRequest
 from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
 from tests.support.tasks import TaskRun
 
-#: Enough of a JPEG for the emulator with ``transform=False``, which does not look into it.
-JPEG = b"\xff\xd8\xff\xe0" + b"\x00" * 64 + b"\xff\xd9"
+
+def _jpeg() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (16, 16), "orange").save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+#: A real picture, as downloads are decoded; the emulator with ``transform=False`` gives it back.
+JPEG = _jpeg()
 
 
 def uploaded(server: EmulatorServer, count: int, project: str = "shoot") -> tuple[str, list[str]]:
