@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,10 @@ Shoot = Callable[..., Path]
 
 def dag_bag(path: Path = EXAMPLE_DAGS) -> Any:
     try:
-        from airflow.dag_processing.dagbag import DagBag
+        module = import_module("airflow.dag_processing.dagbag")
     except ImportError:  # before 3.2
-        from airflow.models.dagbag import DagBag
-    return DagBag(str(path))
+        module = import_module("airflow.models.dagbag")
+    return module.DagBag(str(path))
 
 
 def run_example(name: str, **params: Any) -> Any:

@@ -35,7 +35,7 @@ def uploaded(server: EmulatorServer, count: int, project: str = "shoot") -> tupl
 def buy(server: EmulatorServer, images: int = 1, **request: Any) -> str:
     """Start a job without an operator and give its id."""
     project_id, files = uploaded(server, images)
-    wanted = {
+    wanted: dict[str, Any] = {
         "identity_code": "PiktidSummer",
         "project_id": project_id,
         "images": files,
