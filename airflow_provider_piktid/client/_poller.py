@@ -153,7 +153,8 @@ class Poller:
             until = min(watch.end_time, due, watch.resume_at if watch.resume_at is not None else float("inf"))
             waiter.changed.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(waiter.changed.wait(), None if until == float("inf") else until - now)
+                async with asyncio.timeout(None if until == float("inf") else until - now):
+                    await waiter.changed.wait()
 
     def _due(self, waiter: _Waiter) -> float:
         """When the oldest result that was seen has to be handed over."""

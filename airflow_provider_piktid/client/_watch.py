@@ -170,8 +170,10 @@ class JobWatcher:
             self._client = await self._connect()
             if self._options.stream:
                 self._listener = asyncio.create_task(self._listen(self._client))
+                # Not `wait_for`: on Python 3.11 it may swallow a cancellation, and the wait would never end.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._subscribed.wait(), self._options.subscribe_seconds)
+                    async with asyncio.timeout(self._options.subscribe_seconds):
+                        await self._subscribed.wait()
         return self._client
 
     async def _drop_client(self) -> None:
@@ -265,7 +267,8 @@ class JobWatcher:
             seconds = min(seconds, options.poll_interval)
         seconds = min(seconds, max(0.0, options.end_time - self._clock()))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
 
     async def _listen(self, client: AsyncPiktidClient) -> None:
         """Read the stream for as long as the wait lasts; a broken one is opened again, ever more slowly."""

@@ -102,7 +102,8 @@ class Turnstile:
             while (seconds := self._seconds_until(place, limits)) > 0:
                 place.changed.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(place.changed.wait(), seconds)
+                    async with asyncio.timeout(seconds):
+                        await place.changed.wait()
             ticket = uuid.uuid4().hex
             self._released[ticket] = time.monotonic()
             return ticket

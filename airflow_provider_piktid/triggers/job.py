@@ -228,7 +228,8 @@ class PiktidSlotTrigger(JobWaitTrigger):
                 delay = max(0.0, self.not_before - now)
                 patience = None if self.end_time is None else max(0.0, self.end_time - now)
                 turn = queue.turn(limits, delay, until_job_ends=self.until_job_ends)
-                self.carry["ticket"] = await asyncio.wait_for(turn, patience)
+                async with asyncio.timeout(patience):
+                    self.carry["ticket"] = await turn
             except TimeoutError:
                 return JobEvent("timeout", ended=self._ended)
             finally:

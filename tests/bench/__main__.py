@@ -14,6 +14,7 @@ import os
 import platform
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -23,7 +24,10 @@ from typing import Any
 
 # First: it gives Airflow a home of its own, which must happen before Airflow is imported.
 import tests.conftest  # noqa: F401 - see above
-from tests.bench.rows import as_mapping, table
+from tests.bench.rows import Row, as_mapping, table
+
+# The lines of tasks that run in this process would hide the tables.
+os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
 
 
 def benches() -> dict[str, ModuleType]:
@@ -36,9 +40,13 @@ def benches() -> dict[str, ModuleType]:
 
 
 def measure(module: ModuleType, *, quick: bool) -> list[dict[str, Any]]:
-    """Run one bench."""
+    """Run one bench; one that breaks is a missed row, and does not keep the others from running."""
     knows = "quick" in inspect.signature(module.run).parameters
-    rows = module.run(quick=quick) if knows else module.run()
+    try:
+        rows = module.run(quick=quick) if knows else module.run()
+    except Exception as error:  # noqa: BLE001 - shown, and counted as missed
+        traceback.print_exc()
+        rows = [Row("could not be measured", type(error).__name__, "", False)]
     return [as_mapping(row) for row in rows]
 
 
@@ -56,7 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         started = time.monotonic()
         rows = measure(modules[name], quick=options.quick)
         found += [{"bench": name, **row} for row in rows]
-        print(f"\n{name}, {time.monotonic() - started:.0f} s\n{table(rows)}\n", flush=True)
+        if rows:
+            print(f"\n{name}, {time.monotonic() - started:.0f} s\n{table(rows)}\n", flush=True)
     if options.json:
         document = {"machine": machine(), "quick": options.quick, "rows": found}
         options.json.write_text(json.dumps(document, indent=1) + "\n")

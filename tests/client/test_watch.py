@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_piktid.client._watch import JobWatcher, WatchOptions
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidAuthError, PiktidConfigError
 from tests.support.batch import buy
@@ -309,3 +310,23 @@ async def test_nothing_is_left_open_after_a_cancel(server: EmulatorServer) -> No
 
     assert asyncio.all_tasks() == before
     await asyncio.wait_for(until(lambda: server.state.stats()["streams"] == 0), SOON)
+
+
+async def test_wait_that_is_cancelled_as_it_is_woken_ends(start: Any) -> None:
+    """A trigger that is taken away in the very moment of an event does not live on."""
+    server = start(job_seconds=60.0)
+    job_id = buy(server)
+    asked = asyncio.Event()
+    watcher = JobWatcher(
+        Connect(server), [job_id], WatchOptions(stream=False), on_change=lambda job: asked.set()
+    )
+    wait = asyncio.create_task(watcher.wait())
+    await asyncio.wait_for(asked.wait(), SOON)
+    # From the answer on there is nothing left to await but the next event.
+    await asyncio.sleep(0)
+
+    watcher._wake.set()
+    wait.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(wait, SOON)

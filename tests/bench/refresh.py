@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The nightly refresh: what a plan costs among tens of thousands of objects, and a whole night under Airflow."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.bench.process import UNLIMITED, Meter, emulator, in_child
+from tests.bench.rows import Row, at_most, told
+from tests.support.s3 import CONNECTION_ID, connection_to, full_s3_server
+from tests.support.stack import emulator_call
+
+BUCKET = "shop"
+SOURCE = f"s3://{CONNECTION_ID}@{BUCKET}/in"
+OUTPUT = f"s3://{CONNECTION_ID}@{BUCKET}/out"
+
+PLAN_SECONDS = 10
+PLAN_MEGABYTES = 200
+#: For a connection: what is measured has no business with limits of the account.
+FREE = {"jobs_per_minute": 10_000, "active_jobs": 10_000}
+
+NIGHT_IMAGES, NIGHT_JOB_SECONDS, NIGHT_ACTIVE_JOBS = 500, 6.0, 5
+
+
+def run(*, quick: bool = False) -> list[Row]:
+    """Measure; ``quick`` leaves the night under a whole Airflow out, and counts memory at 10,000 objects."""
+    rows = _unchanged_and_changed(10_000)
+    rows += [] if quick else _memory(50_000)
+    return rows if quick else rows + _whole_night()
+
+
+def _unchanged_and_changed(count: int) -> list[Row]:
+    with _stage(count) as url:
+        plan = in_child(__name__, "plan_unchanged", url=url)
+        requests = _requests(url)
+        changed = in_child(__name__, "night_with_changes", url=url, extra=FREE, count=count // 100)
+        bought = sum(len(job["images"]) for job in emulator_call(url, "ledger")["jobs"])
+        uploads = _requests(url, "upload")
+    what = f"{count} objects, {plan['unchanged']} unchanged, {plan['batches']} batches"
+    each = f"{count // 100} of {count} changed, {changed['done']} outputs, {changed['seconds']:.1f} s in all"
+    return [
+        at_most("plan without changes", plan["seconds"], PLAN_SECONDS, "s", what),
+        at_most("plan without changes, requests to PiktID", requests, 0, "", what),
+        at_most("plan without changes, batches", plan["batches"], 0, "", what),
+        at_most("plan, peak memory above bare Airflow", plan["megabytes"], PLAN_MEGABYTES, "MB", what),
+        at_most("1 % changed, images bought too many", abs(bought - count // 100), 0, "", each),
+        at_most("1 % changed, images uploaded too many", abs(uploads - count // 100), 0, "", each),
+    ]
+
+
+def _memory(count: int) -> list[Row]:
+    with _stage(count) as url:
+        plan = in_child(__name__, "plan_unchanged", url=url)
+    what = f"{count} objects, in {plan['seconds']:.1f} s"
+    return [at_most("plan, peak memory above bare Airflow", plan["megabytes"], PLAN_MEGABYTES, "MB", what)]
+
+
+def _whole_night() -> list[Row]:
+    """Five hundred images in fifty jobs, with scheduler, triggerer and LocalExecutor."""
+    from tests.support.stack import AirflowStack, emulator_process
+    from tests.system.conftest import TOKEN, connect, unscheduled
+
+    example = Path(__file__).resolve().parents[2] / "example_dags" / "example_refresh.py"
+    with tempfile.TemporaryDirectory() as home, ExitStack() as stack:
+        source, output = _pictures(Path(home) / "in", NIGHT_IMAGES), Path(home) / "out"
+        options = ("--token", TOKEN, "--fast-images", "--jobs-per-minute", "0", "--credits", "100000")
+        pace = ("--job-seconds", str(NIGHT_JOB_SECONDS), "--active-jobs", str(NIGHT_ACTIVE_JOBS))
+        url = stack.enter_context(emulator_process(*options, *pace))
+        dag = unscheduled(example, Path(home))
+        airflow = stack.enter_context(AirflowStack(Path(home) / "airflow", [dag], parallelism=4))
+        connect(airflow, url, {"jobs_per_minute": 1000, "active_jobs": NIGHT_ACTIVE_JOBS})
+        started = time.monotonic()
+        conf = {"source": str(source), "output_path": str(output), "max_images": NIGHT_IMAGES}
+        run_id = airflow.trigger("example_piktid_refresh", **conf, dry_run=False)
+        state = airflow.wait_for_run("example_piktid_refresh", run_id, seconds=1500)
+        seconds = time.monotonic() - started
+        jobs = emulator_call(url, "ledger")["jobs"]
+    images = [image for job in jobs for image in job["images"]]
+    bound = -(-len(jobs) // NIGHT_ACTIVE_JOBS) * NIGHT_JOB_SECONDS
+    what = f"{len(jobs)} jobs of {NIGHT_JOB_SECONDS:g} s, {NIGHT_ACTIVE_JOBS} at once: at least {bound:.0f} s; {state}"
+    return [
+        at_most("a whole night, images lost", NIGHT_IMAGES - len(set(images)), 0, "", what),
+        at_most("a whole night, images doubled", len(images) - len(set(images)), 0, "", what),
+        told("a whole night, makespan", seconds, "s", what),
+        told("a whole night, over the bound", seconds / bound, "x", what),
+    ]
+
+
+@contextmanager
+def _stage(count: int) -> Iterator[str]:
+    """Run a full bucket whose catalogue knows every object, and an emulator; the emulator's URL."""
+    with full_s3_server(BUCKET, count) as endpoint, ExitStack() as stack:
+        name = f"AIRFLOW_CONN_{CONNECTION_ID.upper()}"
+        os.environ[name] = json.dumps(connection_to(endpoint))
+        stack.callback(os.environ.pop, name)
+        url = stack.enter_context(emulator("--job-seconds", "0.1", *UNLIMITED, latency_ms=0))
+        in_child(__name__, "fill_catalogue", url=url)
+        yield url
+
+
+def _requests(url: str, operation: str | None = None) -> int:
+    operations = emulator_call(url, "stats")["operations"]
+    counts = {name: told["requests"] for name, told in operations.items()}
+    return int(counts.get(operation, 0) if operation else sum(counts.values()))
+
+
+def _pictures(folder: Path, count: int) -> Path:
+    from PIL import Image
+
+    for number in range(count):
+        path = folder / f"{number % 10}" / f"p{number:03d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 48), (number % 256, number // 256, 90)).save(path)
+    return folder
+
+
+# -- in a process of its own --------------------------------------------------------------------------------
+
+
+def fill_catalogue() -> dict[str, Any]:
+    """Note every object as done, as earlier nights would have."""
+    from airflow_provider_piktid import storage
+    from airflow_provider_piktid.catalogue import CatalogueRow, options_key
+    from airflow_provider_piktid.catalogue_store import CatalogueStore
+    from airflow_provider_piktid.media import V2_FORMATS
+
+    key = options_key("PiktidSummer", {})
+    rows = [
+        CatalogueRow(
+            relative=file.relative,
+            source=file.location.uri,
+            source_version=file.version,
+            source_sha256="0" * 64,
+            source_size=file.size,
+            source_modified=file.modified,
+            target=file.relative,
+            identity_code="PiktidSummer",
+            options_key=key,
+            producer="nightly.plan",
+            run="0" * 16,
+            attempts=1,
+            status="done",
+            at=1.0,
+            file_id="00000000-0000-0000-0000-000000000000",
+            job_id="job_00000000000000000000000000000000",
+            file=f"{file.relative.removesuffix('.jpg')}_0_v1.jpg",
+            size=100_000,
+            sha256="0" * 64,
+            credits=1.0,
+        )
+        for file in storage.find_images(SOURCE, formats=V2_FORMATS)
+    ]
+    CatalogueStore(storage.locate(OUTPUT)).write("earlier", rows)
+    return {"rows": len(rows)}
+
+
+def plan_unchanged() -> dict[str, Any]:
+    """Plan, in a process that has nothing but Airflow loaded before."""
+    import airflow.sdk  # noqa: F401 - what is there before anything of ours
+
+    with Meter() as meter:
+        night = _nights().begin()
+    return meter.report(batches=len(night.batches), unchanged=night.planned["unchanged"])
+
+
+def night_with_changes(count: int) -> dict[str, Any]:
+    """Change some objects, and run the whole night."""
+    from airflow_provider_piktid import storage
+    from airflow_provider_piktid.media import V2_FORMATS
+    from tests.support.batch import JPEG
+
+    for file in storage.find_images(SOURCE, formats=V2_FORMATS)[:count]:
+        storage.write_bytes(file.location, JPEG + bytes(1))
+    with Meter() as meter:
+        night = _nights().run()
+    if night.errors:
+        raise night.errors[0]
+    return {"seconds": meter.seconds, "done": night.told["sources"]["done"]}
+
+
+def _nights() -> Any:
+    from tests.support.refresh import Nights
+
+    return Nights(SOURCE, OUTPUT)
