@@ -76,10 +76,10 @@ def make_plan(wanted: Wanted, store: CatalogueStore) -> Plan:
     :raises PiktidRecordError: The catalogue was written by a newer version.
     """
     check_apart(wanted.source, wanted.output_path)
-    plan = Plan(snapshot=store.read())
     files = storage.find_images(wanted.source, formats=V2_FORMATS)
-    # A listing of tens of thousands of objects is kept by the file system otherwise.
+    # The file system keeps the listing otherwise: beside the catalogue that would be the larger half.
     files[0].location.fs.invalidate_cache()
+    plan = Plan(snapshot=store.read())
     listing = {file.relative for file in files}
     kept = [file for file in files if not matches(file.relative, wanted.exclude)]
     plan.listed = len(kept)

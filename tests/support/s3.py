@@ -59,17 +59,19 @@ def put(uri: str, content: bytes) -> None:
 
 #: Serve a bucket that is full from the start: filling it over HTTP would take longer than what is measured.
 FULL_SERVER = """
-import sys, time
+import logging, sys
 from moto.backends import get_backend
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.server import ThreadedMotoServer
+from tests.support.batch import JPEG
 
 bucket, count = sys.argv[1], int(sys.argv[2])
 backend = get_backend("s3")[DEFAULT_ACCOUNT_ID]["aws"]
 backend.create_bucket(bucket, "us-east-1")
-body = b"\\xff\\xd8\\xff\\xe0" + bytes(64) + b"\\xff\\xd9"
 for number in range(count):
-    backend.put_object(bucket, f"in/{number % 100:02d}/photograph-{number:05d}.jpg", body)
+    backend.put_object(bucket, f"in/{number % 100:02d}/photograph-{number:05d}.jpg", JPEG)
+# It would log every request to a pipe that nobody reads.
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 server.start()
 print("http://%s:%d" % server.get_host_and_port(), flush=True)
