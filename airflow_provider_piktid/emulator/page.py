@@ -78,7 +78,8 @@ def _job(state: State, job: Job) -> str:
     more = f"<p>and {len(outputs) - MOST_PAIRS} more</p>" if len(outputs) > MOST_PAIRS else ""
     error = f"<p>{escape(job.error_message)}</p>" if job.error_message else ""
     return (
-        f'<section class="job"><div class="row"><span class="status {status}">{status}</span>'
+        f'<section class="job" id="{escape(job.job_id)}"><div class="row">'
+        f'<span class="status {status}">{status}</span>'
         f"<code>{escape(job.job_id)}</code><span>{escape(' · '.join((job.job_type, identity, project)))}"
         f'{escape(post)}</span><span class="grow"></span><small>{iso(job.created_at)} · '
         f"{progress:.0f} % · {job.credits:g} credits</small></div>"

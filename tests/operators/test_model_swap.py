@@ -185,3 +185,15 @@ def test_swap_template_fields_include_the_connection() -> None:
     assert {"piktid_conn_id", "images", "identity_code", "project_id", "generation"} <= set(
         PiktidModelSwapOperator.template_fields
     )
+
+
+def test_swap_link_finds_its_place_on_the_emulators_page(server: EmulatorServer) -> None:
+    """The address that the button opens names a part of the page."""
+    import requests
+
+    task = swap_run(server, 1)
+    task.run()
+
+    address, _, place = task.ti.xcom["piktid_job_url"].partition("#")
+
+    assert f'id="{place}"' in requests.get(address, timeout=10).text
