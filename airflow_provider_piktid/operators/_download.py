@@ -31,6 +31,9 @@ FLUSH_SECONDS = 5.0
 #: Up to this many files of a remote folder are looked up one by one, instead of listing it.
 FEW_FILES = 100
 
+#: Files that are decoded at once. More would keep those that arrive from being written.
+LOOKED_INTO = 2
+
 #: A picture that arrives cut off is fetched again this often.
 FETCH_TRIES = 3
 
@@ -81,6 +84,7 @@ class Download:
         self._flushed_at = 0.0
         self._flushing = asyncio.Lock()
         self._receiving = asyncio.Semaphore(concurrency)
+        self._looking = asyncio.Semaphore(LOOKED_INTO)
         self.fetched = 0
 
     @property
@@ -226,7 +230,9 @@ class Download:
 
     async def _land(self, chunks: Any, row: Row) -> None:
         async with landing.collect(self._folder, chunks, self._mark) as landed:
-            if not await landing.holds_picture(landed):
+            async with self._looking:
+                whole = await landing.holds_picture(landed)
+            if not whole:
                 raise PiktidDownloadError(
                     f"{row.file} arrived cut off or is no picture ({landed.size} bytes)."
                 )
