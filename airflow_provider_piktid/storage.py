@@ -264,7 +264,11 @@ def _found(
             continue
         if info.get("islink"):
             # A listing tells of a link, not of what it leads to.
-            info = location.fs.info(path)
+            try:
+                info = location.fs.info(path)
+            except OSError:
+                # It leads nowhere: a picture of no bytes, to be told as one.
+                info = {**info, "type": "file", "size": 0}
         if info["type"] != "file":
             continue
         files.append(source_of(Location(location.fs, path, location.prefix), relative, info))

@@ -18,6 +18,7 @@ from airflow_provider_piktid import storage
 from airflow_provider_piktid.catalogue_store import read_rows
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.operators._download import Download
+from airflow_provider_piktid.storage import SourceFile
 from tests.support.batch import jobs
 from tests.support.fixtures import Start
 from tests.support.refresh import Night, Nights
@@ -451,12 +452,40 @@ def test_files_that_are_no_pictures_are_noted_and_never_sent(
     assert (second.planned["images"], statuses(nights)["text.png"], bought(server)) == (1, "done", 5)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_unreadable_source_is_noted(nights: Nights, catalogue: Path) -> None:
-    """A source that cannot be read stops no other."""
-    (catalogue / "shoes" / "a.jpg").chmod(0)
+def test_unreadable_source_is_noted(
+    server: EmulatorServer, nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source that the store refuses to give stops no other, and has its turn once it can be read."""
+    real = SourceFile.head
 
-    assert nights.run().planned["rejected"] == 1
+    def head(file: SourceFile) -> bytes:
+        if file.relative == "shoes/a.jpg":
+            raise PermissionError(file.location.path)
+        return real(file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SourceFile, "head", head)
+        first = nights.run()
+    assert (first.planned["rejected"], first.told["sources"]["done"]) == (1, 3)
+    assert [row["error"] for row in read_rows(nights.output) if row["status"] == "rejected"] == [
+        f"file://{nights.source}/shoes/a.jpg cannot be read (PermissionError). Check its permissions."
+    ]
+
+    nights.run()
+
+    assert (statuses(nights)["shoes/a.jpg"], bought(server)) == ("done", 4)
+
+
+@pytest.mark.parametrize("target", ["gone.jpg", "link.jpg"], ids=["dangling", "loop"])
+def test_link_that_leads_nowhere_stops_nothing(
+    server: EmulatorServer, nights: Nights, catalogue: Path, target: str
+) -> None:
+    """The pictures beside it are done."""
+    (catalogue / "link.jpg").symlink_to(catalogue / target)
+
+    night = nights.run()
+
+    assert (night.told["sources"]["done"], bought(server)) == (4, 4)
 
 
 @pytest.mark.parametrize(
