@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,7 +18,7 @@ from airflow_provider_piktid.emulator import EmulatorServer
 from tests.support.batch import JPEG, jobs
 from tests.support.fixtures import Start
 from tests.support.refresh import Nights
-from tests.support.s3 import SECRET, bucket_in, put, s3_server
+from tests.support.s3 import SECRET, bucket_in, connection_id_of, connection_to, put, s3_server
 
 pytest.importorskip("s3fs")
 pytest.importorskip("moto.server")
@@ -182,16 +183,14 @@ def test_bad_places_are_named_without_a_secret(
 
 
 def test_connection_of_the_uri_does_not_hide_that_places_are_one(
-    server: EmulatorServer, bucket: str, monkeypatch: pytest.MonkeyPatch
+    server: EmulatorServer, bucket: str, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same bucket under two connections is the same bucket."""
-    import os
-
-    monkeypatch.setenv("AIRFLOW_CONN_OTHER", os.environ["AIRFLOW_CONN_S3T"])
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(connection_to(endpoint)))
     put(f"{bucket}/in/a.jpg", jpeg())
 
     with pytest.raises(AirflowFailException, match="lie in one another"):
-        Nights(f"{bucket}/in", f"{bucket}/in/out".replace("s3t@", "other@")).begin()
+        Nights(f"{bucket}/in", f"{bucket}/in/out".replace(connection_id_of(endpoint), "other")).begin()
 
 
 def test_nights_leave_nothing_on_this_machine(

@@ -42,15 +42,19 @@ def connection_to(endpoint: str) -> dict[str, Any]:
     }
 
 
+def connection_id_of(endpoint: str) -> str:
+    """Name the connection to a server after its port: a file system of another server is kept under its own."""
+    return f"{CONNECTION_ID}_{endpoint.rpartition(':')[2]}"
+
+
 @contextlib.contextmanager
 def bucket_in(endpoint: str, monkeypatch: Any) -> Iterator[str]:
-    """Make a bucket, known under the connection ``s3t``; its URI with the connection id."""
-    monkeypatch.setenv(f"AIRFLOW_CONN_{CONNECTION_ID.upper()}", json.dumps(connection_to(endpoint)))
+    """Make a bucket; its URI with the connection id."""
+    connection_id = connection_id_of(endpoint)
+    monkeypatch.setenv(f"AIRFLOW_CONN_{connection_id.upper()}", json.dumps(connection_to(endpoint)))
     name = f"bucket-{uuid.uuid4().hex[:12]}"
-    # The file system of an earlier server must not be taken.
-    store = storage.locate(f"s3://{CONNECTION_ID}@{name}/")
-    store.fs.mkdir(name)
-    yield f"s3://{CONNECTION_ID}@{name}"
+    storage.locate(f"s3://{connection_id}@{name}/").fs.mkdir(name)
+    yield f"s3://{connection_id}@{name}"
 
 
 def put(uri: str, content: bytes) -> None:

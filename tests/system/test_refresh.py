@@ -16,7 +16,7 @@ from PIL import Image, ImageChops, ImageOps
 from airflow_provider_piktid import storage
 from airflow_provider_piktid.catalogue_store import read_rows
 from airflow_provider_piktid.demo.stage import photographs
-from tests.support.s3 import CONNECTION_ID, SECRET, bucket_in, connection_to, put, s3_server
+from tests.support.s3 import SECRET, bucket_in, connection_id_of, connection_to, put, s3_server
 from tests.support.stack import AirflowStack, emulator_call, quoted
 from tests.system.conftest import Emulate, store_connection
 
@@ -34,7 +34,7 @@ def bucket(airflow: AirflowStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     """A bucket with real photographs below ``in/``; its connection is in the metadata database."""
     with s3_server() as endpoint, bucket_in(endpoint, monkeypatch) as uri:
         told = connection_to(endpoint)
-        store_connection(airflow, CONNECTION_ID, told | {"extra": json.dumps(told["extra"])})
+        store_connection(airflow, connection_id_of(endpoint), told | {"extra": json.dumps(told["extra"])})
         shoot = photographs(tmp_path / "shoot")
         for path in shoot.rglob("*.jpg"):
             put(f"{uri}/in/{path.relative_to(shoot).as_posix()}", path.read_bytes())
