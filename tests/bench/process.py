@@ -83,6 +83,9 @@ def in_child(
     :param url: Emulator that ``piktid_default`` leads to, with ``extra``.
     """
     environment = dict(os.environ)
+    # Installed packages have their bytecode beside them; without it a child would measure the compiler.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    environment.setdefault("PYTHONPYCACHEPREFIX", os.path.join(environment["AIRFLOW_HOME"], "bytecode"))
     if url:
         environment["AIRFLOW_CONN_PIKTID_DEFAULT"] = connection_json(url, **(extra or {}))
     done = subprocess.run(
