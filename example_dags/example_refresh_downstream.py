@@ -21,7 +21,7 @@ with DAG(
     @task
     def publish(**context: Any) -> list[str]:
         """Name the outputs of the runs that woke this one."""
-        from airflow_provider_piktid.catalogue_store import read_rows
+        from airflow_provider_piktid.refresh import read_rows
 
         # Airflow 2.11 calls assets datasets.
         woken = context.get("triggering_asset_events") or context.get("triggering_dataset_events") or {}

@@ -17,7 +17,7 @@ import pytest
 import airflow_provider_piktid
 from airflow_provider_piktid import exceptions
 from airflow_provider_piktid.get_provider_info import CONN_FIELDS
-from airflow_provider_piktid.manifest import Row
+from airflow_provider_piktid.jobs.manifest import Row
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)

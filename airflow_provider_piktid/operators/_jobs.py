@@ -13,16 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_provider_piktid import records
-from airflow_provider_piktid.events import JobEvent, judge
-from airflow_provider_piktid.exceptions import PiktidJobError
-from airflow_provider_piktid.hooks.piktid import PiktidHook
-from airflow_provider_piktid.links import JOB_URL_KEY, PiktidJobLink
-from airflow_provider_piktid.operators import _checks
-from airflow_provider_piktid.operators._calls import JobTypeCalls, adopt
-from airflow_provider_piktid.submission import CLOCK_SLACK_SECONDS
-from airflow_provider_piktid.tasks import waiting
-from airflow_provider_piktid.tasks.common import (
+from airflow_provider_piktid.common import checks, records
+from airflow_provider_piktid.common.events import JobEvent, judge
+from airflow_provider_piktid.common.task import (
     delete_notifications,
     fetch_outcomes,
     push,
@@ -31,12 +24,18 @@ from airflow_provider_piktid.tasks.common import (
     summarize,
     telling_jobs,
 )
+from airflow_provider_piktid.exceptions import PiktidJobError
+from airflow_provider_piktid.hooks.piktid import PiktidHook
+from airflow_provider_piktid.jobs import waiting
+from airflow_provider_piktid.jobs.calls import JobTypeCalls, adopt
+from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS
+from airflow_provider_piktid.links import JOB_URL_KEY, PiktidJobLink
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient
+    from airflow_provider_piktid.common.records import JobRecord, RecordStore
     from airflow_provider_piktid.hooks.piktid import PiktidSettings
-    from airflow_provider_piktid.records import JobRecord, RecordStore
-    from airflow_provider_piktid.submission import SlotWait
+    from airflow_provider_piktid.jobs.submission import SlotWait
 
 
 class PaidJobOperator(BaseOperator):
@@ -203,8 +202,8 @@ class PaidJobOperator(BaseOperator):
             )
 
     def _checked_images(self) -> list[str]:
-        _checks.check_waiting(self.poll_interval, self.on_ambiguous)
-        return _checks.checked_images(self.images)
+        checks.check_waiting(self.poll_interval, self.on_ambiguous)
+        return checks.checked_images(self.images)
 
     def _fingerprint(self, images: list[str]) -> str:
         return records.fingerprint(
@@ -232,7 +231,7 @@ class PaidJobOperator(BaseOperator):
                 self.log.info("Attaching to jobs submitted before: %s", ", ".join(known.job_ids))
             return known
         self._check_request(client, images, settings.images_per_job)
-        _checks.check_budget(
+        checks.check_budget(
             self.piktid_conn_id,
             images=len(images),
             outputs=len(images) * self._outputs_per_image(),
@@ -271,7 +270,7 @@ class PaidJobOperator(BaseOperator):
     def _proceed(
         self, context: Any, store: RecordStore, record: JobRecord, client: PiktidClient, *, queue_until: float
     ) -> list[str] | None:
-        from airflow_provider_piktid.submission import Batch
+        from airflow_provider_piktid.jobs.submission import Batch
 
         hook = PiktidHook(self.piktid_conn_id)
         settings, images = hook.settings, self._checked_images()

@@ -8,10 +8,10 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_piktid.common.task import steer
 from airflow_provider_piktid.exceptions import PiktidConfigError
 from airflow_provider_piktid.hooks.piktid import PiktidHook
-from airflow_provider_piktid.operators._download import Download, checked_folder
-from airflow_provider_piktid.tasks.common import steer
+from airflow_provider_piktid.jobs.download import Download, checked_folder
 
 
 class PiktidDownloadOperator(BaseOperator):

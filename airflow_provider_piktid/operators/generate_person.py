@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_provider_piktid.events import JobEvent
+from airflow_provider_piktid.common.events import JobEvent
+from airflow_provider_piktid.common.task import steer
 from airflow_provider_piktid.exceptions import PiktidError
 from airflow_provider_piktid.hooks.piktid import PiktidHook
-from airflow_provider_piktid.operators._person_run import PersonRun
-from airflow_provider_piktid.tasks.common import steer
+from airflow_provider_piktid.person.run import PersonRun
 
 
 class PiktidGeneratePersonOperator(BaseOperator):

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
-from airflow_provider_piktid import storage
-from airflow_provider_piktid.catalogue import WORK, CatalogueRow, options_key
-from airflow_provider_piktid.catalogue_store import CatalogueStore, run_key
+from airflow_provider_piktid.common.task import push, steer
 from airflow_provider_piktid.exceptions import PiktidConfigError
+from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.links import SHEET_URL_KEY, PiktidContactSheetLink
-from airflow_provider_piktid.operators._refresh_collect import Collection
-from airflow_provider_piktid.operators._refresh_plan import (
+from airflow_provider_piktid.refresh.catalogue import WORK, CatalogueRow, options_key
+from airflow_provider_piktid.refresh.collect import Collection
+from airflow_provider_piktid.refresh.plan import (
     Plan,
     Wanted,
     batch_entries,
     late_entries,
     make_plan,
 )
-from airflow_provider_piktid.operators._refresh_summary import RunSummary, event_extra
-from airflow_provider_piktid.tasks.common import push, steer
+from airflow_provider_piktid.refresh.store import CatalogueStore, run_key
+from airflow_provider_piktid.refresh.summary import RunSummary, event_extra
 
 if TYPE_CHECKING:
-    from airflow_provider_piktid.storage import Location
+    from airflow_provider_piktid.files.storage import Location
 
 
 class PiktidPlanRefreshOperator(BaseOperator):
@@ -363,7 +363,7 @@ class PiktidRefreshSummaryOperator(BaseOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Tell OpenLineage what was read and written; asked for by its provider, if that is installed."""
-        from airflow_provider_piktid.lineage import refresh_lineage
+        from airflow_provider_piktid.refresh.lineage import refresh_lineage
 
         told = task_instance.xcom_pull(task_ids=self.task_id, key="summary", map_indexes=-1)
         return refresh_lineage(told)

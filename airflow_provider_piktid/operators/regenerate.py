@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_provider_piktid import records
-from airflow_provider_piktid.events import JobEvent, is_downloadable
+from airflow_provider_piktid.common import checks, records
+from airflow_provider_piktid.common.events import JobEvent, is_downloadable
+from airflow_provider_piktid.common.task import push, run_bounded, steer
 from airflow_provider_piktid.exceptions import (
     PiktidConfigError,
     PiktidError,
@@ -20,8 +21,8 @@ from airflow_provider_piktid.exceptions import (
     PiktidSubmissionError,
 )
 from airflow_provider_piktid.hooks.piktid import PiktidHook
-from airflow_provider_piktid.operators import _checks
-from airflow_provider_piktid.regenerations import (
+from airflow_provider_piktid.jobs import waiting
+from airflow_provider_piktid.jobs.regeneration import (
     STATE_KEY,
     Regeneration,
     RegenerationRecord,
@@ -30,13 +31,11 @@ from airflow_provider_piktid.regenerations import (
     newest_results,
     still_open,
 )
-from airflow_provider_piktid.tasks import waiting
-from airflow_provider_piktid.tasks.common import push, run_bounded, steer
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient, PiktidClient
+    from airflow_provider_piktid.common.records import Store
     from airflow_provider_piktid.models.v2 import JobResults
-    from airflow_provider_piktid.records import Store
 
 
 class PiktidRegenerateOperator(BaseOperator):
@@ -103,7 +102,7 @@ class PiktidRegenerateOperator(BaseOperator):
 
     def execute(self, context: Any) -> list[str]:
         with steer():
-            _checks.check_waiting(self.poll_interval, self.on_ambiguous)
+            checks.check_waiting(self.poll_interval, self.on_ambiguous)
             job_ids = self._checked_jobs()
             store = self._store(context)
             with PiktidHook(self.piktid_conn_id).get_conn() as client:
@@ -151,7 +150,7 @@ class PiktidRegenerateOperator(BaseOperator):
             return known
         results = self._results(client, job_ids)
         items = chosen_outputs(results, self.images) if self.images else failed_outputs(results)
-        _checks.check_budget(
+        checks.check_budget(
             self.piktid_conn_id,
             images=len(items),
             outputs=len(items),
@@ -230,7 +229,7 @@ class PiktidRegenerateOperator(BaseOperator):
             raise self._too_late(record)
 
     async def _watch(self, _: AsyncPiktidClient, record: RegenerationRecord, end_time: float) -> bool:
-        from airflow_provider_piktid.client._versions import watch_results
+        from airflow_provider_piktid.jobs.versions import watch_results
 
         return await watch_results(
             lambda: PiktidHook(self.piktid_conn_id).aget_client(patient=False),

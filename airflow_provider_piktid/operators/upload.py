@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_piktid import storage
+from airflow_provider_piktid.common.task import run_bounded, steer
 from airflow_provider_piktid.exceptions import (
     PiktidBudgetError,
     PiktidConfigError,
     PiktidImageError,
     PiktidLinkError,
 )
+from airflow_provider_piktid.files import storage
+from airflow_provider_piktid.files.formats import V2_FORMATS
+from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.hooks.piktid import PiktidHook
-from airflow_provider_piktid.media import V2_FORMATS
-from airflow_provider_piktid.storage import SourceFile
-from airflow_provider_piktid.tasks.common import run_bounded, steer
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient

@@ -16,12 +16,12 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_piktid.events import JobEvent, judge
+from airflow_provider_piktid.common.events import JobEvent, judge
+from airflow_provider_piktid.common.task import fetch_outcomes, push, steer
 from airflow_provider_piktid.exceptions import PiktidError, PiktidJobTimeout, PiktidNotFoundError
 from airflow_provider_piktid.hooks.piktid import PiktidHook
+from airflow_provider_piktid.jobs.waiting import event_error, framework_timeout
 from airflow_provider_piktid.links import JOB_URL_KEY, PiktidJobLink
-from airflow_provider_piktid.tasks.common import fetch_outcomes, push, steer
-from airflow_provider_piktid.tasks.waiting import event_error, framework_timeout
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient

@@ -8,14 +8,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_piktid.events import JobEvent
+from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.exceptions import PiktidAuthError, PiktidError
 from airflow_provider_piktid.triggers.job import JobWaitTrigger
 
 if TYPE_CHECKING:
-    from airflow_provider_piktid.client._poller import Watch, Watched
-    from airflow_provider_piktid.generations import Findings
     from airflow_provider_piktid.hooks.piktid import PiktidSettings
+    from airflow_provider_piktid.person.poller import Watch, Watched
+    from airflow_provider_piktid.person.record import Findings
 
 #: Failures in a row to look the connection up before the wait is given up.
 LOOKUP_FAILURES = 5
@@ -31,7 +31,7 @@ class PiktidGeneratePersonTrigger(JobWaitTrigger):
     has to be fetched before its notification expires; ``timeout``; ``error``. The event names what ended; it holds
     no links.
 
-    :param wanted: The generations, as :meth:`airflow_provider_piktid.generations.Wanted.to_json` gives them;
+    :param wanted: The generations, as :meth:`airflow_provider_piktid.person.record.Wanted.to_json` gives them;
         none: wait only until ``resume_at``.
     :param piktid_conn_id: Connection id.
     :param used: Notifications to pass over, by identity.
@@ -93,8 +93,8 @@ class PiktidGeneratePersonTrigger(JobWaitTrigger):
 
     async def _watched(self) -> Watched:
         """Wait with the account's poller; a refused token is looked up anew, once."""
-        from airflow_provider_piktid.client._poller import poller
         from airflow_provider_piktid.hooks.piktid import async_v1_client
+        from airflow_provider_piktid.person.poller import shared_poller
 
         refused: PiktidSettings | None = None
         while True:
@@ -110,7 +110,7 @@ class PiktidGeneratePersonTrigger(JobWaitTrigger):
                 return async_v1_client(settings, patient=False)
 
             try:
-                return await poller(settings.v1_account, connect).wait(
+                return await shared_poller(settings.v1_account, connect).wait(
                     self._watch_options(), connect=connect, on_change=self._tell
                 )
             except PiktidAuthError:
@@ -133,8 +133,8 @@ class PiktidGeneratePersonTrigger(JobWaitTrigger):
                 await asyncio.sleep(LOOKUP_PAUSE)
 
     def _watch_options(self) -> Watch:
-        from airflow_provider_piktid.client._poller import Watch
-        from airflow_provider_piktid.generations import Wanted
+        from airflow_provider_piktid.person.poller import Watch
+        from airflow_provider_piktid.person.record import Wanted
 
         return Watch(
             [Wanted.from_json(item) for item in self.wanted],

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_piktid.events import JobEvent
+from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.exceptions import PiktidError
 
 if TYPE_CHECKING:
-    from airflow_provider_piktid.client._watch import Watched, WatchOptions
+    from airflow_provider_piktid.jobs.queue import Watching
+    from airflow_provider_piktid.jobs.watch import Watched, WatchOptions
     from airflow_provider_piktid.models.v2 import Job
-    from airflow_provider_piktid.triggers._turnstile import Watching
 
 
 class JobWaitTrigger(BaseTrigger):
@@ -57,8 +57,8 @@ class JobWaitTrigger(BaseTrigger):
         raise NotImplementedError
 
     async def _watch(self, watching: Watching, **options: Any) -> Watched:
-        from airflow_provider_piktid.client._watch import JobWatcher, WatchOptions
         from airflow_provider_piktid.hooks.piktid import PiktidHook
+        from airflow_provider_piktid.jobs.watch import JobWatcher, WatchOptions
 
         def changed(job: Job) -> None:
             self._log_progress(job)
@@ -100,7 +100,7 @@ class PiktidJobTrigger(JobWaitTrigger):
     Wait until jobs have ended.
 
     Listens to the account's notifications and asks for the status at every hint; polls while there is no
-    stream. Gives one event: ``done``, ``timeout`` or ``error``; see ``airflow_provider_piktid.events``.
+    stream. Gives one event: ``done``, ``timeout`` or ``error``; see ``airflow_provider_piktid.common.events``.
 
     :param job_ids: Jobs to wait for, all of them.
     :param piktid_conn_id: Connection id.
@@ -141,7 +141,7 @@ class PiktidJobTrigger(JobWaitTrigger):
         )
 
     async def _event(self) -> JobEvent:
-        from airflow_provider_piktid.triggers._turnstile import turnstile
+        from airflow_provider_piktid.jobs.queue import turnstile
 
         queue = turnstile(self.piktid_conn_id)
         ticket = self.carry.get("ticket")
@@ -217,7 +217,7 @@ class PiktidSlotTrigger(JobWaitTrigger):
     async def _event(self) -> JobEvent:
         import asyncio
 
-        from airflow_provider_piktid.triggers._turnstile import Limits, turnstile
+        from airflow_provider_piktid.jobs.queue import Limits, turnstile
 
         queue = turnstile(self.piktid_conn_id)
         limits = Limits(self.jobs_per_minute, self.active_jobs, self.rate_window)

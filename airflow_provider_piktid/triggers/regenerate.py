@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_provider_piktid.events import JobEvent
+from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.triggers.job import JobWaitTrigger
 
 
@@ -53,9 +53,9 @@ class PiktidRegenerateTrigger(JobWaitTrigger):
         )
 
     async def _event(self) -> JobEvent:
-        from airflow_provider_piktid.client._versions import watch_results
         from airflow_provider_piktid.hooks.piktid import PiktidHook
-        from airflow_provider_piktid.regenerations import Regeneration, newest_results, still_open
+        from airflow_provider_piktid.jobs.regeneration import Regeneration, newest_results, still_open
+        from airflow_provider_piktid.jobs.versions import watch_results
 
         items = [Regeneration(**item) for item in self.items]
         hook = PiktidHook(self.piktid_conn_id)

@@ -126,10 +126,10 @@ def _pictures(folder: Path, count: int) -> Path:
 
 def fill_catalogue() -> dict[str, Any]:
     """Note every object as done, as earlier nights would have."""
-    from airflow_provider_piktid import storage
-    from airflow_provider_piktid.catalogue import CatalogueRow, options_key
-    from airflow_provider_piktid.catalogue_store import CatalogueStore
-    from airflow_provider_piktid.media import V2_FORMATS
+    from airflow_provider_piktid.files import storage
+    from airflow_provider_piktid.files.formats import V2_FORMATS
+    from airflow_provider_piktid.refresh.catalogue import CatalogueRow, options_key
+    from airflow_provider_piktid.refresh.store import CatalogueStore
 
     key = options_key("PiktidSummer", {})
     rows = [
@@ -172,8 +172,8 @@ def plan_unchanged() -> dict[str, Any]:
 
 def night_with_changes(count: int) -> dict[str, Any]:
     """Change some objects, and run the whole night."""
-    from airflow_provider_piktid import storage
-    from airflow_provider_piktid.media import V2_FORMATS
+    from airflow_provider_piktid.files import storage
+    from airflow_provider_piktid.files.formats import V2_FORMATS
     from tests.support.batch import JPEG
 
     for file in storage.find_images(SOURCE, formats=V2_FORMATS)[:count]:

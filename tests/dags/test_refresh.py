@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_piktid.catalogue_store import read_rows
 from airflow_provider_piktid.emulator import EmulatorServer
+from airflow_provider_piktid.refresh import read_rows
 from tests.conftest import EXAMPLE_DAGS
 from tests.dags.test_examples import dag_bag, outputs
 from tests.support.batch import jobs

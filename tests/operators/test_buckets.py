@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_piktid import storage
+from airflow_provider_piktid.common.records import ObjectRecords, open_store, plan
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidDownloadError
+from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.operators.download import PiktidDownloadOperator
 from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
-from airflow_provider_piktid.records import ObjectRecords, open_store, plan
 from tests.support.batch import JPEG, jobs, swap_run
 from tests.support.tasks import TaskInstance, TaskRun
 

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_piktid.client import AsyncPiktidClient, ByteStream
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidDownloadError, PiktidNotFoundError
-from airflow_provider_piktid.media import sniff
+from airflow_provider_piktid.files.formats import sniff
 from airflow_provider_piktid.operators.download import PiktidDownloadOperator
 from tests.support.fixtures import Start
 from tests.support.service import connection_json, picture

@@ -13,7 +13,6 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from PIL import Image
 
-from airflow_provider_piktid.client import _poller
 from airflow_provider_piktid.client._login import TOKENS
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import (
@@ -27,6 +26,7 @@ from airflow_provider_piktid.exceptions import (
     PiktidRecordError,
     PiktidSubmissionError,
 )
+from airflow_provider_piktid.person import poller
 from tests.support.fixtures import start
 from tests.support.person import QUICK_PERSONS, account_json, bought, person_run
 from tests.support.tasks import TaskRun
@@ -42,7 +42,7 @@ BOTH_WAYS = pytest.mark.parametrize(
 @pytest.fixture
 def serve(start: Serve, monkeypatch: pytest.MonkeyPatch) -> Serve:
     """Start an emulator behind a login; polls come quickly, and no login is left from before."""
-    monkeypatch.setattr(_poller, "INTERVAL", 0.05)
+    monkeypatch.setattr(poller, "INTERVAL", 0.05)
     TOKENS.clear()
 
     def begin(**settings: Any) -> EmulatorServer:
@@ -208,7 +208,7 @@ def test_poll_limit_of_the_service_is_waited_out(
 ) -> None:
     """A server that refuses polls that follow each other too fast costs time, nothing else."""
     server = serve(faces=1, variants={"v1_poll_limit": "on"}, poll_seconds=0.3)
-    monkeypatch.setattr(_poller, "INTERVAL", 0.3)
+    monkeypatch.setattr(poller, "INTERVAL", 0.3)
     assert len(person_run(tmp_path).run()) == 2
     assert len(bought(server)) == 2
 
@@ -473,7 +473,7 @@ def test_killed_worker_never_pays_twice(
 ) -> None:
     """Wherever the worker is killed, the retry buys what was never bought, and has all results."""
     from airflow_provider_piktid.client import PiktidV1Client
-    from airflow_provider_piktid.operators._person_batch import PersonBatch
+    from airflow_provider_piktid.person.batch import PersonBatch
 
     server = serve(faces=1)
     run = person_run(tmp_path, on_ambiguous="resubmit", ambiguous_grace=1.0)
@@ -580,7 +580,7 @@ def test_result_that_expires_before_the_worker_comes_is_named(
     """The trigger saw it, the worker came too late: the task fails and the retry asks for that one only."""
     server = serve(faces=1)
     run = person_run(tmp_path, keywords=["Oceania"])
-    from airflow_provider_piktid.operators._person_run import PersonRun
+    from airflow_provider_piktid.person.run import PersonRun
 
     genuine = PersonRun.collect_ended
 
@@ -604,7 +604,7 @@ def test_kill_names_what_runs_on(
     run = person_run(tmp_path, deferrable=False)
     operator = run.make()
     monkeypatch.setattr(
-        _poller.Poller, "wait", lambda *_, **__: operator.on_kill() or (_ for _ in ()).throw(OSError)
+        poller.Poller, "wait", lambda *_, **__: operator.on_kill() or (_ for _ in ()).throw(OSError)
     )
     run.make = lambda: operator
     with pytest.raises(OSError):  # noqa: PT011 - stands for the end of the process

@@ -12,9 +12,9 @@ import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 from PIL import Image
 
-from airflow_provider_piktid import storage
-from airflow_provider_piktid.catalogue_store import read_rows
 from airflow_provider_piktid.emulator import EmulatorServer
+from airflow_provider_piktid.files import storage
+from airflow_provider_piktid.refresh import read_rows
 from tests.support.batch import JPEG, jobs
 from tests.support.fixtures import Start
 from tests.support.refresh import Nights

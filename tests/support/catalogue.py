@@ -6,10 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_piktid import catalogue, storage
-from airflow_provider_piktid.catalogue import CatalogueRow, Known
-from airflow_provider_piktid.catalogue_store import CatalogueStore
-from airflow_provider_piktid.storage import SourceFile
+from airflow_provider_piktid.files import storage
+from airflow_provider_piktid.files.storage import SourceFile
+from airflow_provider_piktid.refresh import catalogue
+from airflow_provider_piktid.refresh.catalogue import CatalogueRow, Known
+from airflow_provider_piktid.refresh.store import CatalogueStore
 
 KEY = catalogue.options_key("PiktidSummer", {})
 

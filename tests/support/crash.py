@@ -13,8 +13,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_piktid import records
-from airflow_provider_piktid.records import JobRecord, RecordStore
+from airflow_provider_piktid.common import records
+from airflow_provider_piktid.common.records import JobRecord, RecordStore
 
 #: Where a worker can die around the record. The times in between are hit from outside.
 POINTS = ("before the intent", "after the intent", "before the record", "after the record")

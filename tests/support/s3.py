@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from airflow_provider_piktid import storage
+from airflow_provider_piktid.files import storage
 
 SECRET = "aws-very-secret"
 CONNECTION_ID = "s3t"

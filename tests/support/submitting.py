@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_provider_piktid.common.records import JobRecord, plan
 from airflow_provider_piktid.exceptions import PiktidRecordError, PiktidSubmissionError
-from airflow_provider_piktid.records import JobRecord, plan
-from airflow_provider_piktid.submission import Batch
+from airflow_provider_piktid.jobs.submission import Batch
 
 #: When the clock stands, epoch seconds.
 START = 1_000_000.0

@@ -6,15 +6,15 @@ from __future__ import annotations
 import tempfile
 from importlib import import_module
 
-from airflow_provider_piktid import storage
+from airflow_provider_piktid.files import storage
 
 for _name in (
-    "airflow_provider_piktid.client._watch",
+    "airflow_provider_piktid.jobs.watch",
     "airflow_provider_piktid.models",
     "airflow_provider_piktid.operators.download",
     "airflow_provider_piktid.operators.model_swap",
-    "airflow_provider_piktid.submission",
-    "airflow_provider_piktid.triggers._turnstile",
+    "airflow_provider_piktid.jobs.submission",
+    "airflow_provider_piktid.jobs.queue",
     "tests.support.crash",
     "tests.support.tasks",
 ):

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_piktid.client import AsyncPiktidClient, RetrySettings
-from airflow_provider_piktid.client._watch import JobWatcher, Watched, WatchOptions
 from airflow_provider_piktid.emulator import EmulatorServer
+from airflow_provider_piktid.jobs.watch import JobWatcher, Watched, WatchOptions
 from airflow_provider_piktid.models import Job
 
 #: Longer than any test: whoever waits for this has missed the hint.

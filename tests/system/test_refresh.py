@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageOps
 
-from airflow_provider_piktid import storage
-from airflow_provider_piktid.catalogue_store import read_rows
 from airflow_provider_piktid.demo.stage import photographs
+from airflow_provider_piktid.files import storage
+from airflow_provider_piktid.refresh import read_rows
 from tests.support.s3 import SECRET, bucket_in, connection_id_of, connection_to, put, s3_server
 from tests.support.stack import AirflowStack, emulator_call, quoted
 from tests.system.conftest import Emulate, store_connection

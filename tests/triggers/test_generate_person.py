@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_piktid.client import _poller
 from airflow_provider_piktid.client._login import TOKENS
 from airflow_provider_piktid.emulator import EmulatorServer
+from airflow_provider_piktid.person import poller
 from airflow_provider_piktid.triggers.generate_person import PiktidGeneratePersonTrigger
 from tests.support.fixtures import start
 from tests.support.person import account_json
@@ -27,7 +27,7 @@ Serve = Callable[..., EmulatorServer]
 @pytest.fixture
 def serve(start: Serve, monkeypatch: pytest.MonkeyPatch) -> Serve:
     """Start an emulator behind a login; polls come quickly."""
-    monkeypatch.setattr(_poller, "INTERVAL", 0.05)
+    monkeypatch.setattr(poller, "INTERVAL", 0.05)
     TOKENS.clear()
 
     def begin(**settings: Any) -> EmulatorServer:
@@ -171,7 +171,7 @@ def test_unknown_connection_is_an_event(serve: Serve, monkeypatch: pytest.Monkey
 def test_waiting_tasks_of_one_account_share_the_polls(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty triggers, under two connection ids of one account, are one poller at the service."""
     server = serve()
-    monkeypatch.setattr(_poller, "INTERVAL", 0.2)
+    monkeypatch.setattr(poller, "INTERVAL", 0.2)
     monkeypatch.setenv("AIRFLOW_CONN_PIKTID_TWIN", account_json(server.url))
     for person in range(20):
         finish(server, person=person)

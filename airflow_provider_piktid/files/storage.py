@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Files on any store that ``ObjectStoragePath`` knows: list, read in pieces, write whole or not at all.
+
+Paths are kept as (filesystem, plain string) pairs: a listing of ten thousand objects would otherwise build
+as many path objects, and URL parsing would trip over ``#``, ``?`` and ``%`` in file names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import posixpath
+import uuid
+from collections.abc import AsyncIterator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_piktid.exceptions import PiktidImageError
+from airflow_provider_piktid.files.formats import EXTENSIONS, HEAD_BYTES, ImageFormat, require_image
+from airflow_provider_piktid.files.listing import matches, modified_in, version_in
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
+
+#: Bytes read from a source at a time.
+READ_BYTES = 1024 * 1024
+
+#: Bytes that a store is asked for at a time. Some read 50 MiB ahead by default, for each open file.
+BLOCK_BYTES = 4 * 1024 * 1024
+
+#: Folder beside the outputs that holds what this package writes about them; never taken as a source.
+PRIVATE_FOLDER = "_piktid"
+
+#: Ending of files that are being written.
+PART = ".part"
+
+_MAGIC = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A file or folder: the filesystem, its path there, and what stands before the path in a URI."""
+
+    fs: AbstractFileSystem
+    path: str
+    prefix: str
+
+    @property
+    def uri(self) -> str:
+        """URI that finds the same file again, with the connection id where one was given."""
+        return f"{self.prefix}{self.path}"
+
+    @property
+    def is_local(self) -> bool:
+        return self.prefix == "file://"
+
+    def join(self, relative: str) -> Location:
+        return Location(self.fs, f"{self.path.rstrip('/')}/{relative}", self.prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """
+    A picture to upload.
+
+    :param relative: Path below the folder, prefix or glob base it was found under, with ``/``.
+    :param size: Bytes.
+    :param version: What the store's listing says of the content: ETag or checksum; None if it says nothing.
+    :param modified: Last change, epoch seconds; 0.0 if the store does not say.
+    """
+
+    location: Location
+    relative: str
+    size: int
+    version: str | None = None
+    modified: float = 0.0
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the content in pieces of :data:`READ_BYTES`, from the start at every call."""
+        file = await asyncio.to_thread(
+            self.location.fs.open, self.location.path, "rb", block_size=BLOCK_BYTES
+        )
+        try:
+            while chunk := await asyncio.to_thread(file.read, READ_BYTES):
+                yield chunk
+        finally:
+            await asyncio.to_thread(file.close)
+
+    def head(self) -> bytes:
+        return bytes(self.location.fs.cat_file(self.location.path, start=0, end=HEAD_BYTES))
+
+
+def locate(uri: str) -> Location:
+    """
+    Resolve a path or URI, such as ``/data/in``, ``file:///data/in`` or ``s3://conn_id@bucket/in``.
+
+    The filesystem comes from Airflow's object storage, with the connection of the URI.
+    Call this on the thread of the task: it may look a connection up.
+    """
+    from airflow.providers.common.compat.sdk import ObjectStoragePath
+
+    protocol, separator, rest = str(uri).partition("://")
+    if not separator or protocol in ("file", "local"):
+        path = rest if separator else str(uri)
+        return Location(ObjectStoragePath("file:///").fs, os.path.abspath(path), "file://")
+    netloc, _, _ = rest.partition("/")
+    connection, at, bucket = netloc.rpartition("@")
+    root = ObjectStoragePath(f"{protocol}://{netloc}/")
+    return Location(root.fs, f"{bucket}{rest[len(netloc) :]}", f"{protocol}://{connection}{at}")
+
+
+def find_images(
+    images: str | Sequence[str], *, exclude: str | Sequence[str] = (), formats: Iterable[ImageFormat]
+) -> list[SourceFile]:
+    """
+    List the pictures that paths, folders, prefixes or globs stand for, sorted by their relative path.
+
+    A folder or prefix is taken with everything below it, by file extension; hidden names and
+    ``_piktid`` folders are left out. A name that exists is never taken as a glob.
+
+    :param images: One path, folder, prefix or glob, or a list of them. Names of a list are relative to
+        what the entries have in common.
+    :param exclude: Glob patterns; a file is left out if its relative path or its name matches one.
+    :param formats: Formats whose extensions count.
+    :raises PiktidImageError: Nothing there, or nothing left.
+    """
+    entries = [images] if isinstance(images, (str, os.PathLike)) else list(images)
+    if not entries:
+        raise PiktidImageError("The list of images is empty. Give paths, a folder, a prefix or a glob.")
+    extensions = tuple(extension for fmt in formats for extension in EXTENSIONS[fmt])
+    patterns = [exclude] if isinstance(exclude, str) else list(exclude)
+    if len(entries) == 1:
+        found = _expand(str(entries[0]), extensions)
+    else:
+        found = _relative_to_common([file for entry in entries for file in _expand(str(entry), extensions)])
+    kept = [file for file in found if not matches(file.relative, patterns)]
+    if not kept:
+        shown = ", ".join(str(entry) for entry in entries[:3])
+        raise PiktidImageError(
+            f"No picture matches {shown}: {len(found)} found, {len(found) - len(kept)} excluded. "
+            f"Give a folder, prefix, glob or file of {', '.join(extensions)}, or change `exclude`."
+        )
+    return sorted(kept, key=lambda file: file.relative)
+
+
+def check_images(files: Sequence[SourceFile], formats: Sequence[ImageFormat], *, workers: int = 8) -> None:
+    """
+    Look into every file and tell all that are no pictures in one error, before anything is sent.
+
+    :raises PiktidImageError: Names up to ten files, each with what is wrong.
+    """
+    problems = [line for line in image_problems(files, formats, workers=workers) if line]
+    if problems:
+        more = f"\n... and {len(problems) - 10} more" if len(problems) > 10 else ""
+        raise PiktidImageError("\n".join(problems[:10]) + more)
+
+
+def image_problems(
+    files: Sequence[SourceFile], formats: Sequence[ImageFormat], *, workers: int = 8
+) -> list[str | None]:
+    """Look into every file; for each what is wrong with it, None if it is a picture."""
+
+    def problem(file: SourceFile) -> str | None:
+        try:
+            head = file.head() if file.size else b""
+            require_image(head, file.size, file.location.uri, formats)
+        except (PiktidImageError, OSError) as error:
+            return str(error) if isinstance(error, PiktidImageError) else _unreadable(file, error)
+        return None
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(problem, files))
+
+
+def read_json(location: Location) -> Any | None:
+    """Read a JSON document; None only if it does not exist. Other failures are raised."""
+    try:
+        return json.loads(location.fs.cat_file(location.path))
+    except FileNotFoundError:
+        return None
+
+
+def write_bytes(location: Location, content: bytes) -> None:
+    """Write a small file whole or not at all."""
+    if location.is_local:
+        parent = posixpath.dirname(location.path)
+        os.makedirs(parent, exist_ok=True)
+        part = part_name(location.path)
+        try:
+            with open(part, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, location.path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part)
+    else:
+        location.fs.pipe_file(location.path, content)
+
+
+def sizes_below(folder: Location) -> dict[str, int]:
+    """Map the relative path of every file below a folder to its size; empty if there is no folder."""
+    folder.fs.invalidate_cache()
+    try:
+        found = folder.fs.find(folder.path, detail=True)
+    except FileNotFoundError:
+        return {}
+    start = len(folder.path.rstrip("/")) + 1
+    return {path[start:]: int(info["size"] or 0) for path, info in found.items()}
+
+
+def check_writable(folder: Location) -> None:
+    """
+    Write and remove a small file.
+
+    :raises OSError: With the reason of the store, if the folder cannot be written.
+    """
+    probe = folder.join(f".{uuid.uuid4().hex}.probe")
+    write_bytes(probe, b"")
+    probe.fs.rm_file(probe.path)
+
+
+def part_name(path: str) -> str:
+    # The name is cut, as it may be as long as names can be.
+    folder, name = posixpath.split(path)
+    return posixpath.join(folder, f".{name[:40]}.{uuid.uuid4().hex}{PART}")
+
+
+def _expand(entry: str, extensions: tuple[str, ...]) -> list[SourceFile]:
+    location = locate(entry)
+    fs = location.fs
+    fs.invalidate_cache()
+    try:
+        info = fs.info(location.path)
+    except FileNotFoundError:
+        info = None
+    except PermissionError as error:
+        raise PiktidImageError(
+            f"{location.uri} cannot be read. Check its permissions, or the connection of the store."
+        ) from error
+    if info is not None and info["type"] == "file":
+        return [source_of(location, posixpath.basename(location.path), info)]
+    if info is None and not _MAGIC.isdisjoint(location.path):
+        return _found(fs.glob(location.path, detail=True), glob_base(location.path), location, extensions)
+    if info is None:
+        raise PiktidImageError(f"{location.uri} does not exist. Correct `images`, or create it.")
+    return _found(fs.find(location.path, detail=True), location.path, location, extensions)
+
+
+def _found(
+    listing: dict[str, Any], base: str, location: Location, extensions: tuple[str, ...]
+) -> list[SourceFile]:
+    start = len(base.rstrip("/")) + 1
+    files = []
+    for path, info in listing.items():
+        relative = path[start:]
+        if not relative.lower().endswith(extensions) or _is_private(relative):
+            continue
+        if info.get("islink"):
+            # A listing tells of a link, not of what it leads to.
+            try:
+                info = location.fs.info(path)
+            except OSError:
+                # It leads nowhere: a picture of no bytes, to be told as one.
+                info = {**info, "type": "file", "size": 0}
+        if info["type"] != "file":
+            continue
+        files.append(source_of(Location(location.fs, path, location.prefix), relative, info))
+    return files
+
+
+def source_of(location: Location, relative: str, info: dict[str, Any]) -> SourceFile:
+    """Describe a file by what a listing says of it."""
+    return SourceFile(location, relative, int(info["size"] or 0), version_in(info), modified_in(info))
+
+
+def glob_base(pattern: str) -> str:
+    """Give the longest folder that a glob, or a plain path, names without a magic character."""
+    parts = pattern.split("/")
+    for position, part in enumerate(parts):
+        if not _MAGIC.isdisjoint(part):
+            return "/".join(parts[:position])
+    return pattern
+
+
+def _is_private(relative: str) -> bool:
+    return any(part.startswith(".") or part == PRIVATE_FOLDER for part in relative.split("/"))
+
+
+def _relative_to_common(files: list[SourceFile]) -> list[SourceFile]:
+    """Name files of several entries by what tells them apart; the same file twice counts once."""
+    unique = {file.location.uri: file for file in files}
+    common = ""
+    if len({file.location.prefix for file in unique.values()}) == 1:
+        common = posixpath.commonpath([posixpath.dirname(file.location.path) for file in unique.values()])
+    start = len(common.rstrip("/")) + 1 if common else 0
+    return [replace(file, relative=file.location.path[start:].lstrip("/")) for file in unique.values()]
+
+
+def _unreadable(file: SourceFile, error: OSError) -> str:
+    return f"{file.location.uri} cannot be read ({type(error).__name__}). Check its permissions."
+
+
+def digest(location: Location) -> str:
+    """SHA-256 of a file, read in pieces."""
+    total = hashlib.sha256()
+    with location.fs.open(location.path, "rb") as file:
+        while chunk := file.read(READ_BYTES):
+            total.update(chunk)
+    return total.hexdigest()

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fetch outputs of jobs into a folder, each whole or not at all, and keep the manifest."""
+
+from __future__ import annotations
+
+import asyncio
+import posixpath
+import time
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow_provider_piktid.common.task import run_bounded
+from airflow_provider_piktid.exceptions import (
+    PiktidDownloadError,
+    PiktidError,
+    PiktidLinkError,
+    PiktidNotFoundError,
+)
+from airflow_provider_piktid.files import formats, receive, storage
+from airflow_provider_piktid.jobs import manifest
+
+if TYPE_CHECKING:
+    from airflow_provider_piktid.client import AsyncPiktidClient
+    from airflow_provider_piktid.files.storage import Location
+    from airflow_provider_piktid.jobs.manifest import Row
+    from airflow_provider_piktid.models.v2 import ImageResult, JobResults
+
+#: The manifest is written this often while files arrive, so that a killed task finds its way again.
+FLUSH_SECONDS = 5.0
+
+#: Up to this many files of a remote folder are looked up one by one, instead of listing it.
+FEW_FILES = 100
+
+#: Files that are decoded at once. More would keep those that arrive from being written.
+LOOKED_INTO = 2
+
+#: A picture that arrives cut off is fetched again this often.
+FETCH_TRIES = 3
+
+
+def checked_folder(output_path: str) -> Location:
+    """
+    Find the output folder, and make sure that it can be written before anything is fetched.
+
+    :raises PiktidDownloadError: It cannot.
+    """
+    try:
+        folder = storage.locate(output_path)
+        storage.check_writable(folder)
+    except Exception as error:
+        raise PiktidDownloadError(
+            f"output_path {output_path} cannot be written ({type(error).__name__}). Correct the path, its "
+            "permissions or its connection. Nothing was fetched; the results stay at PiktID."
+        ) from error
+    return folder
+
+
+class Download:
+    """One run over the outputs of some jobs."""
+
+    def __init__(
+        self,
+        folder: Location,
+        job_ids: list[str],
+        *,
+        images: list[Mapping[str, Any]] | None,
+        overwrite: bool,
+        archive: bool,
+        concurrency: int,
+        connection: str,
+    ) -> None:
+        self._folder = folder
+        self._job_ids = job_ids
+        self._images = images
+        self._overwrite = overwrite
+        self._archive = archive
+        self._concurrency = concurrency
+        self._connection = connection
+        self._target = folder.join(manifest.manifest_path(job_ids))
+        self._mark = posixpath.splitext(posixpath.basename(self._target.path))[0]
+        self.rows: list[Row] = []
+        self.results: dict[str, JobResults] = {}
+        self._fresh: dict[str, asyncio.Task[JobResults]] = {}
+        self._flushed_at = 0.0
+        self._flushing = asyncio.Lock()
+        self._receiving = asyncio.Semaphore(concurrency)
+        self._looking = asyncio.Semaphore(LOOKED_INTO)
+        self.fetched = 0
+
+    @property
+    def manifest_uri(self) -> str:
+        return self._target.uri
+
+    @property
+    def done(self) -> int:
+        return sum(row.status == "done" for row in self.rows)
+
+    @property
+    def failed(self) -> int:
+        return sum(row.status == "failed" for row in self.rows)
+
+    @property
+    def bytes(self) -> int:
+        return sum(row.size or 0 for row in self.rows if row.status == "done")
+
+    async def run(self, client: AsyncPiktidClient) -> None:
+        """Fetch what is missing. Failures of single outputs end up in their rows."""
+        self.results = await self._read_results(client)
+        planned = self._plan()
+        self.rows = [row for row, _ in planned]
+        await asyncio.to_thread(self._take_stock)
+        wanted = [pair for pair in planned if pair[0].status == "pending"]
+        await self._flush()
+        try:
+            if self._archive and wanted:
+                await self._from_archives(client, wanted)
+                wanted = [pair for pair in wanted if pair[0].status == "pending"]
+
+            async def fetch(pair: tuple[Row, ImageResult]) -> None:
+                await self._fetch(client, *pair)
+
+            # While so many files arrive, as many others are written to their end.
+            await run_bounded(fetch, wanted, 2 * self._concurrency)
+        finally:
+            await self._flush()
+
+    async def _read_results(self, client: AsyncPiktidClient) -> dict[str, JobResults]:
+        results = await run_bounded(client.get_job_results, self._job_ids, self._concurrency)
+        return dict(zip(self._job_ids, results, strict=True))
+
+    def _plan(self) -> list[tuple[Row, ImageResult]]:
+        return manifest.plan_rows(list(self.results.items()), self._images)
+
+    def raise_if_incomplete(self) -> None:
+        """Raise if an output that exists at PiktID did not arrive."""
+        lost = [row for row in self.rows if row.file and row.status != "done"]
+        if lost:
+            lines = tuple(f"{row.file}: {row.error}" for row in lost)
+            raise PiktidDownloadError(
+                f"{self._connection}: {len(lost)} of {len(self.rows)} outputs did not arrive: "
+                f"{'; '.join(lines[:5])}{'; ...' if len(lines) > 5 else ''}. The others are in {self._folder.uri}; "
+                "a retry fetches only what is missing.",
+                failed=lines,
+            )
+
+    def _take_stock(self) -> None:
+        """Take over what an earlier run of the same jobs left, and notice files that are somebody else's."""
+        before = {row.key: row for row in manifest.load(storage.read_json(self._target), self._target.uri)}
+        present = self._present({row.file for row in (*self.rows, *before.values()) if row.file})
+        receive.sweep(self._folder, present, self._mark)
+        for row in self.rows:
+            if not row.file:
+                continue
+            old = before.get(row.key)
+            known = old.file if old and old.file else row.file
+            if known not in present:
+                continue
+            if old is None or self._overwrite or (old.status != "done" and old.replaces):
+                row.replaces = True
+            elif old.status == "done" and present[known] == old.size:
+                row.file, row.status, row.size, row.sha256 = known, "done", old.size, old.sha256
+            elif old.status == "pending":
+                # It got its name in one step after that manifest was written, so it is whole.
+                row.status, row.size = "done", present[known]
+                row.sha256 = storage.digest(self._folder.join(known))
+
+    def _present(self, files: set[str]) -> dict[str, int]:
+        """Sizes of the files that are there: a few are asked for one by one, as the folder may be vast."""
+        if self._folder.is_local or len(files) > FEW_FILES:
+            return storage.sizes_below(self._folder)
+        self._folder.fs.invalidate_cache()
+
+        def size(file: str) -> int | None:
+            try:
+                return int(self._folder.fs.info(self._folder.join(file).path)["size"] or 0)
+            except FileNotFoundError:
+                return None
+
+        with ThreadPoolExecutor(self._concurrency) as pool:
+            found = zip(files, pool.map(size, files), strict=True)
+            return {file: size for file, size in found if size is not None}
+
+    async def _fetch(self, client: AsyncPiktidClient, row: Row, result: ImageResult) -> None:
+        url = result.download_url
+        for _ in range(FETCH_TRIES):
+            try:
+                if not url:
+                    raise PiktidNotFoundError("PiktID has no link to it any more.", status=404)
+                async with _Turn(self._receiving) as turn:
+                    await client.fetch(url, lambda stream: self._land(turn.until_last(stream.chunks()), row))
+                break
+            except PiktidLinkError as error:
+                # Links expire; the results give a new one.
+                row.error = str(error)
+                try:
+                    url = await self._renewed(client, row, url)
+                except PiktidError as refused:
+                    row.error = str(refused)
+                    break
+            except PiktidDownloadError as error:
+                row.error = str(error)
+            except PiktidError as error:
+                # The client has repeated what repeating can mend.
+                row.error = str(error)
+                break
+            except OSError as error:
+                row.error = f"it could not be written ({type(error).__name__})"
+        if row.status != "done":
+            row.status = "failed"
+        await self._flush(now=False)
+
+    async def _renewed(self, client: AsyncPiktidClient, row: Row, stale: str | None) -> str | None:
+        """Ask once per job for new links, however many of them have expired; again when those have, too."""
+        link = stale
+        for again in (False, True):
+            task = self._fresh.get(row.job_id)
+            if task is None or (task.done() and (again or task.exception() is not None)):
+                task = self._fresh[row.job_id] = asyncio.ensure_future(client.get_job_results(row.job_id))
+            link = next(
+                (
+                    result.download_url
+                    for result in (await task).results
+                    if (row.job_id, *result.key, result.version) == row.key
+                ),
+                None,
+            )
+            if link != stale:
+                break
+        return link
+
+    async def _land(self, chunks: Any, row: Row) -> None:
+        async with receive.collect(self._folder, chunks, self._mark) as landed:
+            async with self._looking:
+                whole = await receive.holds_picture(landed)
+            if not whole:
+                raise PiktidDownloadError(
+                    f"{row.file} arrived cut off or is no picture ({landed.size} bytes)."
+                )
+            name = _true_name(row.file or "", landed.head)
+            await receive.publish(landed, self._folder.join(name))
+        row.file, row.status, row.error = name, "done", None
+        row.size, row.sha256 = landed.size, landed.sha256
+        self.fetched += 1
+
+    async def _from_archives(self, client: AsyncPiktidClient, wanted: list[tuple[Row, ImageResult]]) -> None:
+        from airflow_provider_piktid.jobs.archive import fetch_archive
+
+        for job_id in self._job_ids:
+            pairs = [pair for pair in wanted if pair[0].job_id == job_id]
+            if pairs:
+                await fetch_archive(client, job_id, pairs, self._land)
+
+    async def _flush(self, *, now: bool = True) -> None:
+        if not now and time.monotonic() - self._flushed_at < FLUSH_SECONDS:
+            return
+        async with self._flushing:
+            self._flushed_at = time.monotonic()
+            await asyncio.to_thread(storage.write_bytes, self._target, manifest.dump(self.rows))
+
+
+class _Turn:
+    """A place among the transfers: given back when the last byte has arrived, or at the end of the block."""
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places = places
+        self._held = False
+
+    async def __aenter__(self) -> Self:
+        await self._places.acquire()
+        self._held = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._give_back()
+
+    async def until_last(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for chunk in chunks:
+            yield chunk
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._held:
+            self._held = False
+            self._places.release()
+
+
+def _true_name(name: str, head: bytes) -> str:
+    """Give a file the ending of what it is: the server copies that of the input."""
+    found = formats.sniff(head)
+    stem, extension = posixpath.splitext(name)
+    if found is None or extension.lower() in formats.EXTENSIONS[found]:
+        return name
+    return stem + formats.EXTENSIONS[found][0]

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+Where each output goes, and the manifest that says what each file is.
+
+The manifest is a JSON array with one row per output, one row a line. Its rows are plain data for the next
+step of a pipeline: no links, no secrets.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import posixpath
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow_provider_piktid.common.events import is_downloadable
+from airflow_provider_piktid.exceptions import PiktidDownloadError
+from airflow_provider_piktid.files.storage import PRIVATE_FOLDER
+
+if TYPE_CHECKING:
+    from airflow_provider_piktid.models.v2 import ImageResult, JobResults
+
+SCHEMA_VERSION = 1
+
+#: Longest name before the part that tells outputs apart, in bytes: most stores and file systems end at 255.
+MAX_STEM_BYTES = 180
+
+RowStatus = Literal["pending", "done", "failed"]
+
+
+@dataclass
+class Row:
+    """
+    One output.
+
+    :param source: URI of the picture it was made from; None if it is not known.
+    :param file: Path below the output folder; None if there is no output.
+    :param status: ``done``; ``pending``: not fetched yet; ``failed``: see ``error``.
+    :param size: Bytes.
+    :param replaces: A file of that name was there before and is not this output: it will be replaced.
+    """
+
+    source: str | None
+    file: str | None
+    job_id: str
+    image_index: int
+    group_index: int
+    version: int
+    model_used: str | None
+    status: RowStatus
+    size: int | None = None
+    sha256: str | None = None
+    error: str | None = None
+    job_credits_used: float | None = None
+    identity_code: str | None = None
+    replaces: bool = False
+    schema: int = SCHEMA_VERSION
+
+    @property
+    def key(self) -> tuple[str, int, int, int]:
+        return self.job_id, self.image_index, self.group_index, self.version
+
+
+def manifest_path(job_ids: Iterable[str]) -> str:
+    """Path of the manifest below the output folder: the same for the same jobs, so that a rerun finds it."""
+    digest = hashlib.sha256("\0".join(sorted(job_ids)).encode()).hexdigest()[:16]
+    return f"{PRIVATE_FOLDER}/manifest-{digest}.json"
+
+
+def dump(rows: Sequence[Row]) -> bytes:
+    """Write rows, one a line."""
+    lines = (json.dumps(asdict(row), ensure_ascii=False) for row in rows)
+    # A file name that is no UTF-8 comes as lone surrogates; JSON can escape them.
+    return ("[\n" + ",\n".join(lines) + "\n]\n").encode(errors="backslashreplace")
+
+
+def load(value: Any, uri: str) -> list[Row]:
+    """
+    Read rows back.
+
+    :raises PiktidDownloadError: Not a manifest, or one of a newer schema.
+    """
+    try:
+        rows = [Row(**item) for item in value or []]
+        newest = max((row.schema for row in rows), default=SCHEMA_VERSION)
+    except TypeError as error:
+        raise PiktidDownloadError(
+            f"{uri} is no manifest of this version. Move it away, or update airflow-provider-piktid."
+        ) from error
+    if newest > SCHEMA_VERSION:
+        raise PiktidDownloadError(f"{uri} has schema {newest}; update airflow-provider-piktid to read it.")
+    return rows
+
+
+def plan_rows(
+    jobs: Sequence[tuple[str, JobResults]], images: Sequence[Mapping[str, Any]] | None
+) -> list[tuple[Row, ImageResult]]:
+    """
+    Name every output of some jobs, so that no two share a name whatever the server says.
+
+    With the upload's list the source folders are mirrored; without it each job gets a folder of its own.
+    """
+    sources = _Sources(jobs, images)
+    planned = []
+    for job_id, results in jobs:
+        stems = _stems(results, sources, job_id)
+        for result in sorted(results.results, key=lambda item: item.key):
+            source = sources.of(job_id, result)
+            folder = posixpath.dirname(source["relative"]) if source else safe_name(job_id, "job")
+            downloadable = is_downloadable(result)
+            name = f"{stems[result.image_index]}_{result.group_index}_v{result.version}{_extension(result)}"
+            row = Row(
+                source=source["source"] if source else None,
+                file=posixpath.join(folder, name) if downloadable else None,
+                job_id=job_id,
+                image_index=result.image_index,
+                group_index=result.group_index,
+                version=result.version,
+                model_used=result.model_used,
+                status="pending" if downloadable else "failed",
+                error=None if downloadable else (result.error_message or result.status or "no output"),
+                job_credits_used=results.credits_used,
+                identity_code=results.identity_code,
+            )
+            planned.append((row, result))
+    _tell_apart([row for row, _ in planned])
+    return planned
+
+
+def safe_name(name: str | None, fallback: str) -> str:
+    """
+    Make a base name that cannot leave its folder, hide, or be too long.
+
+    Server-supplied names are hostile until proven: paths, NUL, five thousand characters, nothing at all.
+    """
+    base = (name or "").replace("\\", "/").rsplit("/", 1)[-1]
+    base = "".join(char for char in base if unicodedata.category(char)[0] != "C").strip().lstrip(".")
+    encoded = base.encode("utf-8", "ignore")
+    if len(encoded) > MAX_STEM_BYTES:
+        # The digest keeps long names apart that differ only in what is cut off.
+        mark = "~" + hashlib.sha256(encoded).hexdigest()[:8]
+        base = encoded[: MAX_STEM_BYTES - len(mark)].decode("utf-8", "ignore") + mark
+    return base or fallback
+
+
+def output_stem(relative: str) -> str:
+    """Folder and name that the outputs of a source begin with; two sources with one of these need other names."""
+    path = _safe_relative(relative)
+    stem = posixpath.splitext(safe_name(posixpath.basename(path), "image"))[0]
+    return posixpath.join(posixpath.dirname(path), safe_name(stem, "image"))
+
+
+class _Sources:
+    """Which uploaded picture each result was made from."""
+
+    def __init__(
+        self, jobs: Sequence[tuple[str, JobResults]], images: Sequence[Mapping[str, Any]] | None
+    ) -> None:
+        rows = [_with_relative(image) for image in images or []]
+        _relative_by_source(rows)
+        self._by_id = {row["file_id"]: row for row in rows}
+        names = Counter(row["filename"] for row in rows)
+        self._by_name = {row["filename"]: row for row in rows if names[row["filename"]] == 1}
+        self._by_place = _by_place(jobs, rows)
+
+    def of(self, job_id: str, result: ImageResult) -> dict[str, str] | None:
+        for link in result.inputs:
+            if link.uuid in self._by_id:
+                return self._by_id[link.uuid]
+        if result.original_filename in self._by_name:
+            return self._by_name[result.original_filename]
+        return self._by_place.get((job_id, result.image_index))
+
+
+def _with_relative(image: Mapping[str, Any]) -> dict[str, str]:
+    row = {name: str(image.get(name) or "") for name in ("file_id", "filename", "source", "relative")}
+    return row | {"relative": _safe_relative(row["relative"])}
+
+
+def _relative_by_source(rows: list[dict[str, str]]) -> None:
+    """Lists that were not made by the upload may lack ``relative``: take what their sources do not share."""
+    if all(row["relative"] for row in rows) or not rows:
+        return
+    folders = [posixpath.dirname(row["source"]) for row in rows]
+    common = posixpath.commonprefix([folder + "/" for folder in folders])
+    start = len(common[: common.rfind("/") + 1])
+    for row in rows:
+        row["relative"] = _safe_relative(row["source"][start:]) or safe_name(row["filename"], "image")
+
+
+def _safe_relative(relative: str) -> str:
+    printable = "".join(char for char in relative if char.isprintable())
+    return "/".join(part for part in printable.split("/") if part not in ("", ".", ".."))
+
+
+def _by_place(
+    jobs: Sequence[tuple[str, JobResults]], rows: list[dict[str, str]]
+) -> dict[tuple[str, int], dict[str, str]]:
+    """The oldest answers name no inputs: then the order of jobs and images decides, if the counts agree."""
+    places = [(job_id, index) for job_id, results in jobs for index in _indices(results)]
+    return dict(zip(places, rows, strict=True)) if len(places) == len(rows) else {}
+
+
+def _indices(results: JobResults) -> list[int]:
+    return sorted({result.image_index for result in results.results})
+
+
+def _stems(results: JobResults, sources: _Sources, job_id: str) -> dict[int, str]:
+    stems = {}
+    for result in results.results:
+        source = sources.of(job_id, result)
+        name = posixpath.basename(source["relative"]) if source else result.original_filename
+        fallback = f"image_{result.image_index}"
+        stems[result.image_index] = safe_name(posixpath.splitext(safe_name(name, fallback))[0], fallback)
+    return stems
+
+
+def _extension(result: ImageResult) -> str:
+    extension = posixpath.splitext(safe_name(result.original_filename, ""))[1].lower()
+    return extension if extension in (".jpg", ".jpeg", ".png", ".webp") else ".jpg"
+
+
+def _tell_apart(rows: list[Row]) -> None:
+    """
+    Let outputs that would share a file carry their place as well.
+
+    The ending does not count: it becomes that of the content, once that is known. Nor does letter case.
+    """
+    named = [row for row in rows if row.file]
+    counts = Counter(_folded(row.file or "") for row in named)
+    taken = {name for name, count in counts.items() if count == 1}
+    for row in named:
+        if counts[_folded(row.file or "")] == 1:
+            continue
+        stem, extension = posixpath.splitext(row.file or "")
+        stem = f"{stem}_{_short(safe_name(row.job_id, 'job'))}_{row.image_index}"
+        candidates = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
+        row.file = next(name + extension for name in candidates if _folded(name + extension) not in taken)
+        taken.add(_folded(row.file))
+
+
+def _folded(path: str) -> str:
+    """What two names have in common that a store, or a file system that ignores case, may take for one."""
+    return unicodedata.normalize("NFC", posixpath.splitext(path)[0]).casefold()
+
+
+def _short(name: str) -> str:
+    """At most 40 bytes: together with the longest stem a name stays below 255."""
+    return name.encode()[:40].decode("utf-8", "ignore")

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked for in person generation: the picture, the persons in it, the keywords."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidImageError
+from airflow_provider_piktid.files import formats, storage
+from airflow_provider_piktid.jobs import manifest
+from airflow_provider_piktid.person.record import Face
+
+if TYPE_CHECKING:
+    from airflow_provider_piktid.files.formats import ImageFormat
+    from airflow_provider_piktid.models.v1 import Target
+
+V1_FORMATS: tuple[ImageFormat, ...] = ("webp", "jpeg", "png")
+
+
+@dataclass(frozen=True)
+class Source:
+    """
+    The picture.
+
+    :param stem: What the names of its results begin with; two pictures of the same name do not share it.
+    :param location: Where it lies, or
+    :param url: the address that PiktID fetches it from, or
+    :param id_image: what it was uploaded as before.
+    :param content: Its bytes, once they were read.
+    """
+
+    stem: str
+    location: storage.Location | None = None
+    url: str | None = None
+    id_image: str | None = None
+    content: bytes | None = None
+
+    @property
+    def filename(self) -> str:
+        return manifest.safe_name(posixpath.basename(self.location.path) if self.location else None, "image")
+
+    @property
+    def identity(self) -> str:
+        """What decides its content, for the fingerprint. A signature in the query of an address does not."""
+        if self.content is not None:
+            return f"sha256 {hashlib.sha256(self.content).hexdigest()}"
+        return f"id {self.id_image}" if self.id_image else f"url {_bare(self.url or '')}"
+
+    def read(self) -> Source:
+        """
+        Give it with its bytes, looked at.
+
+        :raises PiktidImageError: It is not there, or no WEBP, JPEG or PNG.
+        """
+        if self.location is None or self.content is not None:
+            return self
+        content = _read(self.location)
+        formats.require_image(content[: formats.HEAD_BYTES], len(content), self.location.uri, V1_FORMATS)
+        return replace(self, content=content)
+
+
+def name_source(image: str | None, id_image: str | None) -> Source:
+    """
+    Say which picture is meant, without reading it.
+
+    :raises PiktidConfigError: Both or neither is given.
+    """
+    if bool(image) == bool(id_image):
+        raise PiktidConfigError(
+            "Give either image (a path or URI) or id_image (of a picture uploaded within the last 24 hours)."
+        )
+    if id_image:
+        return Source(manifest.safe_name(str(id_image), "image"), id_image=str(id_image))
+    name = str(image)
+    if name.lower().startswith(("http://", "https://")):
+        return Source(_stem(urlsplit(_bare(name)).path, _bare(name)), url=name)
+    location = storage.locate(name)
+    return Source(_stem(location.path, location.uri), location=location)
+
+
+def _bare(url: str) -> str:
+    return url.split("?")[0].split("#")[0]
+
+
+def _read(location: storage.Location) -> bytes:
+    try:
+        return bytes(location.fs.cat_file(location.path))
+    except FileNotFoundError:
+        raise PiktidImageError(f"{location.uri} does not exist. Correct `image`, or create it.") from None
+    except (OSError, ValueError) as error:
+        raise PiktidImageError(
+            f"{location.uri} cannot be read ({type(error).__name__}). It has to be one readable picture."
+        ) from error
+
+
+def _stem(path: str, uri: str) -> str:
+    stem = manifest.safe_name(posixpath.splitext(posixpath.basename(path))[0], "image")
+    return f"{stem}-{hashlib.sha256(uri.encode()).hexdigest()[:8]}"
+
+
+def faces_of(target: Target) -> list[Face]:
+    """
+    List the persons that PiktID found.
+
+    :raises PiktidImageError: None, or more than it takes.
+    """
+    from airflow_provider_piktid.models.v1 import MAX_PERSONS
+
+    if target.count == 0:
+        raise PiktidImageError("PiktID found no face in the picture. Take another picture; nothing was paid.")
+    if target.count > MAX_PERSONS:
+        raise PiktidImageError(
+            f"PiktID found {target.count} persons in the picture, and takes {MAX_PERSONS}. Crop it; nothing was paid."
+        )
+    if not target.coordinates_list:
+        return [Face(number) for number in range(target.count)]
+    # Rounded: the record has to stay small.
+    return [
+        Face(person.id, person.approve is not False, round(person.area, 6))
+        for person in target.coordinates_list
+    ]
+
+
+def choose_persons(
+    persons: str | Sequence[int | str], faces: list[Face] | None, *, fail_unusable: bool
+) -> tuple[list[int], list[int]]:
+    """
+    Say who is to be replaced, and who is left out because the face is too blurry.
+
+    :param persons: ``all``, ``largest`` or a list of person ids.
+    :param faces: The persons in the picture; None if they are not known.
+    :raises PiktidConfigError: Not understood, or nobody, or somebody who is not in the picture.
+    :raises PiktidImageError: Only blurry faces, or one of them and ``fail_unusable`` is set.
+    """
+    ids = _ids(persons)
+    if faces is None:
+        if ids is None:
+            raise PiktidConfigError(
+                f"persons={persons!r} needs to know who is in the picture, and PiktID does not tell for this "
+                "id_image. Give the person ids as a list, or the picture itself as image."
+            )
+        return ids, []
+    by_id = {face.id: face for face in faces}
+    if ids is None:
+        usable = [face for face in faces if face.usable]
+        ids = sorted(by_id)
+        if persons == "largest":
+            ids = [max(usable or faces, key=lambda face: (face.area, -face.id)).id]
+    if strangers := [number for number in ids if number not in by_id]:
+        raise PiktidConfigError(
+            f"persons names {strangers}, but PiktID found {sorted(by_id)} in the picture. Correct persons; nothing "
+            "was paid."
+        )
+    blurry = [number for number in ids if not by_id[number].usable]
+    kept = [number for number in ids if number not in blurry]
+    if blurry and (fail_unusable or not kept):
+        raise PiktidImageError(
+            f"The faces of persons {blurry} are too blurry for PiktID. Take a sharper picture"
+            + (", or set unusable='skip'" if kept else "")
+            + "; nothing was paid."
+        )
+    return kept, blurry
+
+
+def _ids(persons: str | Sequence[int | str]) -> list[int] | None:
+    """Give a list of ids, None for a rule."""
+    value: Any = persons
+    if isinstance(value, str) and value.strip().startswith("["):
+        value = _decoded(value)
+    if isinstance(value, str):
+        if value in ("all", "largest"):
+            return None
+        value = value.split(",")
+    try:
+        ids = [int(str(item)) for item in value]
+    except (TypeError, ValueError):
+        raise PiktidConfigError(
+            f"persons must be 'all', 'largest' or a list of person ids, not {persons!r}"
+        ) from None
+    if not ids:
+        raise PiktidConfigError("persons is empty: there is nobody to replace. Give ids, or 'all'.")
+    if min(ids) < 0:
+        raise PiktidConfigError(f"persons are numbered from 0, not {min(ids)}")
+    return list(dict.fromkeys(ids))
+
+
+def read_keywords(keywords: Any, *, allow_unknown: bool) -> list[dict[str, str]]:
+    """
+    Give keywords as the API wants them.
+
+    :param keywords: One or several of ``{"Location": "Oceania"}``, the same as JSON text, or the plain word.
+    :raises PiktidConfigError: None, an unknown one, or the same twice.
+    """
+    from airflow_provider_piktid.models.v1 import as_keyword, keyword_key
+
+    value = keywords
+    if isinstance(value, str) and value.strip().startswith("["):
+        value = _decoded(value)
+    if isinstance(value, str | Mapping):
+        value = [value]
+    if not isinstance(value, Sequence) or not value:
+        raise PiktidConfigError("keywords is empty: there is nothing to do. Give for example ['Oceania'].")
+    try:
+        found = [as_keyword(item, allow_unknown=allow_unknown) for item in value]
+    except ValueError as error:
+        raise PiktidConfigError(f"keywords: {error}") from None
+    if len({keyword_key(item) for item in found}) != len(found):
+        raise PiktidConfigError(
+            "keywords names the same twice, which would be paid twice. Remove the duplicate."
+        )
+    return found
+
+
+def read_options(options: Any) -> dict[str, Any] | None:
+    """
+    Give the options to pass through.
+
+    :raises PiktidConfigError: No mapping, or nothing that JSON can carry.
+    """
+    if not options:
+        return None
+    value = _decoded(options) if isinstance(options, str) else options
+    try:
+        if not isinstance(value, Mapping):
+            raise TypeError
+        json.dumps(dict(value))
+    except (TypeError, ValueError):
+        raise PiktidConfigError(
+            f"options must be a mapping of plain values, such as {{'seed': 7}}, not {type(options).__name__}"
+        ) from None
+    return dict(value)
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

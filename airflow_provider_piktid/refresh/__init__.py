@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The refresh of a catalogue: plan what changed, collect what was bought, summarize, read the rows."""
+
+from __future__ import annotations
+
+from airflow_provider_piktid.refresh.store import read_rows
+
+__all__ = ["read_rows"]

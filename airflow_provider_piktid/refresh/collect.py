@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What became of a batch: fetch what there is, and say it in rows of the catalogue."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_piktid.common.task import run_bounded
+from airflow_provider_piktid.exceptions import PiktidNotFoundError
+from airflow_provider_piktid.jobs import manifest
+from airflow_provider_piktid.jobs.download import Download, checked_folder
+from airflow_provider_piktid.refresh.catalogue import CatalogueRow, Status
+
+if TYPE_CHECKING:
+    from airflow_provider_piktid.client import AsyncPiktidClient
+    from airflow_provider_piktid.jobs.manifest import Row
+    from airflow_provider_piktid.models.v2 import ImageResult, JobResults
+
+
+class Collection:
+    """
+    A batch of the plan, with what upload and swap told of it.
+
+    :param entries: The batch file. Those of an earlier run name their jobs and file ids themselves.
+    :param images: The upload's ``images``.
+    :param jobs: The swap's ``jobs``: ``[job id or None, number of images]`` in the order of ``images``.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[Mapping[str, Any]],
+        *,
+        images: Sequence[Mapping[str, Any]],
+        jobs: Sequence[Sequence[Any]],
+    ) -> None:
+        self.entries = entries
+        self.is_late = any("job_ids" in entry for entry in entries)
+        self._images = {image["source"]: image for image in images}
+        self._jobs = {} if self.is_late else _job_of_each(images, jobs)
+
+    @property
+    def job_ids(self) -> list[str]:
+        return list(dict.fromkeys(itertools.chain.from_iterable(map(self._jobs_of, self.entries))))
+
+    def _jobs_of(self, entry: Mapping[str, Any]) -> list[str]:
+        if self.is_late:
+            return list(entry["job_ids"])
+        job_id = self._jobs.get(self._file_id(entry) or "")
+        return [job_id] if job_id else []
+
+    def _file_id(self, entry: Mapping[str, Any]) -> str | None:
+        file_id = entry.get("file_id") or self._images.get(entry["source"], {}).get("file_id")
+        return str(file_id) if file_id else None
+
+    def download(self, output_path: str, concurrency: int, connection: str) -> CollectDownload:
+        """Make the download of what these jobs gave for this batch."""
+        images: list[Mapping[str, Any]] = [
+            {
+                "file_id": self._file_id(entry),
+                # Names tell pictures apart where PiktID does not say which upload a result is of.
+                "filename": self._images.get(entry["source"], {}).get("filename") or self._file_id(entry),
+                "source": entry["source"],
+                "relative": entry["relative"],
+            }
+            for entry in self.entries
+        ]
+        return CollectDownload(
+            checked_folder(output_path),
+            self.job_ids,
+            images=images,
+            overwrite=False,
+            archive=False,
+            concurrency=concurrency,
+            connection=connection,
+        )
+
+    def promised(self) -> list[CatalogueRow]:
+        """
+        Say of each source that was bought that it has to be fetched.
+
+        Written before anything is: whatever happens to this task, no later run pays for them again.
+        """
+        now = time.time()
+        return [
+            CatalogueRow(**self._base(entry, now), status="pending", job_id=jobs[-1], error="not fetched yet")
+            for entry in self.entries
+            if (jobs := self._jobs_of(entry))
+        ]
+
+    def rows(self, download: CollectDownload) -> list[CatalogueRow]:
+        """Say of each source what came of it. Sources that were not bought get no row: they are as before."""
+        outputs: dict[str | None, list[Row]] = {}
+        for row in download.rows:
+            outputs.setdefault(row.source, []).append(row)
+        now = time.time()
+        made: list[CatalogueRow] = []
+        for entry in self.entries:
+            jobs = self._jobs_of(entry)
+            if jobs:
+                made += self._rows_of(entry, outputs.get(entry["source"], []), jobs, download, now)
+        return made
+
+    def _rows_of(
+        self,
+        entry: Mapping[str, Any],
+        outputs: Sequence[Row],
+        jobs: Sequence[str],
+        download: CollectDownload,
+        now: float,
+    ) -> list[CatalogueRow]:
+        base = self._base(entry, now)
+        running = [job for job in jobs if job in download.results and not download.results[job].done]
+        made = [_of_output(base, row, download.results[row.job_id], bool(running)) for row in outputs]
+        if not outputs or (running and all(row.status != "pending" for row in made)):
+            made.append(self._without_output(base, jobs, download, bool(running)))
+        return made
+
+    def _base(self, entry: Mapping[str, Any], now: float) -> dict[str, Any]:
+        base = dict(entry["row"]) | {"at": now, "file_id": self._file_id(entry)}
+        image = self._images.get(entry["source"], {})
+        return base | {"source_sha256": image.get("sha256") or base["source_sha256"]}
+
+    def _without_output(
+        self, base: dict[str, Any], jobs: Sequence[str], download: CollectDownload, running: bool
+    ) -> CatalogueRow:
+        # A job that was submitted a moment ago may not be known yet; one of an earlier night is lost.
+        unknown = [job for job in jobs if job not in download.results]
+        if running or (unknown and not self.is_late):
+            return CatalogueRow(**base, status="pending", job_id=jobs[-1], error="the job still runs")
+        reason = (
+            "PiktID does not know its job any more" if unknown else "the job ended without an output of it"
+        )
+        return CatalogueRow(**base, status="failed", job_id=jobs[-1], error=reason)
+
+    @staticmethod
+    def part_name(batch: str) -> str:
+        """Name the part of a batch by its run and number: a task that runs again replaces its own part."""
+        return batch.rpartition("/plans/")[2].removesuffix(".json").replace("/", "-")
+
+    @staticmethod
+    def counts(rows: Sequence[CatalogueRow]) -> dict[str, Any]:
+        """Count outputs by status, and add up what they cost."""
+        spent = [row.credits for row in rows if row.credits is not None]
+        counted = {
+            status: sum(row.status == status for row in rows) for status in ("done", "failed", "pending")
+        }
+        return counted | {"credits": round(sum(spent), 4) if spent else None}
+
+
+class CollectDownload(Download):
+    """A download that takes only what belongs to its batch, and knows that jobs can be lost."""
+
+    async def _read_results(self, client: AsyncPiktidClient) -> dict[str, JobResults]:
+        async def read(job_id: str) -> JobResults | None:
+            try:
+                return await client.get_job_results(job_id)
+            except PiktidNotFoundError:
+                return None
+
+        found = await run_bounded(read, self._job_ids, self._concurrency)
+        pairs = zip(self._job_ids, found, strict=True)
+        return {job_id: results for job_id, results in pairs if results is not None}
+
+    def _plan(self) -> list[tuple[Row, ImageResult]]:
+        ours = {image["source"] for image in self._images or []}
+        planned = manifest.plan_rows(list(self.results.items()), self._images)
+        return [pair for pair in planned if pair[0].source in ours]
+
+
+def _job_of_each(images: Sequence[Mapping[str, Any]], jobs: Sequence[Sequence[Any]]) -> dict[str, str]:
+    rest = (str(image["file_id"]) for image in images)
+    pairs = ((file_id, job_id) for job_id, count in jobs for file_id in itertools.islice(rest, int(count)))
+    return {file_id: str(job_id) for file_id, job_id in pairs if job_id}
+
+
+def _of_output(base: dict[str, Any], row: Row, results: JobResults, running: bool) -> CatalogueRow:
+    status: Status = "done" if row.status == "done" else "failed"
+    if row.status != "done" and (row.file or running):
+        # It exists, or may yet: fetching it later is free, buying it again is not.
+        status = "pending"
+    outputs = sum(bool(result.download_url) for result in results.results) or len(results.results)
+    spent = results.credits_used if status == "done" else None
+    return CatalogueRow(
+        **base,
+        status=status,
+        job_id=row.job_id,
+        image_index=row.image_index,
+        group_index=row.group_index,
+        version=row.version,
+        model_used=row.model_used,
+        file=row.file,
+        size=row.size,
+        sha256=row.sha256,
+        credits=None if spent is None else round(spent / max(1, outputs), 6),
+        error=row.error,
+    )

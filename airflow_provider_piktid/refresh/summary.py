@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a whole run came to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_piktid.exceptions import PiktidPartialResultError
+from airflow_provider_piktid.files import storage
+from airflow_provider_piktid.files.storage import Location
+from airflow_provider_piktid.refresh.contact_sheet import Pair, write_sheet
+from airflow_provider_piktid.refresh.store import CatalogueStore
+
+STATUSES = ("done", "pending", "failed", "rejected")
+
+
+class RunSummary:
+    """
+    The rows that one run wrote.
+
+    :param planned: The plan's ``summary``; None if there is none.
+    :raises PiktidPartialResultError: There is no plan.
+    """
+
+    def __init__(self, folder: Location, planned: Mapping[str, Any] | None, plan_task_id: str) -> None:
+        if not planned:
+            raise PiktidPartialResultError(f"{plan_task_id} gave no plan: look at its log.")
+        self.folder = folder
+        self.planned = planned
+        self._store = CatalogueStore(folder)
+        self._snapshot = self._store.read()
+        run = str(planned["run"])
+        mark = run.encode()
+        lines = [line for known in self._snapshot.known.values() for line in known.lines if mark in line]
+        self.rows = [row for row in map(json.loads, lines) if row["run"] == run]
+        self._sheet: Location | None = None
+
+    @property
+    def done(self) -> int:
+        return sum(row["status"] == "done" for row in self.rows)
+
+    @property
+    def is_unchanged(self) -> bool:
+        return not self.done and not self.planned["pruned"]
+
+    def sources(self) -> dict[str, int]:
+        """Count sources by what came of them; ``missing``: planned, and nothing of it was bought."""
+        states: dict[str, str] = {}
+        for row in self.rows:
+            before = states.get(row["relative"], "rejected")
+            states[row["relative"]] = min(before, row["status"], key=STATUSES.index)
+        late = self.folder.join(f"{storage.PRIVATE_FOLDER}/plans/{self.planned['run']}/late/batch-0001.json")
+        earlier = {entry["row"]["relative"] for entry in storage.read_json(late) or []}
+        bought = [name for name, status in states.items() if status != "rejected" and name not in earlier]
+        counts = {status: list(states.values()).count(status) for status in STATUSES}
+        counts["rejected"] = int(self.planned["rejected"])
+        return counts | {"missing": max(0, int(self.planned["images"]) - len(bought))}
+
+    def told(self) -> dict[str, Any]:
+        """Give counts and URIs, for XCom."""
+        spent = [row["credits"] for row in self.rows if row["credits"] is not None]
+        done = [row for row in self.rows if row["status"] == "done"]
+        return {
+            "run": self.planned["run"],
+            "output_path": self.folder.uri,
+            "catalogue": self._store.folder.uri,
+            "contact_sheet": self._sheet.uri if self._sheet else None,
+            "planned": dict(self.planned),
+            "sources": self.sources(),
+            "files": len(done),
+            "bytes": sum(row["size"] or 0 for row in done),
+            "credits": round(sum(spent), 4) if spent else None,
+        }
+
+    def write_sheet(self, log: Any) -> Location | None:
+        """Write the contact sheet; None without Pillow. A sheet that cannot be made fails no paid work."""
+        pairs = [
+            Pair(
+                title=row["relative"],
+                before=storage.locate(row["source"]),
+                after=self.folder.join(row["file"]) if row["status"] == "done" else None,
+                note=row["error"] or row["model_used"] or "",
+                failed=row["status"] != "done",
+            )
+            for row in sorted(self.rows, key=lambda row: (row["status"] == "done", row["relative"]))
+        ]
+        target = self.folder.join(f"{storage.PRIVATE_FOLDER}/contact_sheet/{self.planned['run']}.html")
+        try:
+            self._sheet = target if write_sheet(target, pairs, self._facts()) else None
+        except OSError as error:
+            log.warning("The contact sheet could not be written (%s).", type(error).__name__)
+        if self._sheet is None:
+            log.warning("No contact sheet: it needs Pillow, as `airflow-provider-piktid[sheets]` brings it.")
+        return self._sheet
+
+    def _facts(self) -> str:
+        counts = self.sources()
+        text = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        return f"{text or 'nothing'}; {self.planned['unchanged']} unchanged"
+
+    def compact(self) -> None:
+        """Leave one part, so that the next step of a pipeline reads each source once."""
+        self._store.compact(self._snapshot)
+
+    def judge(self, *, fail_on_partial: bool, log: Any) -> None:
+        """
+        Fail or warn for what has no output.
+
+        :raises PiktidPartialResultError: Nothing came of a run that had something to do, or not all did.
+        """
+        counts = self.sources()
+        lost = counts["failed"] + counts["pending"] + counts["missing"] + counts["rejected"]
+        if not lost:
+            return
+        text = (
+            f"{counts['failed']} source(s) failed at PiktID, {counts['pending']} are paid and not here yet, "
+            f"{counts['missing']} belong to batches that failed (see the failed tasks of this run), "
+            f"{counts['rejected']} are no pictures. The next run takes them up."
+        )
+        if fail_on_partial or (self.planned["images"] and not self.done):
+            raise PiktidPartialResultError(text)
+        log.warning(text)
+
+
+def event_extra(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the event of the asset carries: the catalogue and counts."""
+    names = ("catalogue", "output_path", "run", "contact_sheet", "files", "bytes", "credits")
+    counts = {name: told["planned"][name] for name in ("listed", "unchanged", "waiting", "deleted")}
+    return {**{name: told[name] for name in names}, **told["sources"], **counts}

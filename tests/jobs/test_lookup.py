@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A job whose id was never seen is found by its images, and no other job is taken for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_provider_piktid.client import PiktidClient, RetrySettings
+from airflow_provider_piktid.emulator import EmulatorServer
+from airflow_provider_piktid.exceptions import PiktidServerError
+from airflow_provider_piktid.jobs.lookup import SCAN_LIMIT, find_job
+from tests.support.batch import buy, jobs
+
+#: 2026-01-01T00:00:00Z in epoch seconds.
+NEW_YEAR = 1767225600.0
+
+
+def row(*file_ids: str, uuid: bool = True) -> list[dict[str, Any]]:
+    return [
+        {"image_index": index, "inputs": [{"uuid": file_id} if uuid else {}]}
+        for index, file_id in enumerate(file_ids)
+    ]
+
+
+def listed(job_id: str = "job-1", **fields: Any) -> dict[str, Any]:
+    whole = {
+        "job_id": job_id,
+        "job_status": "processing",
+        "project_key": "prj",
+        "created_at": "2026-01-01T00:10:00Z",
+        "images": row("a", "b"),
+    }
+    return whole | fields
+
+
+class Gallery:
+    """Lists jobs as given; remembers what was asked."""
+
+    def __init__(
+        self, *jobs: dict[str, Any], results: dict[str, Any] | None = None, refuses: str = ""
+    ) -> None:
+        self.jobs = list(jobs)
+        self.results = results
+        self.refuses = refuses
+        self.asked: list[str] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(str(request.url.raw_path.decode()))
+        if request.url.path.endswith("/results"):
+            return httpx.Response(404) if self.results is None else httpx.Response(200, json=self.results)
+        if self.refuses and self.refuses in request.url.params:
+            return httpx.Response(422, json={"error": "Invalid request"})
+        page, size = int(request.url.params["page"]), int(request.url.params["per_page"])
+        chosen = self.jobs[(page - 1) * size : page * size]
+        more = page * size < len(self.jobs)
+        return httpx.Response(200, json={"jobs": chosen, "pagination": {"has_next": more, "page": page}})
+
+    def find(
+        self, *, since: float = NEW_YEAR, known: set[str] | None = None, ours: bool = True
+    ) -> str | None:
+        transport = httpx.MockTransport(self)
+        with PiktidClient("t", transport=transport, retry=RetrySettings(max_attempts=1)) as client:
+            return find_job(
+                client, "prj", ["a", "b"], since=since, known=known or set(), is_ours=lambda job: ours
+            )
+
+
+@pytest.mark.parametrize(
+    ("job", "found"),
+    [
+        pytest.param(listed(), True, id="its images"),
+        pytest.param(listed(images=row("b", "a")), True, id="in another order"),
+        pytest.param(listed(images=row("a", "a", "b", "b")), True, id="two variations of each"),
+        pytest.param(listed(images=row("a")), True, id="running, one image finished"),
+        pytest.param(listed(images=row("a"), job_status="completed"), False, id="ended with fewer images"),
+        pytest.param(listed(images=row("a", "b", "c")), False, id="more images"),
+        pytest.param(listed(images=row("c", "d")), False, id="other images"),
+        pytest.param(listed(created_at="2025-12-31T23:59:59Z"), False, id="too old"),
+        pytest.param(listed(created_at="2026-01-01T00:10:00"), True, id="time without zone"),
+        pytest.param(listed(created_at="yesterday"), True, id="time that nobody understands"),
+        pytest.param(listed(created_at=None), True, id="no time"),
+    ],
+)
+def test_job_is_found_by_its_images(job: dict[str, Any], found: bool) -> None:
+    """Exactly these images, submitted since, in any order."""
+    assert Gallery(job).find() == ("job-1" if found else None)
+
+
+def test_known_jobs_and_jobs_of_another_kind_are_passed_over() -> None:
+    """A job that answers another request, or swaps another person, is not the one."""
+    assert Gallery(listed("known"), listed("wanted")).find(known={"known"}) == "wanted"
+    assert Gallery(listed()).find(ours=False) is None
+
+
+def test_search_ends_at_the_first_job_that_is_too_old() -> None:
+    """Jobs come newest first, so nothing behind it can be ours."""
+    gallery = Gallery(listed("old", created_at="2025-01-01T00:00:00Z"), *[listed("later")] * 300)
+
+    assert gallery.find() is None
+    assert len(gallery.asked) == 1
+
+
+def test_search_goes_on_over_pages_up_to_a_limit() -> None:
+    """A busy account is looked through far enough, but not for ever."""
+    others = [listed(f"other-{number}", images=row("x")) for number in range(SCAN_LIMIT)]
+
+    assert Gallery(*others[:250], listed("wanted")).find() == "wanted"
+    assert Gallery(*others, listed("wanted")).find() is None
+
+
+def test_results_tell_the_images_where_the_listing_does_not() -> None:
+    """A listing without inputs costs one more request."""
+    gallery = Gallery(
+        listed(images=row("a", "b", uuid=False)),
+        results={"job_id": "job-1", "status": "processing", "results": row("a", "b")},
+    )
+
+    assert gallery.find() == "job-1"
+
+
+def test_job_that_does_not_tell_its_images_is_not_taken() -> None:
+    """Without any word on its images a job is nobody's."""
+    assert Gallery(listed(images=[])).find() is None
+
+
+def test_refused_project_filter_is_left_out() -> None:
+    """Whether the filter wants the text or the number is undocumented: then the projects are compared here."""
+    gallery = Gallery(listed("foreign", project_key="other"), listed("wanted"), refuses="project_id")
+
+    assert gallery.find() == "wanted"
+
+
+def test_listing_that_cannot_be_read_is_not_empty(server: EmulatorServer) -> None:
+    """A failure to look is raised: "not there" would be a licence to pay twice."""
+    server.faults.add("gallery_jobs", "status", code=503, times=None)
+
+    with (
+        PiktidClient("piktid-emulator", base_url=server.url, retry=RetrySettings(max_attempts=1)) as client,
+        pytest.raises(PiktidServerError),
+    ):
+        find_job(client, "prj", ["a"], since=0.0, known=set(), is_ours=lambda job: True)
+
+
+def test_job_is_found_at_the_emulator(server: EmulatorServer) -> None:
+    """The same over a socket, with real ids."""
+    job_id = buy(server, images=3)
+    (bought,) = jobs(server)
+    project = server.state.v2.project_named("shoot")
+    assert project is not None
+
+    with PiktidClient("piktid-emulator", base_url=server.url) as client:
+        found = find_job(
+            client, project.key, bought["images"], since=0.0, known=set(), is_ours=lambda job: True
+        )
+
+    assert found == job_id

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One list of notifications for all who wait on an account."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from airflow_provider_piktid.exceptions import (
+    PiktidAuthError,
+    PiktidConnectionError,
+    PiktidRateLimitError,
+    PiktidServerError,
+)
+from airflow_provider_piktid.models.v1 import PersonNotification
+from airflow_provider_piktid.person import poller
+from airflow_provider_piktid.person.poller import Poller, Watch, Watched, shared_poller
+from airflow_provider_piktid.person.record import Wanted
+
+pytestmark = pytest.mark.anyio
+
+
+class Account:
+    """Stands for a client: a list of notifications that tests change, and planned failures."""
+
+    def __init__(self) -> None:
+        self.listed: list[PersonNotification] = []
+        self.failures: list[Exception] = []
+        self.polls: list[float] = []
+        self.open = 0
+        self.polled = asyncio.Event()
+
+    async def connect(self) -> Any:
+        self.open += 1
+        return self
+
+    async def aclose(self) -> None:
+        self.open -= 1
+
+    async def list_notifications(self) -> list[PersonNotification]:
+        self.polls.append(time.monotonic())
+        self.polled.set()
+        await asyncio.sleep(0)
+        if self.failures:
+            raise self.failures.pop(0)
+        return list(self.listed)
+
+    async def next_polls(self, count: int) -> None:
+        for _ in range(count):
+            self.polled.clear()
+            await asyncio.wait_for(self.polled.wait(), 10)
+
+    def finish(self, name: str, number: int = 1, *, at: float | None = None) -> None:
+        data = {"address": name, "id_person": 0, "keyword": "Africa", "links": [{"l": "http://u"}]}
+        self.listed.append(PersonNotification(id=number, name="edit_generate", timestamp=at, data=data))
+
+    def fail(self) -> None:
+        self.listed.append(
+            PersonNotification(id=99, name="error", timestamp=time.time(), data={"tasks": "edit_generate"})
+        )
+
+
+def want(name: str) -> Wanted:
+    return Wanted(name, name, 0, ("location", "africa"), time.time() - 1)
+
+
+def watch(*names: str, **more: Any) -> Watch:
+    return Watch([want(name) for name in names], **more)
+
+
+@pytest.fixture
+def account() -> Account:
+    return Account()
+
+
+@pytest.fixture
+def shared(account: Account) -> Poller:
+    return Poller(account.connect, interval=0.05)
+
+
+async def within(task: Any) -> Watched:
+    return await asyncio.wait_for(task, 10)
+
+
+async def test_fifty_waiters_share_one_list(account: Account, shared: Poller) -> None:
+    """However many wait, requests keep their distance, and everybody gets what is theirs."""
+    tasks = [asyncio.create_task(shared.wait(watch(f"i{number}"))) for number in range(50)]
+    await account.next_polls(3)
+    for number in range(50):
+        account.finish(f"i{number}", number)
+    results = await asyncio.gather(*(within(task) for task in tasks))
+    assert {result.ending for result in results} == {"done"}
+    assert [result.findings.ids for result in results] == [[number] for number in range(50)]
+    gaps = [later - earlier for earlier, later in zip(account.polls, account.polls[1:], strict=False)]
+    assert min(gaps) >= 0.05
+    assert len(account.polls) <= 6
+
+
+async def test_same_account_and_loop_mean_the_same_poller(account: Account) -> None:
+    """Tasks find each other by account; another account is asked on its own."""
+    assert shared_poller("a", account.connect) is shared_poller("a", account.connect)
+    assert shared_poller("a", account.connect) is not shared_poller("b", account.connect)
+
+
+async def test_distance_is_kept_over_waits(account: Account, shared: Poller) -> None:
+    """A task that comes right after another one has left does not start a new rhythm."""
+    account.finish("i")
+    for _ in range(4):
+        await within(shared.wait(watch("i")))
+    gaps = [later - earlier for earlier, later in zip(account.polls, account.polls[1:], strict=False)]
+    assert min(gaps) >= 0.05
+
+
+def test_default_distance_is_the_documented_one() -> None:
+    """PiktID asks for one request every 3 seconds at most."""
+    assert poller.INTERVAL == 3.0
+
+
+async def test_nobody_is_asked_when_nobody_waits(account: Account, shared: Poller) -> None:
+    """The last one to leave closes the client and ends the polling."""
+    account.finish("i")
+    await within(shared.wait(watch("i")))
+    count = len(account.polls)
+    await asyncio.sleep(0.15)
+    assert (len(account.polls), account.open) == (count, 0)
+
+
+async def test_passing_failures_do_not_end_the_wait(account: Account, shared: Poller) -> None:
+    """Broken connections, 5xx, 429 and surprises are waited out; the result is seen afterwards."""
+    account.failures = [
+        PiktidConnectionError("cut"),
+        PiktidServerError("503", status=503),
+        PiktidRateLimitError("429", status=429),
+        RuntimeError("surprise"),
+    ]
+    account.finish("i")
+    assert (await within(shared.wait(watch("i")))).ending == "done"
+    assert len(account.polls) == 5
+
+
+async def test_lasting_failure_is_told_to_all(account: Account, shared: Poller) -> None:
+    """A refused account ends every wait with the error, not with silence."""
+    account.failures = [PiktidAuthError("no", status=401)]
+    outcomes = await asyncio.gather(*(shared.wait(watch(name)) for name in "ab"), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [PiktidAuthError, PiktidAuthError]
+
+
+async def test_deadline_ends_the_wait_also_while_the_service_is_silent(
+    shared: Poller, account: Account
+) -> None:
+    """No answer for ever is no wait for ever; what was found until then is handed over."""
+    account.finish("i")
+    result = await within(shared.wait(watch("i", "j", end_time=time.time() + 0.2)))
+    assert (result.ending, list(result.findings.found)) == ("timeout", ["i"])
+    hung = Poller(asyncio.Event().wait, interval=0.05)  # type: ignore[arg-type]
+    assert (await within(hung.wait(watch("i", end_time=time.time() + 0.1)))).ending == "timeout"
+
+
+async def test_resume_time_ends_the_wait_with_what_was_found(shared: Poller, account: Account) -> None:
+    """The worker has something to ask for at that moment, whatever is out; not before, whatever is in."""
+    account.finish("i")
+    moment = time.time() + 0.2
+    result = await within(shared.wait(watch("i", resume_at=moment)))
+    assert (result.ending, list(result.findings.found)) == ("slot", ["i"])
+    assert time.time() >= moment
+
+
+async def test_old_result_is_handed_over_before_it_expires(shared: Poller, account: Account) -> None:
+    """One result is in, another is out: the first does not wait until its notification is gone."""
+    account.finish("i", at=time.time() - 301)
+    result = await within(shared.wait(watch("i", "j")))
+    assert (result.ending, list(result.findings.found)) == ("slot", ["i"])
+
+
+async def test_result_without_timestamp_ages_from_when_it_was_seen(shared: Poller, account: Account) -> None:
+    """The oldest sample has no timestamp; such a result is handed over in time all the same."""
+    account.finish("i")
+    result = await within(shared.wait(watch("i", "j", collect_after=0.1)))
+    assert result.ending == "slot"
+
+
+async def test_what_was_seen_stays_seen(shared: Poller, account: Account) -> None:
+    """Somebody deletes the notification in the middle of the wait: the result is not forgotten."""
+    account.finish("i")
+    task = asyncio.create_task(shared.wait(watch("i", "j")))
+    await account.next_polls(2)
+    account.listed.clear()
+    await account.next_polls(2)
+    account.finish("j", 2)
+    assert sorted((await within(task)).findings.found) == ["i", "j"]
+
+
+async def test_error_without_ids_is_nobodys_while_others_wait(shared: Poller, account: Account) -> None:
+    """Two tasks have one generation each in flight: the error fails neither, until only one is left."""
+    tasks = [asyncio.create_task(shared.wait(watch(name))) for name in "ab"]
+    account.fail()
+    await account.next_polls(3)
+    assert not any(task.done() for task in tasks)
+    account.finish("a")
+    assert list((await within(tasks[0])).findings.found) == ["a"]
+    assert list((await within(tasks[1])).findings.failed) == ["b"]
+
+
+async def test_cancelled_waiter_leaves_the_others_alone(shared: Poller, account: Account) -> None:
+    """A killed task's wait ends; the rest go on."""
+    first, second = (asyncio.create_task(shared.wait(watch(name))) for name in "ab")
+    await account.next_polls(1)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    account.finish("b")
+    assert (await within(second)).ending == "done"

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a catalogue's rows say, and what has to be done because of them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import random
+from typing import Any
+
+import pytest
+
+from airflow_provider_piktid.exceptions import PiktidRecordError
+from airflow_provider_piktid.files.storage import SourceFile
+from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
+from airflow_provider_piktid.refresh import catalogue
+from tests.support.catalogue import KEY, known_of, row, source
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "reason"),
+    [
+        pytest.param(None, source(), "new", id="never seen"),
+        pytest.param(row(), source(), "same", id="equal version"),
+        pytest.param(row(), source(modified=99.0), "same", id="equal version, later date"),
+        pytest.param(row(), source(version="v2", size=101), "changed", id="other version and size"),
+        pytest.param(row(), source(version="v2"), "verify", id="other version, same size"),
+        pytest.param(row(source_sha256=None), source(version="v2"), "changed", id="nothing to verify by"),
+        pytest.param(row(source_version=None), source(version=None), "same", id="no versions, equal date"),
+        pytest.param(
+            row(source_version=None), source(version=None, modified=11.0), "verify", id="no versions, touched"
+        ),
+        pytest.param(
+            row(source_version=None), source(version=None, size=101), "changed", id="no versions, other size"
+        ),
+        pytest.param(row(options_key="other"), source(), "options", id="other options"),
+        pytest.param(row(status="failed"), source(), "failed", id="failed before"),
+        pytest.param(row(status="failed", attempts=3), source(), "given up", id="failed too often"),
+        pytest.param(
+            row(status="failed", attempts=3),
+            source(version="v2", size=1),
+            "changed",
+            id="failed, then changed",
+        ),
+        pytest.param(row(status="failed", options_key="other"), source(), "options", id="failed otherwise"),
+        pytest.param(row(status="rejected", attempts=0), source(), "failed", id="was no picture"),
+        pytest.param(row(status="pending"), source(), "pending", id="paid, not here"),
+        pytest.param(
+            row(status="pending"), source(version="v2", size=1), "pending", id="paid, not here, changed since"
+        ),
+    ],
+)
+def test_source_is_compared_with_its_rows(
+    before: catalogue.CatalogueRow | None, now: SourceFile, reason: str
+) -> None:
+    """What is bought follows from content, options and what came of it before."""
+    known = known_of(before)["a.jpg"] if before else None
+
+    assert catalogue.compare(known, now, KEY, max_attempts=3) == reason
+
+
+def test_newest_rows_count_in_whatever_order_they_are_read() -> None:
+    """Rows written later replace all older ones of their source, also if there were more of those."""
+    rows = [row(at=1.0, group_index=0), row(at=1.0, group_index=1), row(at=2.0, group_index=0, job_id="new")]
+    for seed in range(6):
+        shuffled = random.Random(seed).sample(rows, 3)
+
+        (only,) = known_of(*shuffled)["a.jpg"].rows
+
+        assert only["job_id"] == "new"
+
+
+def test_rows_that_stand_twice_count_once() -> None:
+    """A crash between writing the whole and removing its parts leaves every row twice."""
+    rows = [row(group_index=0), row(group_index=1)]
+
+    assert len(known_of(*rows, *rows)["a.jpg"].rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("statuses", "together"),
+    [
+        (["done", "failed"], "done"),
+        (["done", "pending"], "pending"),
+        (["failed", "pending"], "pending"),
+        (["failed", "failed"], "failed"),
+    ],
+    ids=str,
+)
+def test_source_of_several_outputs_has_one_status(statuses: list[Any], together: str) -> None:
+    """Something to fetch comes first; an output that is here keeps the rest from being paid for again."""
+    rows = [row(status=status, group_index=index) for index, status in enumerate(statuses)]
+
+    assert known_of(*rows)["a.jpg"].status == together
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"schema": 1, "relative": "a.jpg", "sta',
+        b"",
+        b"[]",
+        b"\xff\xfe",
+        b'{"schema": 1}',
+        json.dumps(vars(row(status="bought"))).encode(),
+    ],
+    ids=["cut", "empty", "a list", "no text", "no fields", "unknown status"],
+)
+def test_line_that_is_no_row_is_told(line: bytes) -> None:
+    """A damaged line is neither a row nor an error: the part is set aside by whoever reads it."""
+    known: dict[str, catalogue.Known] = {}
+
+    assert not catalogue.add_line(known, line, "here")
+    assert known == {}
+
+
+def test_newer_schema_stops_the_plan() -> None:
+    """Rows of a newer version of the package may mean anything: nothing is bought on them."""
+    line = catalogue.dump([row(schema=catalogue.SCHEMA_VERSION + 1)])
+
+    with pytest.raises(PiktidRecordError, match=r"part-1 has schema 2.*Update airflow-provider-piktid"):
+        catalogue.add_line({}, line, "part-1")
+
+
+def test_unknown_fields_are_kept() -> None:
+    """A field that somebody added survives being read and written."""
+    line = json.dumps(vars(row()) | {"note": "ours"}).encode()
+    known: dict[str, catalogue.Known] = {}
+
+    assert catalogue.add_line(known, line, "here")
+    assert known["a.jpg"].lines == [line]
+
+
+@pytest.mark.parametrize("name", ["a b.jpg", "ümläut.jpg", "a#b?c%20.jpg", "\udcff.jpg", "line\nbreak.jpg"])
+def test_rows_survive_strange_names(name: str) -> None:
+    """A name comes back as it was, and never breaks a line in two."""
+    assert known_of(row(name))[name].rows[0]["relative"] == name
+
+
+def test_options_that_are_left_out_are_their_defaults() -> None:
+    """Writing a default down, or giving a number as a template's text, buys nothing anew."""
+    spelled = {"model": "auto", "num_variations": "1", "swap_options": None, "timeout": 7200}
+
+    assert catalogue.options_key("PiktidSummer", spelled) == KEY
+
+
+@pytest.mark.parametrize(
+    ("identity", "options", "generation"),
+    [
+        ("PiktidPremium", {}, None),
+        ("PiktidSummer", {"model": "onda"}, None),
+        ("PiktidSummer", {"num_variations": 2}, None),
+        ("PiktidSummer", {"swap_options": {"seed": 1}}, None),
+        ("PiktidSummer", {}, "again"),
+    ],
+    ids=["identity", "model", "variations", "more options", "generation"],
+)
+def test_other_options_have_another_key(
+    identity: str, options: dict[str, Any], generation: str | None
+) -> None:
+    """What decides the content decides the key."""
+    assert catalogue.options_key(identity, options, generation) != KEY
+
+
+def test_options_are_those_of_the_swap() -> None:
+    """Names and defaults are the operator's own, and none that goes to PiktID is forgotten."""
+    swap = PiktidModelSwapOperator(task_id="swap", identity_code="x", project_id="p", images=["f"])
+    sent = swap._fingerprint_parts()
+
+    assert sent == {"kind": "model_swap", "identity_code": "x", **catalogue.CONTENT_OPTIONS}
+    assert set(catalogue.CONTENT_OPTIONS) < set(inspect.signature(PiktidModelSwapOperator).parameters)
+
+
+def test_oldest_come_first_and_failures_last() -> None:
+    """A cap on a night leaves the newest for later, and what failed takes nobody's turn."""
+    work: list[tuple[SourceFile, catalogue.Reason]] = [
+        (source("late.jpg", modified=3.0), "new"),
+        (source("bad.jpg", modified=1.0), "failed"),
+        (source("early.jpg", modified=2.0), "changed"),
+    ]
+
+    assert [file.relative for file, _ in catalogue.in_turn(work)] == ["early.jpg", "late.jpg", "bad.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("names", "marked"),
+    [
+        (["a.jpg", "b.jpg"], []),
+        (["a.jpg", "a.png"], ["a.jpg", "a.png"]),
+        (["a.jpg", "A.jpg"], ["a.jpg", "A.jpg"]),
+        (["x/a.jpg", "y/a.jpg"], []),
+        (["\u00e9.jpg", "e\u0301.jpg"], ["\u00e9.jpg", "e\u0301.jpg"]),
+        (["n" * 1000 + "1.jpg", "n" * 1000 + "2.jpg"], []),
+        (["a\n.jpg", "a.jpg"], ["a\n.jpg", "a.jpg"]),
+    ],
+    ids=["apart", "endings", "case", "folders", "accents", "long", "control"],
+)
+def test_sources_that_would_share_an_output_get_a_mark(names: list[str], marked: list[str]) -> None:
+    """Batches are downloaded apart, so that no batch can see what another one writes."""
+    files = [source(name) for name in names]
+
+    named = catalogue.targets(files, names, {})
+
+    assert sorted(name for name in names if named[name] != name) == sorted(marked)
+    folded = {catalogue._folded(name) for name in named.values()}
+    assert len(folded) == len(names)
+
+
+def test_source_keeps_the_name_it_had() -> None:
+    """A source that comes later gets the mark, also when the first one is gone or is changed."""
+    known = known_of(row("a.jpg"))
+
+    later = catalogue.targets([source("a.jpg"), source("a.png")], ["a.jpg", "a.png"], known)
+    alone = catalogue.targets([source("a.png")], ["a.png"], known)
+
+    assert later["a.jpg"] == "a.jpg"
+    assert later["a.png"] == alone["a.png"] != "a.png"

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page and the picture with before and after."""
+
+from __future__ import annotations
+
+import builtins
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from airflow_provider_piktid.files import storage
+from airflow_provider_piktid.refresh import contact_sheet
+from airflow_provider_piktid.refresh.contact_sheet import Pair, write_sheet
+from tests.support.service import picture
+
+
+def pair(folder: Path, name: str = "a.jpg", **fields: Any) -> Pair:
+    """Make a pair of two pictures that are there."""
+    before = storage.locate(str(picture(folder / "in" / name, size=(900, 600))))
+    after = storage.locate(str(picture(folder / "out" / name, size=(600, 900), color="teal")))
+    fixed: dict[str, Any] = {"title": name, "before": before, "after": after, "note": "onda", "failed": False}
+    return Pair(**(fixed | fields))
+
+
+def written(folder: Path, *pairs: Pair) -> tuple[str, Path]:
+    """Write a sheet; its page, and the path of its picture."""
+    target = storage.locate(str(folder / "sheet.html"))
+    assert write_sheet(target, pairs, "2 done")
+    return Path(target.path).read_text(), folder / "sheet.png"
+
+
+class References(HTMLParser):
+    """Collects what a page loads, and its tags."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.tags: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loaded += [value or "" for name, value in attrs if name in ("src", "href")]
+
+
+def test_page_needs_nothing_else(tmp_path: Path) -> None:
+    """Thumbnails are in the page itself; no script, no style, no picture comes from elsewhere."""
+    page = References(written(tmp_path, pair(tmp_path))[0])
+
+    assert len(page.loaded) == 2
+    assert all(address.startswith("data:image/jpeg;base64,") for address in page.loaded)
+    assert not {"script", "link", "iframe"} & set(page.tags)
+
+
+def test_thumbnails_are_small(tmp_path: Path) -> None:
+    """A sheet of two hundred pairs can be opened: each picture is at most 240 pixels."""
+    page, _ = written(tmp_path, pair(tmp_path))
+
+    assert 'width="240" height="160"' in page
+    assert 'width="160" height="240"' in page
+
+
+def test_failure_is_shown_with_its_reason(tmp_path: Path) -> None:
+    """Where there is no output, the reason stands in its place."""
+    page, _ = written(tmp_path, pair(tmp_path, after=None, note="no face", failed=True))
+
+    assert '<figure class="failed">' in page
+    assert '<p class="none">no face</p>' in page
+
+
+@pytest.mark.parametrize("field", ["title", "note"])
+def test_names_and_reasons_cannot_become_markup(tmp_path: Path, field: str) -> None:
+    """Both come from elsewhere."""
+    page, _ = written(tmp_path, pair(tmp_path, **{field: "<script>alert(1)</script>"}))
+
+    assert "script" not in References(page).tags
+
+
+def test_picture_that_cannot_be_read_leaves_a_gap(tmp_path: Path) -> None:
+    """Source or output may be gone, cut off or no picture: the others are shown."""
+    good, cut = pair(tmp_path, "good.jpg"), pair(tmp_path, "cut.jpg")
+    Path(cut.before.path).write_bytes(Path(cut.before.path).read_bytes()[:50])
+    assert cut.after is not None
+    Path(cut.after.path).unlink()
+
+    page, _ = written(tmp_path, cut, good)
+
+    assert (len(References(page).loaded), page.count("cannot be read")) == (2, 1)
+
+
+def test_long_list_is_cut_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A night of thousands does not make a page that no browser opens."""
+    monkeypatch.setattr(contact_sheet, "PAGE_PAIRS", 2)
+
+    page, _ = written(tmp_path, *[pair(tmp_path)] * 5)
+
+    assert page.count("<figure") == 2
+    assert "3 more are not shown" in page
+
+
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_picture_grows_with_the_pairs(tmp_path: Path, count: int) -> None:
+    """Four pairs a row, both sides drawn."""
+    _, drawn = written(tmp_path, *[pair(tmp_path, title="ümläut 名 " * 9)] * count)
+
+    with Image.open(drawn) as image:
+        colours = image.convert("RGB").getcolors(image.width * image.height) or []
+        assert image.width == min(count, 4) * 510 + 10
+        assert image.height == -(-count // 4) * 290 + 40
+    assert {colour for _, colour in colours} > {(255, 255, 255), (0, 0, 0)}
+
+
+def test_without_pillow_there_is_no_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told, and nothing is written."""
+    one = pair(tmp_path)
+    real = builtins.__import__
+
+    def refuse(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name.startswith("PIL"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+
+    assert not write_sheet(storage.locate(str(tmp_path / "sheet.html")), [one], "")
+    assert not (tmp_path / "sheet.html").exists()
