@@ -20,6 +20,7 @@ from airflow_provider_piktid.client._transfer import ByteSource, ByteStream, fet
 from airflow_provider_piktid.client._urls import DEFAULT_BASE_URL
 from airflow_provider_piktid.exceptions import PiktidConflictError, PiktidLinkError, PiktidNotFoundError
 from airflow_provider_piktid.models import (
+    IMAGES_PER_JOB,
     CreditsUsed,
     DownloadLink,
     GalleryJob,
@@ -29,7 +30,7 @@ from airflow_provider_piktid.models import (
     Job,
     JobCreated,
     JobResults,
-    ModelSwapRequest,
+    JobType,
     Notification,
     Project,
     UploadTicket,
@@ -185,16 +186,23 @@ class AsyncPiktidClient(AsyncClient):
         """Get how far the preprocessing of an identity is."""
         return await self._model(build.get_identity_status(identity_code), IdentityStatus)
 
-    async def create_model_swap(self, request: ModelSwapRequest, *, wait: bool = True) -> JobCreated:
+    async def create_job(
+        self, job: JobType, images: Sequence[str], *, images_per_job: int = IMAGES_PER_JOB, wait: bool = True
+    ) -> JobCreated:
         """
-        Start a job. This costs credits and is never repeated after a failure that leaves its fate open.
+        Start a job. This costs credits, and is never repeated after a failure that leaves its fate unknown.
 
-        :param wait: False raises a 429 at once instead of waiting it out.
+        :param job: Its kind and options, such as :class:`airflow_provider_piktid.models.model_swap.ModelSwap`.
+        :param images: ``file_id`` values, each once.
+        :param images_per_job: The account's limit. Default: 10, from PiktID's reference.
+        :param wait: False raises a 429 at once instead of waiting it out. Default: True.
+        :raises ValueError: The images cannot be right. Nothing was sent.
         :raises PiktidSubmissionError: The request may have arrived; look for the job before paying again.
-        :raises PiktidActiveJobsError: As many jobs run as the account allows.
+        :raises PiktidActiveJobsError: The account's limit of active jobs is reached.
         :raises PiktidCreditsError: Not enough credits.
         """
-        sent = build.create_model_swap(request)
+        job.check(images, images_per_job)
+        sent = build.create_job(job, images)
         return await self._http.call(sent, lambda answer: as_model(answer, JobCreated), wait=wait)
 
     async def get_job(self, job_id: str) -> Job:

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from airflow_provider_piktid.client._urls import segment
-from airflow_provider_piktid.models import ModelSwapRequest
+from airflow_provider_piktid.models import JobType
 
 PAGE_SIZE: Final = 100
 PROJECT_NAME_LENGTH: Final = 128
@@ -96,14 +96,14 @@ def list_identities(
     return Request(method="GET", path="/identity", what="list identities", params=params)
 
 
-def create_model_swap(request: ModelSwapRequest) -> Request:
+def create_job(job: JobType, images: Sequence[str]) -> Request:
     return Request(
         method="POST",
-        path="/model-swap",
-        what="start a model swap",
+        path=job.path,
+        what=f"start a {job.noun}",
         repeatable=False,
         paid=True,
-        json=request.to_wire(),
+        json=job.body(images),
     )
 
 

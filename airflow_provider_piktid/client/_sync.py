@@ -17,6 +17,7 @@ from airflow_provider_piktid.client._stream import SILENCE, StreamFrame
 from airflow_provider_piktid.client._transfer import ByteSource, ByteStream
 from airflow_provider_piktid.client._urls import DEFAULT_BASE_URL
 from airflow_provider_piktid.models import (
+    IMAGES_PER_JOB,
     CreditsUsed,
     DownloadLink,
     GalleryJob,
@@ -26,7 +27,7 @@ from airflow_provider_piktid.models import (
     Job,
     JobCreated,
     JobResults,
-    ModelSwapRequest,
+    JobType,
     Notification,
     Project,
     UploadTicket,
@@ -128,8 +129,10 @@ class PiktidClient(Facade[AsyncPiktidClient]):
     def get_identity_status(self, identity_code: str) -> IdentityStatus:
         return self.run(AsyncPiktidClient.get_identity_status, identity_code)
 
-    def create_model_swap(self, request: ModelSwapRequest, *, wait: bool = True) -> JobCreated:
-        return self.run(AsyncPiktidClient.create_model_swap, request, wait=wait)
+    def create_job(
+        self, job: JobType, images: Sequence[str], *, images_per_job: int = IMAGES_PER_JOB, wait: bool = True
+    ) -> JobCreated:
+        return self.run(AsyncPiktidClient.create_job, job, images, images_per_job=images_per_job, wait=wait)
 
     def get_job(self, job_id: str) -> Job:
         return self.run(AsyncPiktidClient.get_job, job_id)

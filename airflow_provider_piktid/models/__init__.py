@@ -3,12 +3,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_piktid.models.requests import (
-    IMAGES_PER_JOB,
-    MAX_VARIATIONS,
-    SWAP_MODELS,
-    ModelSwapRequest,
-)
+from airflow_provider_piktid.models.job_type import IMAGES_PER_JOB, JobType
 from airflow_provider_piktid.models.v2 import (
     TERMINAL,
     CreditsPeriod,
@@ -33,8 +28,6 @@ from airflow_provider_piktid.models.v2 import (
 
 __all__ = [
     "IMAGES_PER_JOB",
-    "MAX_VARIATIONS",
-    "SWAP_MODELS",
     "TERMINAL",
     "CreditsPeriod",
     "CreditsUsed",
@@ -50,7 +43,7 @@ __all__ = [
     "JobResults",
     "JobStatus",
     "JobSummary",
-    "ModelSwapRequest",
+    "JobType",
     "Notification",
     "Project",
     "UploadTicket",

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a kind of paid v2 job is: everything that differs between one kind and another."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+
+if TYPE_CHECKING:
+    from airflow_provider_piktid.models.v2 import Job
+
+#: Images in one job. Source: PiktID's reference; an account may differ.
+IMAGES_PER_JOB: Final = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobType(ABC):
+    """
+    One kind of paid job with its options, for any images.
+
+    Submission, lookup, outcome and manifest take this object and name no kind themselves. A further kind is a
+    subclass; ``docs/architecture.md`` has the recipe.
+
+    :param project_id: The project's text id, never the number of listings; None if the kind has no project.
+    """
+
+    #: Word for the kind on the wire: ``job_type`` of a job.
+    word: ClassVar[str]
+    #: Path of the request that starts a job.
+    path: ClassVar[str]
+    #: What messages call the job: "model swap".
+    noun: ClassVar[str]
+    #: Arguments that change how the request is checked or sent, but not what comes out of it.
+    not_content: ClassVar[frozenset[str]] = frozenset({"project_id"})
+
+    project_id: str | None = None
+
+    @abstractmethod
+    def body(self, images: Sequence[str]) -> dict[str, Any]:
+        """Return the JSON body of the request for these ``file_id`` values."""
+
+    @abstractmethod
+    def outputs(self, images: int) -> int:
+        """Return how many pictures one job of so many images makes if all goes well."""
+
+    @abstractmethod
+    def matches(self, job: Job, images: int) -> bool | None:
+        """
+        Tell whether a job of the account was started by this request.
+
+        :param job: Its status or results.
+        :param images: Number of images that the request takes.
+        :return: None if PiktID does not say enough about the job to tell.
+        """
+
+    @property
+    def identity(self) -> str | None:
+        """Identity that has to exist before the job is paid for; None if the kind takes none."""
+        return None
+
+    def check(self, images: Sequence[str], images_per_job: int = IMAGES_PER_JOB) -> None:
+        """
+        Check the images of one job. The options were checked when this object was made.
+
+        :raises ValueError: Not a list of distinct file ids, or more than a job takes.
+        """
+        if isinstance(images, str) or not images:
+            raise ValueError("images must be a list of at least one file id")
+        for image in images:
+            check_text("each of images", image)
+        if len(set(images)) != len(images):
+            raise ValueError("images names a file id twice, which would be paid twice")
+        if len(images) > images_per_job:
+            raise ValueError(f"images has {len(images)} file ids, a job takes {images_per_job}")
+
+    def split(self, images: int, images_per_job: int) -> list[int]:
+        """Return how many images each job takes, in the order of the images."""
+        return [min(images_per_job, images - start) for start in range(0, images, images_per_job)]
+
+    def price(self, outputs: int, credits_per_output: float) -> float:
+        """Return the credits that so many outputs cost. PiktID states no price for most kinds."""
+        return outputs * credits_per_output
+
+    def content(self) -> dict[str, Any]:
+        """Return everything that decides what comes out, as JSON values: the same content is the same purchase."""
+        options = {field.name: getattr(self, field.name) for field in fields(self)}
+        kept = {name: value for name, value in options.items() if name not in self.not_content}
+        return {"job_type": self.word} | {
+            name: dict(value) if isinstance(value, Mapping) else value for name, value in kept.items()
+        }
+
+    @classmethod
+    def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
+        """
+        Build the object from operator arguments: those that it does not know are left out.
+
+        :raises ValueError: An argument is not what the kind takes.
+        """
+        defaults = {field.name: field.default for field in fields(cls)}
+        known = {name: value for name, value in arguments.items() if name in defaults}
+        return cls(**{name: _untemplated(value, defaults[name]) for name, value in known.items()})
+
+
+def check_text(name: str, value: object) -> None:
+    """
+    Check that an argument is a text that is not blank.
+
+    :raises ValueError: It is not.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"{name} must be a text that is not empty, got {value!r}")
+
+
+def check_flag(name: str, value: object) -> None:
+    """
+    Check that an argument is True or False.
+
+    :raises ValueError: It is not.
+    """
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+
+
+def check_number(name: str, value: object, least: int, most: int) -> None:
+    """
+    Check that an argument is a whole number in a range.
+
+    :raises ValueError: It is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"{name} must be a whole number from {least} to {most}, got {value!r}")
+
+
+def _untemplated(value: Any, default: object) -> Any:
+    """Return a rendered template as a number where a number is expected: templates render to text."""
+    is_number = isinstance(default, int) and not isinstance(default, bool)
+    text = value.strip() if isinstance(value, str) else ""
+    return int(text) if is_number and text.isascii() and text.isdigit() else value
