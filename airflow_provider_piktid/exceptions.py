@@ -270,3 +270,7 @@ class PiktidDownloadError(PiktidError):
     def __init__(self, message: str, *, failed: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.failed = failed
+
+
+#: Errors that say nothing about the work that is waited for: the wait continues.
+TRANSIENT_ERRORS = (PiktidConnectionError, PiktidServerError, PiktidRateLimitError, PiktidResponseError)

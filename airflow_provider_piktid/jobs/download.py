@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Self
 
-from airflow_provider_piktid.common.task import run_bounded
+from airflow_provider_piktid.common.concurrency import run_bounded
 from airflow_provider_piktid.exceptions import (
     PiktidDownloadError,
     PiktidError,
@@ -18,6 +18,7 @@ from airflow_provider_piktid.exceptions import (
     PiktidNotFoundError,
 )
 from airflow_provider_piktid.files import formats, receive, storage
+from airflow_provider_piktid.files.receive import FETCH_TRIES
 from airflow_provider_piktid.jobs import manifest
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ FEW_FILES = 100
 
 #: Files that are decoded at once. More would keep those that arrive from being written.
 LOOKED_INTO = 2
-
-#: A picture that arrives cut off is fetched again this often.
-FETCH_TRIES = 3
 
 
 def checked_folder(output_path: str) -> Location:
@@ -148,7 +146,7 @@ class Download:
         """Take over what an earlier run of the same jobs left, and notice files that are somebody else's."""
         before = {row.key: row for row in manifest.load(storage.read_json(self._target), self._target.uri)}
         present = self._present({row.file for row in (*self.rows, *before.values()) if row.file})
-        receive.sweep(self._folder, present, self._mark)
+        receive.remove_partial_files(self._folder, present, self._mark)
         for row in self.rows:
             if not row.file:
                 continue

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find a job that was bought but whose id was never seen."""
+"""Find a job that may have been paid for but whose id was never seen."""
 
 from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from airflow_provider_piktid.exceptions import PiktidInvalidRequestError, PiktidNotFoundError
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_provider_piktid.client import PiktidClient
+    from airflow_provider_piktid.models import JobType
     from airflow_provider_piktid.models.v2 import GalleryJob, ImageResult
 
 log = logging.getLogger(__name__)
@@ -26,45 +26,65 @@ _ENDED = frozenset({"completed", "failed", "aborted"})
 
 
 def find_job(
-    client: PiktidClient,
-    project_id: str,
-    images: list[str],
-    *,
-    since: float,
-    known: set[str],
-    is_ours: Callable[[Any], bool],
+    client: PiktidClient, job: JobType, images: list[str], *, since: float, known: set[str]
 ) -> str | None:
     """
-    Look through the account's newest jobs for one of exactly these images.
+    Look through the account's newest jobs for one that this request started.
 
     The gallery is the only listing of jobs that PiktID documents. A failure to read it is raised, never
-    taken for "not there".
+    taken for "not there". A job that may be the one, but of which PiktID does not say enough, is logged and not
+    taken.
 
-    :param since: Epoch seconds; older jobs are not ours.
+    :param job: Kind and options of the request.
+    :param images: Its file ids.
+    :param since: Epoch seconds; older jobs cannot be the one.
     :param known: Job ids that are the answer to other requests.
-    :param is_ours: Whether a job's kind and identity fit.
     """
-    for job in itertools.islice(_newest(client, project_id), SCAN_LIMIT):
-        created = _epoch(job.created_at)
+    for listed in itertools.islice(_newest(client, job.project_id), SCAN_LIMIT):
+        created = _epoch(listed.created_at)
         if created is not None and created < since:
             return None
-        if job.job_id in known or not is_ours(job):
+        if listed.job_id in known or listed.job_type not in (None, job.word):
             continue
-        inputs = _inputs(job.images) or _inputs(_results(client, job.job_id))
-        # A job that runs may be listed with the images that are finished, no more.
-        if inputs == set(images) or (job.status not in _ENDED and inputs and inputs < set(images)):
-            return job.job_id
-        if not inputs:
-            log.warning("Job %s may be ours, but PiktID does not say what its images are.", job.job_id)
+        verdict = _is_result_of(client, listed, job, set(images))
+        if verdict:
+            return listed.job_id
+        if verdict is None:
+            log.warning(
+                "Job %s may be the result of this request, but PiktID does not tell enough about its images or "
+                "options to be sure.",
+                listed.job_id,
+            )
     return None
 
 
-def _newest(client: PiktidClient, project_id: str) -> Iterator[GalleryJob]:
+def _is_result_of(client: PiktidClient, listed: GalleryJob, job: JobType, images: set[str]) -> bool | None:
+    """Compare a listed job with a request; None if PiktID does not say enough about the job."""
+    inputs = _inputs(listed.images)
+    if inputs and not _fits(inputs, images, listed.status):
+        return False
+    try:
+        matches = job.matches(client.get_job(listed.job_id), len(images))
+        if matches is not False and not inputs:
+            inputs = _inputs(client.get_job_results(listed.job_id).results)
+    except PiktidNotFoundError:
+        return None
+    if matches is False or (inputs and not _fits(inputs, images, listed.status)):
+        return False
+    return matches if inputs else None
+
+
+def _fits(inputs: set[str], images: set[str], status: str) -> bool:
+    """A job that still runs may be listed with only those images that are finished."""
+    return inputs == images or (status not in _ENDED and inputs < images)
+
+
+def _newest(client: PiktidClient, project_id: str | None) -> Iterator[GalleryJob]:
     jobs = client.iter_gallery_jobs(project_id=project_id, order="desc")
     try:
         first = next(jobs, None)
     except PiktidInvalidRequestError:
-        # Whether this filter wants the text id or the number of the database is undocumented.
+        # Whether this filter takes the text id or the database number is undocumented.
         jobs = (
             job for job in client.iter_gallery_jobs(order="desc") if job.project_key in (None, project_id)
         )
@@ -72,13 +92,6 @@ def _newest(client: PiktidClient, project_id: str) -> Iterator[GalleryJob]:
     if first is not None:
         yield first
         yield from jobs
-
-
-def _results(client: PiktidClient, job_id: str) -> list[ImageResult]:
-    try:
-        return client.get_job_results(job_id).results
-    except PiktidNotFoundError:
-        return []
 
 
 def _inputs(results: list[ImageResult]) -> set[str]:

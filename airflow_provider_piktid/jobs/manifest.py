@@ -18,9 +18,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_piktid.common.events import is_downloadable
 from airflow_provider_piktid.exceptions import PiktidDownloadError
 from airflow_provider_piktid.files.storage import PRIVATE_FOLDER
+from airflow_provider_piktid.jobs.outcome import is_downloadable
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.models.v2 import ImageResult, JobResults

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Who may try to submit next, among the waiting tasks of one triggerer process.
+The order in which the waiting tasks of one triggerer process may try to submit.
 
-An account allows so many submissions a minute and so many jobs at once. Waking every waiting task whenever a
-job ends would send a herd of refused requests; so they queue here, and one is let through when a slot is
-likely. It is a brake, not a lock: other processes are not seen, and the server's refusal stays the authority.
+An account allows a number of submissions per minute and of active jobs. Waking every waiting task whenever a job
+ends would send many requests that are refused, so tasks queue here and one is released when a slot is likely. This
+only reduces requests; it is not a lock: other processes are not seen, and the server's answer decides.
 """
 
 from __future__ import annotations
@@ -15,19 +15,23 @@ import time
 import uuid
 import weakref
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-#: A task let through counts as an active job for this long, unless it comes back before.
+#: A released task counts as an active job for this long, unless it comes back before.
 SETTLING_SECONDS = 20.0
 
-#: A task at the head of the queue goes through after this long even if the account still looks full:
-#: what this process believes may be wrong, and asking is free.
+#: The first task of the queue is released after this long even if the account still looks full: what this process
+#: knows may be out of date, and a refused request is free.
 PATIENCE_SECONDS = 60.0
 
 
+#: Submissions are remembered this long; rate windows are shorter.
+KEPT_SECONDS = 3600.0
+
+
 @dataclass(frozen=True)
-class Limits:
+class AccountLimits:
     """
     What the account allows.
 
@@ -49,7 +53,7 @@ class _Place:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Turnstile:
+class AdmissionQueue:
     """One queue of waiting tasks, for one account and event loop."""
 
     def __init__(self) -> None:
@@ -57,7 +61,7 @@ class Turnstile:
         self._watched: Counter[str] = Counter()
         #: When jobs were submitted, by job id. ``time.monotonic()``, as all moments here.
         self._submitted: dict[str, float] = {}
-        #: When tasks were let through that have not come back yet, by ticket.
+        #: When tasks were released that have not come back yet, by ticket.
         self._released: dict[str, float] = {}
 
     @contextlib.contextmanager
@@ -67,32 +71,33 @@ class Turnstile:
         submitted_at: Mapping[str, float] | None = None,
         *,
         ticket: str | None = None,
-    ) -> Iterator[Watching]:
+    ) -> Iterator[ActiveJobs]:
         """
-        Count jobs as active while they are watched, until :meth:`Watching.ended` says otherwise.
+        Count jobs as active while they are watched, until :meth:`ActiveJobs.ended` says otherwise.
 
         :param submitted_at: Job id to submission time, epoch seconds: what the rate is counted by.
         :param ticket: The turn that led to these jobs, if one did.
         """
         self._returned(ticket)
         lead = time.monotonic() - time.time()
+        _forget(self._submitted, before=time.monotonic() - KEPT_SECONDS)
         self._submitted.update({job_id: moment + lead for job_id, moment in (submitted_at or {}).items()})
-        watch = Watching(self, job_ids)
+        watch = ActiveJobs(self, job_ids)
         try:
             yield watch
         finally:
             watch.close()
 
     async def turn(
-        self, limits: Limits, delay: float, *, until_job_ends: bool = True, ticket: str | None = None
+        self, limits: AccountLimits, delay: float, *, until_job_ends: bool = True, ticket: str | None = None
     ) -> str:
         """
         Return when it is this task's turn and a slot is likely.
 
-        :param delay: Seconds not to try for, as the server was asked a moment ago.
-        :param until_job_ends: A job that ends cuts the delay short, for the first such task in the queue.
-        :param ticket: That of the task's last turn, which came to an end by this.
-        :return: A ticket, to be shown when the task comes back with or without a new job.
+        :param delay: Seconds before which trying is pointless, as the server refused a moment ago.
+        :param until_job_ends: Whether the end of a job shortens the delay, for the first such task in the queue.
+        :param ticket: The ticket of the task's last turn, which ends with this call.
+        :return: A ticket, to be passed when the task comes back with or without a new job.
         """
         self._returned(ticket)
         now = time.monotonic()
@@ -109,14 +114,14 @@ class Turnstile:
             return ticket
         finally:
             self._queue.remove(place)
-            self._tell()
+            self._wake()
 
     def _returned(self, ticket: str | None) -> None:
-        """What a turn led to is known: a job that is watched, or nothing."""
+        """The result of a turn is known: a job that is watched now, or nothing."""
         if ticket and self._released.pop(ticket, None) is not None:
-            self._tell()
+            self._wake()
 
-    def _seconds_until(self, place: _Place, limits: Limits) -> float:
+    def _seconds_until(self, place: _Place, limits: AccountLimits) -> float:
         now = time.monotonic()
         if place.ready_at > now:
             return place.ready_at - now
@@ -143,42 +148,46 @@ class Turnstile:
                 return
             yield other
 
-    def _tell(self) -> None:
+    def _wake(self) -> None:
         for place in self._queue:
             place.changed.set()
 
+    def count_in(self, job_ids: Iterable[str]) -> None:
+        """Count jobs as active; several triggers may watch the same ones."""
+        self._watched.update(job_ids)
+
+    def count_out(self, job_ids: Iterable[str]) -> None:
+        self._watched.subtract(job_ids)
+        self._watched = +self._watched
+
     def job_ended(self) -> None:
-        """Let the first waiting task try at once."""
+        """Release the first waiting task at once."""
         now = time.monotonic()
         for place in self._queue:
             if place.until_job_ends and place.ready_at > now:
                 place.ready_at = now
                 break
-        self._tell()
+        self._wake()
 
 
-class Watching:
-    """Jobs that one trigger watches."""
+class ActiveJobs:
+    """The jobs that one trigger watches, as far as they are active."""
 
-    def __init__(self, turnstile: Turnstile, job_ids: list[str]) -> None:
-        self._turnstile = turnstile
+    def __init__(self, queue: AdmissionQueue, job_ids: list[str]) -> None:
+        self._queue = queue
         self._open = set(job_ids)
-        turnstile._watched.update(self._open)
+        queue.count_in(self._open)
 
     def ended(self, job_id: str) -> None:
+        """Make room for the next task."""
         if job_id in self._open:
-            self._drop(job_id)
-            self._turnstile.job_ended()
+            self._open.discard(job_id)
+            self._queue.count_out([job_id])
+            self._queue.job_ended()
 
     def close(self) -> None:
-        for job_id in list(self._open):
-            self._drop(job_id)
-
-    def _drop(self, job_id: str) -> None:
-        self._open.discard(job_id)
-        self._turnstile._watched[job_id] -= 1
-        if self._turnstile._watched[job_id] <= 0:
-            del self._turnstile._watched[job_id]
+        self._queue.count_out(self._open)
+        self._open = set()
 
 
 def _forget(moments: dict[str, float], *, before: float) -> None:
@@ -186,11 +195,11 @@ def _forget(moments: dict[str, float], *, before: float) -> None:
         del moments[name]
 
 
-_turnstiles: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Turnstile]] = (
+_queues: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, AdmissionQueue]] = (
     weakref.WeakKeyDictionary()
 )
 
 
-def turnstile(conn_id: str) -> Turnstile:
+def admission_queue(conn_id: str) -> AdmissionQueue:
     """Return the queue of a connection on the running event loop."""
-    return _turnstiles.setdefault(asyncio.get_running_loop(), {}).setdefault(conn_id, Turnstile())
+    return _queues.setdefault(asyncio.get_running_loop(), {}).setdefault(conn_id, AdmissionQueue())

@@ -1,40 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The record of outputs that were asked for again. Pure: no Airflow, no HTTP."""
+"""The record of outputs that were requested again, and the wait for their new versions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_piktid.common.events import is_downloadable
-from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidRecordError
+from airflow_provider_piktid.common.paid import PaidRequest
+from airflow_provider_piktid.common.records import read_record
+from airflow_provider_piktid.exceptions import TRANSIENT_ERRORS, PiktidConfigError
+from airflow_provider_piktid.jobs.outcome import is_downloadable
 
 if TYPE_CHECKING:
+    from airflow_provider_piktid.client import AsyncPiktidClient
     from airflow_provider_piktid.models.v2 import ImageResult, JobResults
+
+log = logging.getLogger(__name__)
 
 STATE_KEY = "piktid_regenerations"
 RECORD_VERSION = 1
 
-RegenerationState = Literal["planned", "intent", "sent"]
+_STATES = ("planned", "intent", "submitted")
 
 
 @dataclass
-class Regeneration:
+class Regeneration(PaidRequest):
     """
     One output to make again.
 
     :param version: Its newest version before; the new one is higher.
-    :param state: ``planned``: never sent. ``intent``: sent, or about to be. ``sent``: PiktID took it.
-    :param resubmitted: Sent again after a lost reply, as told; never a third time.
     """
 
     job_id: str
     image_index: int
     group_index: int
     version: int
-    state: RegenerationState = "planned"
-    resubmitted: bool = False
 
     @property
     def place(self) -> tuple[str, int, int]:
@@ -48,7 +52,7 @@ class Regeneration:
 
 @dataclass
 class RegenerationRecord:
-    """All outputs that a task instance asked for again."""
+    """All outputs that a task instance requested again."""
 
     fingerprint: str
     items: list[Regeneration]
@@ -68,17 +72,14 @@ class RegenerationRecord:
 
         :raises PiktidRecordError: It is not one, or is of a newer version.
         """
-        try:
-            items = [Regeneration(**item) for item in value["items"]]
-            known = get_args(RegenerationState)
-            if int(value["version"]) > RECORD_VERSION or any(item.state not in known for item in items):
-                raise ValueError("of a newer version")
-            return cls(str(value["fingerprint"]), items)
-        except (KeyError, TypeError, ValueError) as error:
-            raise PiktidRecordError(
-                "The record of regenerated images cannot be understood. Update airflow-provider-piktid on the "
-                "workers; or look at the jobs' versions at PiktID, then remove the record."
-            ) from error
+        return read_record(value, RECORD_VERSION, "regenerated images", cls._build)
+
+    @classmethod
+    def _build(cls, value: Mapping[str, Any]) -> RegenerationRecord:
+        items = [Regeneration(**item) for item in value["items"]]
+        if any(item.state not in _STATES for item in items):
+            raise ValueError("unknown state")
+        return cls(str(value["fingerprint"]), items)
 
 
 def failed_outputs(jobs: Mapping[str, JobResults]) -> list[Regeneration]:
@@ -140,3 +141,35 @@ def still_open(
         or newest[item.place].version <= item.version
         or not has_ended(newest[item.place])
     ]
+
+
+async def watch_results(
+    connect: Callable[[], Awaitable[AsyncPiktidClient]],
+    job_ids: Iterable[str],
+    done: Callable[[dict[str, JobResults]], bool],
+    *,
+    poll_interval: float,
+    end_time: float,
+) -> bool:
+    """
+    Poll the results of jobs until they satisfy ``done``; False if the deadline passes first.
+
+    Whether a job's status changes while an image is regenerated is undocumented, so its results are polled.
+
+    :param connect: Makes a client; closed at the end.
+    :param end_time: Epoch seconds.
+    :raises PiktidAPIError: PiktID refuses for a reason that waiting does not mend.
+    """
+    ids = list(job_ids)
+    async with await connect() as client:
+        while True:
+            try:
+                answers = await asyncio.gather(*(client.get_job_results(job_id) for job_id in ids))
+                if done(dict(zip(ids, answers, strict=True))):
+                    return True
+            except TRANSIENT_ERRORS as error:
+                log.warning("Could not get the job results; will keep polling: %s", error)
+            left = end_time - time.time()
+            if left <= 0:
+                return False
+            await asyncio.sleep(min(poll_interval, left))

@@ -1,41 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting on the worker, deadlines, and what to say when a wait ends badly."""
+"""The waits of a batch of jobs, deadlines, and the errors when a wait ends badly."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_piktid.exceptions import PiktidError, PiktidJobTimeout
+from airflow_provider_piktid.common.events import JobEvent
+from airflow_provider_piktid.common.paid import Wait
+from airflow_provider_piktid.exceptions import PiktidJobTimeout
+from airflow_provider_piktid.jobs.watch import JobWatcher, WatchOptions, progress_line
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient, PiktidClient
-    from airflow_provider_piktid.common.events import JobEvent
-    from airflow_provider_piktid.common.records import JobRecord
+    from airflow_provider_piktid.common.paid import SlotWait
     from airflow_provider_piktid.hooks.piktid import PiktidSettings
-    from airflow_provider_piktid.jobs.submission import SlotWait
-    from airflow_provider_piktid.jobs.watch import Watched
-    from airflow_provider_piktid.triggers.job import PiktidJobTrigger, PiktidSlotTrigger
-
-#: Airflow's own deferral timeout lies this far behind ours, because it skips the resume method.
-FRAMEWORK_MARGIN_SECONDS = 300.0
+    from airflow_provider_piktid.jobs.record import JobRecord
+    from airflow_provider_piktid.jobs.watch import WatchResult
 
 
 @dataclass(frozen=True)
-class Here:
+class SyncWaiter:
     """
-    Waits on this thread, and so in this worker: what the trigger does, with the same code.
+    Waits on this thread, and so in this worker, with the same code as the trigger.
 
     :param submitted_at: Job id to the time of its submission, epoch seconds.
     """
 
     client: PiktidClient
     settings: PiktidSettings
-    submitted_at: dict[str, float]
     poll_interval: float
     log: Any
+    submitted_at: dict[str, float] = field(default_factory=dict)
 
     def watch(
         self,
@@ -44,16 +41,14 @@ class Here:
         end_time: float,
         until: Literal["all", "any"] = "all",
         stream: bool = True,
-    ) -> Watched:
+    ) -> WatchResult:
         """Wait for jobs until a deadline (epoch seconds). A deadline that has passed still asks once."""
         from airflow_provider_piktid.hooks.piktid import async_client
-        from airflow_provider_piktid.jobs.watch import JobWatcher, WatchOptions
-        from airflow_provider_piktid.triggers.job import progress_line
 
         async def connect() -> AsyncPiktidClient:
             return async_client(self.settings, patient=False)
 
-        async def watch(_: AsyncPiktidClient) -> Watched:
+        async def watch(_: AsyncPiktidClient) -> WatchResult:
             return await JobWatcher(
                 connect,
                 job_ids,
@@ -64,47 +59,78 @@ class Here:
 
         return self.client.run(watch)
 
+    def hold(self, wait: SlotWait, active: list[str], until: float) -> dict[str, str]:
+        """
+        Wait for room in the account, until an epoch second at the latest.
 
-def hold_for_slot(here: Here, record: JobRecord, wait: SlotWait, until: float) -> None:
-    """Wait for room in the account on this worker, until an epoch second at the latest."""
-    if wait.until_job_ends and record.active:
-        record.mark_ended(here.watch(record.active, end_time=until, until="any").ended)
-    else:
+        :param active: Jobs whose end makes room, if the wait is for that.
+        :return: Job id to status, for those that have ended.
+        """
+        until = min(max(wait.not_before, time.time() + 1.0), until)
+        if wait.until_job_ends and active:
+            return self.watch(active, end_time=until, until="any").ended
         time.sleep(max(0.0, until - time.time()))
+        return {}
 
 
-def slot_trigger(
-    record: JobRecord, wait: SlotWait, settings: PiktidSettings, poll_interval: float, queue_until: float
-) -> PiktidSlotTrigger:
-    """Make the trigger that waits for room; it hands the record back."""
-    from airflow_provider_piktid.triggers.job import PiktidSlotTrigger
+def slot_wait(
+    wait: SlotWait,
+    waiter: SyncWaiter,
+    *,
+    active: list[str],
+    until: float,
+    state: dict[str, Any],
+    message: str,
+) -> Wait:
+    """
+    Describe a wait for room in the account.
 
-    return PiktidSlotTrigger(
-        job_ids=record.active,
-        piktid_conn_id=settings.conn_id,
-        poll_interval=poll_interval,
-        not_before=wait.not_before,
-        until_job_ends=wait.until_job_ends,
-        end_time=queue_until,
-        jobs_per_minute=settings.jobs_per_minute,
-        active_jobs=settings.active_jobs,
-        rate_window=settings.rate_window,
-        submitted_at=record.submission_times,
-        carry={"record": record.to_json(), "queue_until": queue_until},
+    :param active: The task's running jobs; the end of one makes room.
+    :param until: When to give up, epoch seconds.
+    :param state: Handed back with the event.
+    """
+    settings = waiter.settings
+    return Wait(
+        kind="slot",
+        arguments={
+            "job_ids": active,
+            "piktid_conn_id": settings.conn_id,
+            "poll_interval": waiter.poll_interval,
+            "not_before": wait.not_before,
+            "until_job_ends": wait.until_job_ends,
+            "end_time": until,
+            "jobs_per_minute": settings.jobs_per_minute,
+            "active_jobs": settings.active_jobs,
+            "rate_window": settings.rate_window,
+            "submitted_at": waiter.submitted_at,
+            "resume_state": state,
+        },
+        until=until,
+        message=message,
+        here=lambda: JobEvent("slot", ended=waiter.hold(wait, active, until), resume_state=state),
     )
 
 
-def job_trigger(record: JobRecord, conn_id: str, poll_interval: float, end_time: float) -> PiktidJobTrigger:
-    """Make the trigger that waits for all jobs; it hands the record back."""
-    from airflow_provider_piktid.triggers.job import PiktidJobTrigger
+def jobs_wait(record: JobRecord, waiter: SyncWaiter, *, until: float, state: dict[str, Any]) -> Wait:
+    """
+    Describe a wait for all jobs of a record.
 
-    return PiktidJobTrigger(
-        job_ids=record.job_ids,
-        piktid_conn_id=conn_id,
-        poll_interval=poll_interval,
-        end_time=end_time,
-        submitted_at=record.submission_times,
-        carry={"record": record.to_json()},
+    :param until: Deadline, epoch seconds.
+    :param state: Handed back with the event.
+    """
+    return Wait(
+        kind="jobs",
+        arguments={
+            "job_ids": record.job_ids,
+            "piktid_conn_id": waiter.settings.conn_id,
+            "poll_interval": waiter.poll_interval,
+            "end_time": until,
+            "submitted_at": waiter.submitted_at,
+            "resume_state": state,
+        },
+        until=until,
+        message=f"Waiting for {len(record.job_ids)} job(s) to end.",
+        here=lambda: waiter.watch(record.job_ids, end_time=until).to_event(),
     )
 
 
@@ -114,34 +140,25 @@ def deadline(record: JobRecord, timeout: float) -> float:
     return end_time if end_time > time.time() else time.time() + timeout
 
 
-def framework_timeout(end_time: float) -> timedelta:
-    """How long Airflow itself lets the deferral last: longer than we do."""
-    return timedelta(seconds=max(0.0, end_time - time.time()) + FRAMEWORK_MARGIN_SECONDS)
-
-
-def too_late(connection: str, record: JobRecord, ended: dict[str, str], timeout: float) -> PiktidJobTimeout:
-    """Say which jobs had not ended at the deadline."""
+def jobs_timeout(
+    connection: str, record: JobRecord, ended: dict[str, str], timeout: float
+) -> PiktidJobTimeout:
+    """Return the error that names the jobs that had not ended at the deadline."""
     running = tuple(job_id for job_id in record.job_ids if job_id not in ended)
     return PiktidJobTimeout(
-        f"{connection}: {len(running)} job(s) had not ended {timeout:g} s after submission: "
-        f"{', '.join(running[:5])}{', ...' if len(running) > 5 else ''}. They still run and bill. A retry "
-        "attaches to them with a new deadline; raise `timeout` if this is their usual pace.",
+        f"{connection}: {len(running)} job(s) did not end within {timeout:g} s of submission: "
+        f"{', '.join(running[:5])}{', ...' if len(running) > 5 else ''}. They are still running and will be billed. "
+        "A retry attaches to them with a new deadline; raise `timeout` if this is their usual duration.",
         job_ids=running,
     )
 
 
-def no_room(connection: str, record: JobRecord, queue_timeout: float) -> PiktidJobTimeout:
-    """Say that the account stayed full."""
-    missing = len(record.submissions) - len(record.job_ids)
+def slot_timeout(
+    connection: str, unsent: int, total: int, queue_timeout: float, running: list[str]
+) -> PiktidJobTimeout:
+    """Return the error for an account that had no room for too long."""
     return PiktidJobTimeout(
-        f"{connection}: no room in the account for {missing} of {len(record.submissions)} job(s) within "
-        f"{queue_timeout:g} s. Nothing was lost: a retry goes on where this try stopped.",
-        job_ids=tuple(record.active),
+        f"{connection}: the account had no room for {unsent} of {total} paid request(s) within {queue_timeout:g} s. "
+        "Nothing was lost: a retry continues where this try stopped.",
+        job_ids=tuple(running),
     )
-
-
-def event_error(event: JobEvent) -> PiktidError:
-    """Make the error that a trigger reported."""
-    error = PiktidError(f"{event.message} The jobs go on at PiktID; a retry attaches to them.")
-    error.permanent = event.permanent
-    return error

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Wait for jobs. Trigger and sync path both use this and nothing else.
+Wait for jobs. Triggers and the sync path both use this and nothing else.
 
 The status is the authority, notifications are hints: subscribe, ask for the status once subscribed, then ask
 again at every event of our jobs, at every reconnect, and every two minutes. Without a stream, poll.
@@ -17,6 +17,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from airflow_provider_piktid.common.concurrency import run_bounded
+from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.exceptions import (
     PiktidAPIError,
     PiktidAuthError,
@@ -27,9 +29,10 @@ from airflow_provider_piktid.exceptions import (
     PiktidResponseError,
     PiktidServerError,
 )
+from airflow_provider_piktid.jobs.outcome import LOST
 
 if TYPE_CHECKING:
-    from airflow_provider_piktid.client._async import AsyncPiktidClient
+    from airflow_provider_piktid.client import AsyncPiktidClient
     from airflow_provider_piktid.models.v2 import Job, Notification
 
 log = logging.getLogger(__name__)
@@ -66,8 +69,8 @@ class WatchOptions:
 
 
 @dataclass
-class Watched:
-    """What a wait ended with. ``timed_out`` is the only way to end with jobs that still run under ``all``."""
+class WatchResult:
+    """How a wait ended. ``timed_out`` is the only way to end with running jobs under ``all``."""
 
     jobs: dict[str, Job] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
@@ -78,7 +81,15 @@ class Watched:
     def ended(self) -> dict[str, str]:
         """Job id to status word, for the jobs that have ended."""
         words = {job_id: job.status for job_id, job in self.jobs.items() if job.done}
-        return words | dict.fromkeys(sorted(self.lost), "lost")
+        return words | dict.fromkeys(sorted(self.lost), LOST)
+
+    def to_event(self) -> JobEvent:
+        """Return what the wait means for the task."""
+        return JobEvent(
+            "timeout" if self.timed_out else "done",
+            ended=self.ended,
+            notification_ids=self.notification_ids,
+        )
 
 
 #: Called with each status that differs from the last one of the same job.
@@ -115,7 +126,7 @@ class JobWatcher:
         self._clock = clock
         self._client: AsyncPiktidClient | None = None
         self._listener: asyncio.Task[None] | None = None
-        self._result = Watched()
+        self._result = WatchResult()
         self._wake = asyncio.Event()
         self._subscribed = asyncio.Event()
         self._hinted: set[str] = set()
@@ -124,7 +135,7 @@ class JobWatcher:
         self._failing = False
         self._coalescing: asyncio.TimerHandle | None = None
 
-    async def wait(self) -> Watched:
+    async def wait(self) -> WatchResult:
         """
         Return when enough jobs have ended or the deadline has passed.
 
@@ -144,7 +155,7 @@ class JobWatcher:
                     lookups_failed += 1
                     if lookups_failed >= self._options.lookup_failures:
                         raise
-                    log.warning("No client yet (%s); trying again.", type(error).__name__)
+                    log.warning("Could not look up the connection (%s); trying again.", type(error).__name__)
                     await self._pause()
                     continue
                 try:
@@ -223,7 +234,7 @@ class JobWatcher:
                 raise answer
             else:
                 self._note(job_id, answer)
-        self._tell_failure(passing)
+        self._log_failure(passing)
 
     def _note(self, job_id: str, job: Job) -> None:
         before = self._result.jobs.get(job_id)
@@ -239,11 +250,11 @@ class JobWatcher:
             return
         self._result.lost.add(job_id)
 
-    def _tell_failure(self, error: PiktidError | None) -> None:
+    def _log_failure(self, error: PiktidError | None) -> None:
         if error is not None and not self._failing:
-            log.warning("No status at the moment, the wait goes on: %s", error)
+            log.warning("Could not get the job status; will keep polling: %s", error)
         elif error is None and self._failing:
-            log.info("PiktID answers again.")
+            log.info("The PiktID API is reachable again.")
         self._failing = error is not None
 
     # -- waiting --------------------------------------------------------------------------------------------
@@ -322,3 +333,26 @@ class JobWatcher:
 
 def _shown(job: Job) -> tuple[object, ...]:
     return job.status, job.processed_images, job.total_images, job.post_processing_status
+
+
+def progress_line(job: Job) -> str:
+    """Describe a status in one line: ``Job job-1: processing, 3/10 images``."""
+    counts = f", {job.processed_images or 0}/{job.total_images} images" if job.total_images else ""
+    post = f", post-processing {job.post_processing_status}" if job.post_processing_status else ""
+    return f"Job {job.job_id}: {job.status}{counts}{post}"
+
+
+async def delete_notifications(client: AsyncPiktidClient, ids: list[int]) -> int:
+    """
+    Delete notifications that were used, and return how many were deleted.
+
+    A failure does not fail a paid task: they expire after ten minutes.
+    """
+
+    async def delete(notification_id: int) -> bool:
+        with contextlib.suppress(PiktidError):
+            await client.delete_notification(notification_id)
+            return True
+        return False
+
+    return sum(await run_bounded(delete, ids, 8))

@@ -91,12 +91,13 @@ class ModelSwap(JobType):
 
     def matches(self, job: Job, images: int) -> bool | None:
         # Whether `total_images` counts inputs or outputs is undocumented.
-        told: dict[str, object] = {
+        known: dict[str, object] = {
             "job_type": job.job_type,
             "identity_code": job.identity_code,
             "images": images if job.total_images in (images, self.outputs(images)) else job.total_images,
             "post_process": job.should_post_process,
-        } | {name: job.processing_options.get(name) for name in _TYPED_OPTIONS}
+        }
+        told = known | {name: job.processing_options.get(name) for name in _TYPED_OPTIONS}
         ours: dict[str, object] = {
             "job_type": self.word,
             "identity_code": self.identity_code,

@@ -8,10 +8,10 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_piktid.common.task import steer
-from airflow_provider_piktid.exceptions import PiktidConfigError
+from airflow_provider_piktid.common.task import fail_fast_if_permanent
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.jobs.download import Download, checked_folder
+from airflow_provider_piktid.jobs.outcome import job_id_list
 
 
 class PiktidDownloadOperator(BaseOperator):
@@ -59,8 +59,8 @@ class PiktidDownloadOperator(BaseOperator):
         self.piktid_conn_id = piktid_conn_id
 
     def execute(self, context: Any) -> dict[str, Any]:
-        with steer():
-            job_ids = self._checked_jobs()
+        with fail_fast_if_permanent():
+            job_ids = job_id_list(self.job_ids, "download")
             hook = PiktidHook(self.piktid_conn_id)
             folder = checked_folder(self.output_path)
             with hook.get_conn() as client:
@@ -90,14 +90,3 @@ class PiktidDownloadOperator(BaseOperator):
             "failed": download.failed,
             "manifest": download.manifest_uri,
         }
-
-    def _checked_jobs(self) -> list[str]:
-        given = [self.job_ids] if isinstance(self.job_ids, str) else list(self.job_ids or [])
-        # A mapped swap gives one list for each of its task instances, and None for a skipped one.
-        nested = [[item] if isinstance(item, str) else list(item or []) for item in given]
-        ids = [job_id for part in nested for job_id in part]
-        if not ids:
-            raise PiktidConfigError(
-                "job_ids is empty: there is nothing to download. Give the swap's job ids."
-            )
-        return [str(job_id) for job_id in dict.fromkeys(ids)]

@@ -4,66 +4,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
-
-from airflow_provider_piktid.common.events import JobEvent
-from airflow_provider_piktid.common.task import steer
-from airflow_provider_piktid.exceptions import PiktidError
+from airflow_provider_piktid.common.task import CurrentTask
+from airflow_provider_piktid.files.storage import PRIVATE_FOLDER
 from airflow_provider_piktid.hooks.piktid import PiktidHook
+from airflow_provider_piktid.operators._paid import PaidOperator
+from airflow_provider_piktid.person.arguments import (
+    PersonArguments,
+    name_source,
+    read_keywords,
+    read_options,
+)
+from airflow_provider_piktid.person.record import STATE_KEY, PersonRecord
 from airflow_provider_piktid.person.run import PersonRun
 
+if TYPE_CHECKING:
+    from airflow_provider_piktid.client import PiktidV1Client
 
-class PiktidGeneratePersonOperator(BaseOperator):
+
+class PiktidGeneratePersonOperator(PaidOperator):
     """
     Replace persons in one picture, once for each person and keyword. Each of these costs credits.
 
     A retry pays only for what is missing: every paid request is recorded before it is sent.
 
     :param keywords: One or several of ``{"Location": "Oceania"}`` or the plain word ``Oceania``.
-    :param image: Path or URI of a WEBP, JPEG or PNG picture on any store that ``ObjectStoragePath`` knows, or an
+    :param image: Path or URI of a WEBP, JPEG or PNG picture on any store that ``ObjectStoragePath`` supports, or an
         http(s) address that PiktID fetches it from.
     :param id_image: Instead of ``image``: a picture that was uploaded within the last 24 hours.
-    :param persons: ``all`` (default), ``largest``, or a list of person ids as PiktID numbers them, from 0.
-    :param output_path: Folder or prefix that results are downloaded to, as soon as they are there. Without it they
-        stay at PiktID, which tells about them for 10 minutes only.
-    :param options: Passed through to PiktID, such as ``{"seed": 7}``.
-    :param stagger: Seconds between the first request of the picture and the others. Default 15, as documented.
-    :param unusable: What to do with persons whose face is too blurry: ``skip`` them (default), or ``fail``.
-    :param allow_unknown_keywords: Send keywords that the documents do not list.
-    :param fail_on_partial: Fail if single generations failed; default: warn. What was generated is kept anyway.
-    :param deferrable: Wait in the triggerer. Default: ``[operators] default_deferrable``. The other way holds a
-        worker slot all the time.
-    :param timeout: Seconds from a request until its result is given up. Default 1800.
-    :param queue_timeout: Seconds to wait for an account that takes no more requests. Default 3600.
-    :param delete_notifications: Delete this task's own notifications once their results are safe.
-    :param push_links: Put the result links into XCom. They open to whoever has them, and expire. Default false.
-    :param max_generations: Refuse to pay for more generations than this. Default: no limit.
-    :param state_path: Folder for the record of paid requests, on any object storage. Default:
-        ``[piktid] state_path``, else Airflow's task state store (3.3+), else ``_piktid`` below ``output_path``.
-    :param generation: Any text; another value buys the same persons again.
-    :param on_ambiguous: When nothing shows what became of a request: ``fail``, or ``resubmit`` once at the risk of
-        paying twice.
-    :param ambiguous_grace: Seconds to look for the result of a request whose reply was lost. Default 300.
-    :param piktid_conn_id: Connection id.
+    :param persons: ``all``, ``largest``, or a list of person ids as PiktID numbers them, from 0. Default: ``all``.
+    :param output_path: Folder or prefix that results are downloaded to, as soon as they exist. Default: none; they
+        stay at PiktID, which announces them for 10 minutes only.
+    :param options: Passed through to PiktID, such as ``{"seed": 7}``. Default: none.
+    :param stagger: Seconds between the first request of the picture and the others. Default: 15, from PiktID's
+        person guide.
+    :param unusable: What to do with persons whose face is too blurry: ``skip`` them, or ``fail``. Default: ``skip``.
+    :param allow_unknown_keywords: Send keywords that the documents do not list. Default: False.
+    :param push_links: Push the result links to XCom. They work for whoever has them, and expire. Default: False.
+    :param timeout: Seconds from a request until the task stops waiting for its result. Default: 1800.
+    :param queue_timeout: Seconds to wait while the account accepts no more requests. Default: 3600.
+    :param lost_reply_grace: Seconds to look for the result of a request whose reply was lost. Default: 300.
+
+    Further parameters are those of ``PaidOperator``; ``max_images`` counts generations. The record is kept in
+    ``_piktid`` below ``output_path`` where there is neither a ``state_path`` nor a task state store.
+
     :return: List of ``{id_image, id_person, keyword, url, file}``. ``file`` is a URI, None without ``output_path``;
         ``url`` is None unless ``push_links`` is set. XCom key ``summary``: counts, and what failed.
     """
 
     template_fields: Sequence[str] = (
-        "piktid_conn_id",
+        *PaidOperator.template_fields,
         "image",
         "id_image",
         "keywords",
         "persons",
         "output_path",
         "options",
-        "state_path",
-        "generation",
-        "max_generations",
     )
-    ui_color = "#ece6ff"
 
     def __init__(
         self,
@@ -77,21 +75,15 @@ class PiktidGeneratePersonOperator(BaseOperator):
         stagger: float = 15.0,
         unusable: Literal["skip", "fail"] = "skip",
         allow_unknown_keywords: bool = False,
-        fail_on_partial: bool = False,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        push_links: bool = False,
         timeout: float = 1800.0,
         queue_timeout: float = 3600.0,
-        delete_notifications: bool = True,
-        push_links: bool = False,
-        max_generations: int | None = None,
-        state_path: str | None = None,
-        generation: str | None = None,
-        on_ambiguous: Literal["fail", "resubmit"] = "fail",
-        ambiguous_grace: float = 300.0,
-        piktid_conn_id: str = PiktidHook.default_conn_name,
+        lost_reply_grace: float = 300.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            timeout=timeout, queue_timeout=queue_timeout, lost_reply_grace=lost_reply_grace, **kwargs
+        )
         self.keywords = keywords
         self.image = image
         self.id_image = id_image
@@ -101,48 +93,29 @@ class PiktidGeneratePersonOperator(BaseOperator):
         self.stagger = stagger
         self.unusable = unusable
         self.allow_unknown_keywords = allow_unknown_keywords
-        self.fail_on_partial = fail_on_partial
-        self.deferrable = deferrable
-        self.timeout = timeout
-        self.queue_timeout = queue_timeout
-        self.delete_notifications = delete_notifications
         self.push_links = push_links
-        self.max_generations = max_generations
-        self.state_path = state_path
-        self.generation = generation
-        self.on_ambiguous = on_ambiguous
-        self.ambiguous_grace = ambiguous_grace
-        self.piktid_conn_id = piktid_conn_id
-        self._running: list[str] = []
 
-    def execute(self, context: Any) -> list[dict[str, Any]]:
-        with steer():
-            run = PersonRun(self, context)
-            with run.hook.get_v1_client() as run.client:
-                run.begin()
-                return run.proceed()
+    def _open_client(self, hook: PiktidHook) -> PiktidV1Client:
+        return hook.get_v1_client()
 
-    def execute_complete(self, context: Any, event: Any) -> list[dict[str, Any]]:
-        """Fetch what is there after a wait, and go on."""
-        with steer():
-            answer = JobEvent.from_json(event, expected=("done", "slot", "timeout", "error"))
-            run = PersonRun(self, context)
-            run.resume(answer.carry.get("record"))
-            if answer.status == "error":
-                error = PiktidError(
-                    f"{answer.message} What was asked for goes on at PiktID; a retry looks for it."
-                )
-                error.permanent = answer.permanent
-                raise error
-            with run.hook.get_v1_client() as run.client:
-                run.collect_ended(answer.ended)
-                return run.proceed()
-
-    def on_kill(self) -> None:
-        """Tell what still runs. PiktID has no way to cancel a generation."""
-        if self._running:
-            self.log.warning(
-                "This task was ended, its generations were not: %s still run and bill, as PiktID cannot cancel them. "
-                "Their results are announced for 10 minutes; the next try looks for them.",
-                "; ".join(self._running),
-            )
+    def _make_run(self, task: CurrentTask, hook: PiktidHook, client: PiktidV1Client) -> PersonRun:
+        arguments = PersonArguments(
+            source=name_source(self.image, self.id_image),
+            keywords=read_keywords(self.keywords, allow_unknown=self.allow_unknown_keywords),
+            persons=self.persons,
+            options=read_options(self.options),
+            output_path=self.output_path,
+            stagger=self.stagger,
+            unusable=self.unusable,
+            push_links=self.push_links,
+        )
+        beside = arguments.folder.join(PRIVATE_FOLDER).uri if arguments.folder else None
+        return PersonRun(
+            arguments,
+            self._terms(),
+            task=task,
+            settings=hook.settings,
+            client=client,
+            store=task.open_store(self.state_path, STATE_KEY, PersonRecord.from_json, beside=beside),
+            log=self.log,
+        )

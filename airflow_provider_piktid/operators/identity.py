@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_piktid.common.task import steer
+from airflow_provider_piktid.common.task import fail_fast_if_permanent
 from airflow_provider_piktid.exceptions import PiktidImageError, PiktidInvalidRequestError, PiktidJobTimeout
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.formats import V2_FORMATS
@@ -61,7 +61,7 @@ class PiktidUploadIdentityOperator(BaseOperator):
         self.piktid_conn_id = piktid_conn_id
 
     def execute(self, context: Any) -> str:
-        with steer():
+        with fail_fast_if_permanent():
             files = storage.find_images(self.image, formats=V2_FORMATS)
             if len(files) != 1:
                 raise PiktidImageError(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
-from airflow_provider_piktid.common.task import push, steer
+from airflow_provider_piktid.common.task import CurrentTask, fail_fast_if_permanent
 from airflow_provider_piktid.exceptions import PiktidConfigError
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.hooks.piktid import PiktidHook
@@ -47,7 +47,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
     :param max_attempts: How often a source that fails is bought again, until it changes. Default 3.
     :param images_per_batch: Sources of one batch. Default: ``images_per_job`` of the connection, 10; more if there
         would be more batches than Airflow maps (``[core] max_map_length``).
-    :param generation: Any text; another value makes everything anew.
+    :param rerun_key: Any text; another value makes everything anew.
     :param dry_run: Log what would be done and what it would cost; write nothing, give no batch.
     :param prune: Remove outputs whose source is gone. Default: report them.
     :param credits_per_output: Price of an output for the estimate, until the catalogue knows better. Default 1.
@@ -67,7 +67,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
         "options",
         "exclude",
         "max_images",
-        "generation",
+        "rerun_key",
         "only_tell",
     )
     ui_color = "#ece6ff"
@@ -83,7 +83,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
         max_images: int | str | None = None,
         max_attempts: int = 3,
         images_per_batch: int | None = None,
-        generation: str | None = None,
+        rerun_key: str | None = None,
         dry_run: bool | str = False,
         prune: bool = False,
         credits_per_output: float = 1.0,
@@ -99,7 +99,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
         self.max_images = max_images
         self.max_attempts = max_attempts
         self.images_per_batch = images_per_batch
-        self.generation = generation
+        self.rerun_key = rerun_key
         # BaseOperator has a method of the parameter's name.
         self.only_tell = dry_run
         self.prune = prune
@@ -107,7 +107,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
         self.piktid_conn_id = piktid_conn_id
 
     def execute(self, context: Any) -> list[str]:
-        with steer():
+        with fail_fast_if_permanent():
             settings = PiktidHook(self.piktid_conn_id).settings
             wanted = self._wanted(context)
             store = CatalogueStore(storage.locate(self.output_path))
@@ -115,11 +115,11 @@ class PiktidPlanRefreshOperator(BaseOperator):
             entries = batch_entries(plan, wanted)
             summary = self._summary(plan, wanted)
             self._tell(plan, summary)
-            push(context, "summary", summary)
+            CurrentTask(context).push("summary", summary)
             if _is_true(self.only_tell):
-                push(context, "late", "")
+                CurrentTask(context).push("late", "")
                 return []
-            push(context, "late", self._keep(plan, wanted, store))
+            CurrentTask(context).push("late", self._keep(plan, wanted, store))
             size = self._batch_size(len(entries), settings.images_per_job)
             batches = [entries[start : start + size] for start in range(0, len(entries), size)]
             return store.write_batches(wanted.run, batches)
@@ -127,7 +127,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
     def _wanted(self, context: Any) -> Wanted:
         ti = context["ti"]
         try:
-            key = options_key(self.identity_code, self.options or {}, self.generation)
+            key = options_key(self.identity_code, self.options or {}, self.rerun_key)
             limit = None if self.max_images in (None, "") else int(str(self.max_images))
         except (TypeError, ValueError) as error:
             raise PiktidConfigError(f"{self.task_id}: a number was expected: {error}") from error
@@ -270,7 +270,7 @@ class PiktidCollectRefreshOperator(BaseOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         if not self.batch:
             raise AirflowSkipException("Nothing of an earlier run has to be fetched.")
-        with steer():
+        with fail_fast_if_permanent():
             hook = PiktidHook(self.piktid_conn_id)
             collection = Collection(
                 storage.read_json(storage.locate(self.batch)) or [],
@@ -338,16 +338,16 @@ class PiktidRefreshSummaryOperator(BaseOperator):
         self.browse_url = browse_url
 
     def execute(self, context: Any) -> dict[str, Any]:
-        with steer():
+        with fail_fast_if_permanent():
             planned = context["ti"].xcom_pull(task_ids=self.plan_task_id, key="summary", map_indexes=-1)
             if planned and planned["dry_run"]:
                 raise AirflowSkipException("Nothing was done: the plan was a dry run.")
             run = RunSummary(storage.locate(self.output_path), planned, self.plan_task_id)
             sheet = run.write_sheet(self.log) if self.contact_sheet and run.rows else None
-            push(context, SHEET_URL_KEY, self._address(run.folder, sheet) if sheet else "")
+            CurrentTask(context).push(SHEET_URL_KEY, self._address(run.folder, sheet) if sheet else "")
             told = run.told()
             self.log.info("%s", told)
-            push(context, "summary", told)
+            CurrentTask(context).push("summary", told)
             run.compact()
             run.judge(fail_on_partial=self.fail_on_partial, log=self.log)
             if self.skip_unchanged and run.is_unchanged:

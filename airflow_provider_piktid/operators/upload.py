@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_piktid.common.task import run_bounded, steer
+from airflow_provider_piktid.common.concurrency import run_bounded
+from airflow_provider_piktid.common.task import fail_fast_if_permanent
 from airflow_provider_piktid.exceptions import (
     PiktidBudgetError,
     PiktidConfigError,
@@ -78,7 +79,7 @@ class PiktidUploadImagesOperator(BaseOperator):
         self.piktid_conn_id = piktid_conn_id
 
     def execute(self, context: Any) -> dict[str, Any]:
-        with steer():
+        with fail_fast_if_permanent():
             hook = PiktidHook(self.piktid_conn_id)
             concurrency = int(self.max_concurrency or hook.settings.max_concurrency)
             if not 1 <= len(str(self.project_name).strip()) <= PROJECT_NAME_LENGTH:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked for in person generation: the picture, the persons in it, the keywords."""
+"""The arguments of a person generation, checked: the picture, the persons in it, the keywords."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import json
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidImageError
+from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidDownloadError, PiktidImageError
 from airflow_provider_piktid.files import formats, storage
 from airflow_provider_piktid.jobs import manifest
 from airflow_provider_piktid.person.record import Face
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.files.formats import ImageFormat
     from airflow_provider_piktid.models.v1 import Target
 
+#: Formats that v1 accepts. Source: PiktID's person guide.
 V1_FORMATS: tuple[ImageFormat, ...] = ("webp", "jpeg", "png")
 
 
@@ -54,9 +56,9 @@ class Source:
 
     def read(self) -> Source:
         """
-        Give it with its bytes, looked at.
+        Return it with its bytes, checked.
 
-        :raises PiktidImageError: It is not there, or no WEBP, JPEG or PNG.
+        :raises PiktidImageError: It does not exist, or is not WEBP, JPEG or PNG.
         """
         if self.location is None or self.content is not None:
             return self
@@ -67,13 +69,13 @@ class Source:
 
 def name_source(image: str | None, id_image: str | None) -> Source:
     """
-    Say which picture is meant, without reading it.
+    Tell which picture is meant, without reading it.
 
     :raises PiktidConfigError: Both or neither is given.
     """
     if bool(image) == bool(id_image):
         raise PiktidConfigError(
-            "Give either image (a path or URI) or id_image (of a picture uploaded within the last 24 hours)."
+            "Pass either image (a path or URI) or id_image (of a picture uploaded within the last 24 hours)."
         )
     if id_image:
         return Source(manifest.safe_name(str(id_image), "image"), id_image=str(id_image))
@@ -82,6 +84,61 @@ def name_source(image: str | None, id_image: str | None) -> Source:
         return Source(_stem(urlsplit(_bare(name)).path, _bare(name)), url=name)
     location = storage.locate(name)
     return Source(_stem(location.path, location.uri), location=location)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PersonArguments:
+    """
+    What a DAG author asks for, checked. Units and defaults: see the operator.
+
+    :param output_path: As given; ``folder`` is the same, resolved.
+    """
+
+    source: Source
+    keywords: list[dict[str, str]]
+    persons: str | Sequence[int]
+    options: dict[str, Any] | None = None
+    output_path: str | None = None
+    stagger: float = 15.0
+    unusable: Literal["skip", "fail"] = "skip"
+    push_links: bool = False
+
+    def __post_init__(self) -> None:
+        if self.unusable not in ("skip", "fail"):
+            raise PiktidConfigError(f"unusable must be 'skip' or 'fail', not {self.unusable!r}")
+        if self.stagger < 0:
+            raise PiktidConfigError(f"stagger must be 0 seconds or more, not {self.stagger}")
+
+    @cached_property
+    def folder(self) -> storage.Location | None:
+        """
+        Where results go; None: nowhere.
+
+        :raises PiktidDownloadError: The path cannot be resolved.
+        """
+        try:
+            return storage.locate(self.output_path) if self.output_path else None
+        except Exception as error:
+            raise self._unwritable(error) from error
+
+    def check_folder(self) -> None:
+        """
+        Make sure that results can be written before anything is paid for.
+
+        :raises PiktidDownloadError: They cannot.
+        """
+        if self.folder is None:
+            return
+        try:
+            storage.check_writable(self.folder)
+        except Exception as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: Exception) -> PiktidDownloadError:
+        return PiktidDownloadError(
+            f"output_path {self.output_path} cannot be written ({type(error).__name__}). Correct the path, "
+            "its permissions or its connection. Nothing was paid for in this try."
+        )
 
 
 def _bare(url: str) -> str:
@@ -106,17 +163,17 @@ def _stem(path: str, uri: str) -> str:
 
 def faces_of(target: Target) -> list[Face]:
     """
-    List the persons that PiktID found.
+    Return the persons that PiktID found.
 
-    :raises PiktidImageError: None, or more than it takes.
+    :raises PiktidImageError: None, or more than it accepts.
     """
     from airflow_provider_piktid.models.v1 import MAX_PERSONS
 
     if target.count == 0:
-        raise PiktidImageError("PiktID found no face in the picture. Take another picture; nothing was paid.")
+        raise PiktidImageError("PiktID found no face in the picture. Use another picture; nothing was paid.")
     if target.count > MAX_PERSONS:
         raise PiktidImageError(
-            f"PiktID found {target.count} persons in the picture, and takes {MAX_PERSONS}. Crop it; nothing was paid."
+            f"PiktID found {target.count} persons in the picture; it accepts {MAX_PERSONS}. Crop it; nothing was paid."
         )
     if not target.coordinates_list:
         return [Face(number) for number in range(target.count)]
@@ -131,7 +188,7 @@ def choose_persons(
     persons: str | Sequence[int | str], faces: list[Face] | None, *, fail_unusable: bool
 ) -> tuple[list[int], list[int]]:
     """
-    Say who is to be replaced, and who is left out because the face is too blurry.
+    Choose who is replaced, and who is skipped because the face is too blurry.
 
     :param persons: ``all``, ``largest`` or a list of person ids.
     :param faces: The persons in the picture; None if they are not known.
@@ -142,8 +199,8 @@ def choose_persons(
     if faces is None:
         if ids is None:
             raise PiktidConfigError(
-                f"persons={persons!r} needs to know who is in the picture, and PiktID does not tell for this "
-                "id_image. Give the person ids as a list, or the picture itself as image."
+                f"persons={persons!r} needs the list of persons in the picture, which PiktID does not return for this "
+                "id_image. Pass the person ids as a list, or the picture itself as image."
             )
         return ids, []
     by_id = {face.id: face for face in faces}
@@ -161,7 +218,7 @@ def choose_persons(
     kept = [number for number in ids if number not in blurry]
     if blurry and (fail_unusable or not kept):
         raise PiktidImageError(
-            f"The faces of persons {blurry} are too blurry for PiktID. Take a sharper picture"
+            f"The faces of persons {blurry} are too blurry for PiktID. Use a sharper picture"
             + (", or set unusable='skip'" if kept else "")
             + "; nothing was paid."
         )
@@ -169,7 +226,7 @@ def choose_persons(
 
 
 def _ids(persons: str | Sequence[int | str]) -> list[int] | None:
-    """Give a list of ids, None for a rule."""
+    """Return a list of ids, None for a rule."""
     value: Any = persons
     if isinstance(value, str) and value.strip().startswith("["):
         value = _decoded(value)
@@ -184,7 +241,7 @@ def _ids(persons: str | Sequence[int | str]) -> list[int] | None:
             f"persons must be 'all', 'largest' or a list of person ids, not {persons!r}"
         ) from None
     if not ids:
-        raise PiktidConfigError("persons is empty: there is nobody to replace. Give ids, or 'all'.")
+        raise PiktidConfigError("persons is empty: there is nobody to replace. Pass ids, or 'all'.")
     if min(ids) < 0:
         raise PiktidConfigError(f"persons are numbered from 0, not {min(ids)}")
     return list(dict.fromkeys(ids))
@@ -192,7 +249,7 @@ def _ids(persons: str | Sequence[int | str]) -> list[int] | None:
 
 def read_keywords(keywords: Any, *, allow_unknown: bool) -> list[dict[str, str]]:
     """
-    Give keywords as the API wants them.
+    Return keywords as the API takes them.
 
     :param keywords: One or several of ``{"Location": "Oceania"}``, the same as JSON text, or the plain word.
     :raises PiktidConfigError: None, an unknown one, or the same twice.
@@ -205,7 +262,7 @@ def read_keywords(keywords: Any, *, allow_unknown: bool) -> list[dict[str, str]]
     if isinstance(value, str | Mapping):
         value = [value]
     if not isinstance(value, Sequence) or not value:
-        raise PiktidConfigError("keywords is empty: there is nothing to do. Give for example ['Oceania'].")
+        raise PiktidConfigError("keywords is empty: there is nothing to do. Pass for example ['Oceania'].")
     try:
         found = [as_keyword(item, allow_unknown=allow_unknown) for item in value]
     except ValueError as error:
@@ -219,9 +276,9 @@ def read_keywords(keywords: Any, *, allow_unknown: bool) -> list[dict[str, str]]
 
 def read_options(options: Any) -> dict[str, Any] | None:
     """
-    Give the options to pass through.
+    Return the options to pass through.
 
-    :raises PiktidConfigError: No mapping, or nothing that JSON can carry.
+    :raises PiktidConfigError: No mapping, or nothing that JSON can represent.
     """
     if not options:
         return None

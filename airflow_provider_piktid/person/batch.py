@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps of person generation: ask, each once; fetch what came; say what is late."""
+"""The steps of person generation: request each once, fetch what is announced, tell what is late."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from airflow_provider_piktid.common.task import run_bounded
+from airflow_provider_piktid.common.concurrency import run_bounded
+from airflow_provider_piktid.common.paid import PaidRequests, SlotWait, Terms
 from airflow_provider_piktid.exceptions import (
     PiktidAPIError,
     PiktidConnectionError,
@@ -23,44 +23,109 @@ from airflow_provider_piktid.exceptions import (
     PiktidSubmissionError,
 )
 from airflow_provider_piktid.files import formats, receive
-from airflow_provider_piktid.person.record import Findings, Generation, PersonRecord, output_name
+from airflow_provider_piktid.files.receive import FETCH_TRIES
+from airflow_provider_piktid.person.matching import Findings
+from airflow_provider_piktid.person.record import Generation, PersonRecord, output_name
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidV1Client, PiktidV1Client
     from airflow_provider_piktid.files.storage import Location
     from airflow_provider_piktid.models.v1 import PersonNotification
 
-#: Between two tries while the account takes no more requests, if the server does not say.
+#: Between two tries while the account accepts no more requests, if the server does not say.
 BUSY_SECONDS = 15.0
 
-#: A picture that arrives cut off is fetched again this often.
-FETCH_TRIES = 3
 
-
-@dataclass(frozen=True)
-class Terms:
+class PersonPort:
     """
-    What the DAG author decided about asking and waiting.
+    The kernel's view of a batch of generations.
 
     :param stagger: Seconds between the first request of a picture and the others.
-    :param timeout: Seconds from a request until it counts as late.
-    :param grace: The same for a request whose reply was lost, and for what a retry finds late already.
-    :param on_ambiguous: ``fail``, or ``resubmit`` once what stays unknown.
     :param options: Passed through.
+    :param upload: Uploads the picture again and notes it in the record; raises if that is impossible.
     """
 
-    stagger: float
-    timeout: float
-    grace: float
-    on_ambiguous: Literal["fail", "resubmit"]
-    options: Mapping[str, Any] | None
+    def __init__(
+        self,
+        record: PersonRecord,
+        client: PiktidV1Client,
+        *,
+        stagger: float,
+        options: Mapping[str, Any] | None,
+        upload: Callable[[], None],
+        log: Any,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._record = record
+        self._client = client
+        self._stagger = stagger
+        self._options = options
+        self._upload = upload
+        self._log = log
+        self._clock = clock
+        self._renewed = False
+
+    def ready(self, item: Generation) -> SlotWait | None:
+        if self._record.id_image is None:
+            self._upload()
+        due = self._due()
+        if due > self._clock():
+            return SlotWait("the first request of a picture goes ahead of the others", due)
+        item.id_image = self._record.id_image
+        item.asks += 1
+        return None
+
+    def _due(self) -> float:
+        """The first request of a picture goes alone: the others reuse what it makes."""
+        sent = [
+            item.intent_at
+            for item in self._record.generations
+            if item.intent_at and item.id_image == self._record.id_image
+        ]
+        return min(sent) + self._stagger if sent else 0.0
+
+    def send(self, item: Generation) -> None:
+        group, word = item.keyword
+        accepted = self._client.generate(
+            item.id_image or "", item.id_person, {group: word}, options=self._options, wait=False
+        )
+        item.id_task = accepted.id_task
+        self._log.info("Requested %s.", item.label)
+
+    def find(self, item: Generation) -> None:
+        """A notification will tell: it is waited for with those of the other requests."""
+
+    def refused(self, item: Generation, error: PiktidError) -> SlotWait | None:
+        """Nothing was paid. What was paid before is waited for all the same."""
+        item.asks -= 1
+        if isinstance(error, PiktidRateLimitError):
+            pause = max(1.0, error.retry_after or BUSY_SECONDS * random.uniform(0.8, 1.2))
+            self._log.info("The account accepts no more requests now; continuing in %.0f s.", pause)
+            return SlotWait("submission rate limit of the account reached", self._clock() + pause)
+        if isinstance(error, PiktidNotFoundError) and self._record.uploaded_at and not self._renewed:
+            self._log.warning("PiktID no longer knows the uploaded picture; uploading it again.")
+            self._renewed, self._record.id_image = True, None
+            return None
+        if not self._record.in_state("intent", "submitted", "done"):
+            raise error
+        self._log.warning("%s Waiting for what was requested before.", error)
+        self._record.refused_for_good = error.permanent
+        for planned in self._record.in_state("planned"):
+            planned.state, planned.error = "refused", str(error)
+        return None
+
+    def unknown(self, item: Generation) -> PiktidSubmissionError:
+        raise AssertionError("unreachable: a lost reply is awaited, see `find`")
+
+    def label(self, item: Generation) -> str:
+        return item.label
 
 
 class PersonBatch:
     """
     The generations of one record.
 
-    :param upload: Uploads the picture again and notes it in the record; raises if that is impossible.
+    :param requests: The kernel, over the same record.
     :param save: Writes the record; called before and after each paid request.
     """
 
@@ -69,8 +134,8 @@ class PersonBatch:
         record: PersonRecord,
         client: PiktidV1Client,
         terms: Terms,
+        requests: PaidRequests[Generation],
         *,
-        upload: Callable[[], None],
         save: Callable[[], None],
         log: Any,
         clock: Callable[[], float] = time.time,
@@ -78,110 +143,41 @@ class PersonBatch:
         self._record = record
         self._client = client
         self._terms = terms
-        self._upload = upload
+        self._requests = requests
         self._save = save
         self._log = log
         self._clock = clock
-        self._renewed = False
 
-    # -- asking ---------------------------------------------------------------------------------------------
-
-    def ask(self) -> float | None:
+    def advance(self) -> SlotWait | None:
         """
-        Send as many paid requests as it is time for.
+        Send as many paid requests as it is time for, late ones again where the author chose that.
 
-        :return: None if all were sent, else the epoch second to call this again at.
+        :return: None if all are sent, else what to wait for before calling this again.
         :raises PiktidError: The first request was refused for another reason than the rate.
         """
-        while planned := self._record.in_state("planned"):
-            if self._record.id_image is None:
-                self._upload()
-            due = self._due()
-            if due > self._clock():
-                return due
-            busy_until = self._ask_one(planned[0])
-            if busy_until is not None:
-                return busy_until
-        return None
-
-    def _due(self) -> float:
-        """The first request of a picture goes alone: it makes what the others reuse."""
-        asked = [
-            item.asked_at
-            for item in self._record.generations
-            if item.asked_at and item.id_image == self._record.id_image
-        ]
-        return min(asked) + self._terms.stagger if asked else 0.0
-
-    def _ask_one(self, item: Generation) -> float | None:
-        item.state, item.id_image, item.asked_at = "intent", self._record.id_image, self._clock()
-        item.asks += 1
+        for item in self.late():
+            # Each once, and one that PiktID accepted not in the try that sent it.
+            if item.state == "intent" or (item.intent_at or 0.0) < self._record.attached_at:
+                self._requests.resubmit(item)
+        wait = self._requests.advance()
         self._save()
-        group, word = item.keyword
-        try:
-            accepted = self._client.generate(
-                item.id_image or "", item.id_person, {group: word}, options=self._terms.options, wait=False
-            )
-        except PiktidSubmissionError as error:
-            self._log.warning("%s Looking for its notification before anything else.", error)
-            return None
-        except PiktidError as error:
-            item.plan_again()
-            item.asks -= 1
-            return self._refused(item, error)
-        item.state, item.id_task = "requested", accepted.id_task
-        self._save()
-        self._log.info("Asked for %s.", item.label)
-        return None
-
-    def _refused(self, item: Generation, error: PiktidError) -> float | None:
-        """Nothing was paid. What was paid before is waited for all the same."""
-        self._save()
-        if isinstance(error, PiktidRateLimitError):
-            pause = error.retry_after or BUSY_SECONDS * random.uniform(0.8, 1.2)
-            self._log.info("The account takes no more requests now; going on in %.0f s.", pause)
-            return self._clock() + max(1.0, pause)
-        if isinstance(error, PiktidNotFoundError) and self._record.uploaded_at and not self._renewed:
-            self._log.warning("PiktID does not know the uploaded picture any more; uploading it again.")
-            self._renewed, self._record.id_image = True, None
-            return None
-        if not self._record.in_state("intent", "requested", "done"):
-            raise error
-        self._log.warning("%s Waiting for what was asked for before.", error)
-        self._record.refused_for_good = error.permanent
-        for planned in self._record.in_state("planned"):
-            planned.state, planned.error = "refused", str(error)
-        self._save()
-        return None
-
-    # -- waiting --------------------------------------------------------------------------------------------
+        return wait
 
     def deadline(self, item: Generation) -> float:
-        """Epoch second from which an outstanding generation counts as late."""
-        limit = self._terms.timeout if item.state == "requested" else self._terms.grace
-        return max((item.asked_at or 0.0) + limit, self._record.attached_at + min(limit, self._terms.grace))
+        """Return the epoch second from which an outstanding generation counts as late."""
+        grace = self._terms.lost_reply_grace
+        limit = self._terms.timeout if item.state == "submitted" else grace
+        return max((item.intent_at or 0.0) + limit, self._record.attached_at + min(limit, grace))
 
     def late(self) -> list[Generation]:
-        """Outstanding generations that are waited for no longer in this try."""
+        """Return outstanding generations that this try no longer waits for."""
         now = self._clock()
         return [item for item in self._record.outstanding if self.deadline(item) <= now]
 
     def waiting(self) -> list[Generation]:
+        """Return outstanding generations that this try waits for."""
         now = self._clock()
         return [item for item in self._record.outstanding if self.deadline(item) > now]
-
-    def resubmit_late(self) -> None:
-        """Plan late ones again where the DAG author chose to; each once, and not in the try that asked for it."""
-        if self._terms.on_ambiguous != "resubmit":
-            return
-        for item in self.late():
-            asked_before = (item.asked_at or 0.0) < self._record.attached_at
-            if item.resubmitted or (item.state == "requested" and not asked_before):
-                continue
-            self._log.warning("Nothing came of %s; asking again as told, which may pay twice.", item.label)
-            item.plan_again()
-            item.resubmitted = True
-            self._save()
 
     # -- collecting -----------------------------------------------------------------------------------------
 
@@ -198,7 +194,7 @@ class PersonBatch:
             return
         items = {item.label: item for item in self._record.generations}
         for name in findings.assumed:
-            self._log.warning("PiktID did not say which keyword a result is for; taken as %s.", name)
+            self._log.warning("PiktID did not say which keyword a result is for; using it as %s.", name)
         for name, reason in findings.failed.items():
             items[name].state, items[name].error = "failed", reason
             self._log.warning("PiktID failed to generate %s: %s", name, reason)
@@ -216,7 +212,7 @@ class PersonBatch:
 
     @staticmethod
     def _keeps(mark: int | str, found: list[tuple[Generation, PersonNotification]]) -> bool:
-        """Whether a notification still has to lead to a result that could not be fetched."""
+        """Tell whether a notification still leads to a result that could not be fetched."""
         return any(item.state != "done" and notification.identity == mark for item, notification in found)
 
     async def _fetch_all(
@@ -233,7 +229,7 @@ class PersonBatch:
                 item.file = await _fetch(client, notification.link or "", item, folder, stem)
             except (PiktidError, OSError) as error:
                 reason = str(error) if isinstance(error, PiktidError) else type(error).__name__
-                item.state, item.error = "expired", f"made, but not fetched: {reason}"
+                item.state, item.error = "expired", f"generated, but not fetched: {reason}"
                 self._log.warning("%s: %s", item.label, item.error)
             else:
                 item.state, item.error = "done", None
@@ -246,7 +242,7 @@ async def delete_ids(client: AsyncPiktidV1Client, marks: list[int | str]) -> Non
     """
     Delete notifications that were used; those without an id cannot be.
 
-    A failure is no reason to fail a paid task: they expire by themselves after ten minutes.
+    A failure does not fail a paid task: they expire after ten minutes.
     """
 
     async def delete(mark: int | str) -> None:
@@ -260,12 +256,12 @@ async def delete_ids(client: AsyncPiktidV1Client, marks: list[int | str]) -> Non
 async def _fetch(
     client: AsyncPiktidV1Client, link: str, item: Generation, folder: Location, stem: str
 ) -> str:
-    """Fetch one picture; it appears under its name only once it is whole."""
+    """Fetch one picture; it gets its name only once it is complete."""
 
     async def land(stream: Any) -> str:
         async with receive.collect(folder, stream.chunks(), "person") as landed:
             if not await receive.holds_picture(landed):
-                raise PiktidDownloadError(f"it arrived cut off or is no picture ({landed.size} bytes)")
+                raise PiktidDownloadError(f"it arrived truncated or is not a picture ({landed.size} bytes)")
             found = formats.sniff(landed.head)
             target = folder.join(output_name(stem, item, formats.EXTENSIONS[found][0] if found else ".jpg"))
             await receive.publish(landed, target)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the end of a person generation means, in deferrable and sync path alike."""
+"""What the end of a person generation means, for the deferrable and the sync path."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def summary(record: PersonRecord, late: Sequence[Generation]) -> dict[str, Any]:
     }
 
 
-def judge(
+def raise_for_outcome(
     record: PersonRecord, late: Sequence[Generation], *, fail_on_partial: bool, connection: str
 ) -> list[str]:
     """
@@ -65,12 +65,12 @@ def judge(
     if unknown:
         raise PiktidSubmissionError(
             f"{connection}: no reply and no result for {_labels(unknown)}; it may have been paid for or not.{kept} "
-            "A retry looks again; on_ambiguous='resubmit' then asks once more."
+            "A retry looks again; on_lost_reply='resubmit' then asks once more."
         )
     if late:
         raise PiktidJobTimeout(
             f"{connection}: no result in time for {_labels(late)}.{kept} A retry looks for it again; "
-            "on_ambiguous='resubmit' then asks once more, and a higher `timeout` waits longer.",
+            "on_lost_reply='resubmit' then asks once more, and a higher `timeout` waits longer.",
             job_ids=tuple(item.label for item in late),
         )
     expired = record.in_state("expired")
@@ -83,17 +83,19 @@ def judge(
         )
     refused = record.in_state("refused")
     if refused:
-        raise _steered(
+        raise _with_permanence(
             PiktidPartialResultError(
                 f"{connection}: {len(refused)} generation(s) were refused and not paid: {refused[0].error}{kept} "
                 "A later try asks only for what is missing."
             ),
             permanent=record.refused_for_good,
         )
-    return _judge_failed(record, fail_on_partial=fail_on_partial, connection=connection, kept=kept)
+    return _raise_for_failed(record, fail_on_partial=fail_on_partial, connection=connection, kept=kept)
 
 
-def _judge_failed(record: PersonRecord, *, fail_on_partial: bool, connection: str, kept: str) -> list[str]:
+def _raise_for_failed(
+    record: PersonRecord, *, fail_on_partial: bool, connection: str, kept: str
+) -> list[str]:
     failed = record.in_state("failed")
     if not failed:
         return []
@@ -102,13 +104,13 @@ def _judge_failed(record: PersonRecord, *, fail_on_partial: bool, connection: st
     if not record.in_state("done"):
         raise PiktidJobFailedError(f"{text} A retry asks for them again.")
     if fail_on_partial:
-        raise _steered(
+        raise _with_permanence(
             PiktidPartialResultError(f"{text}{kept} A retry asks only for what is missing."), permanent=False
         )
     return [f"{text}{kept}"]
 
 
-def _steered(error: PiktidError, *, permanent: bool) -> PiktidError:
+def _with_permanence(error: PiktidError, *, permanent: bool) -> PiktidError:
     error.permanent = permanent
     return error
 

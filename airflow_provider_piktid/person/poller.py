@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-One list of notifications for all who wait on an account.
+One list of notifications for all waits on an account.
 
-The service asks for one request every 3 seconds at most, whoever waits: so there is one poller for each
-account and event loop, and it polls for as long as anybody has something outstanding.
+PiktID allows one request every 3 seconds for an account, however many tasks wait. So there is one poller for each
+account and event loop, and it polls as long as any task has something outstanding.
 """
 
 from __future__ import annotations
@@ -17,39 +17,28 @@ from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from airflow_provider_piktid.exceptions import (
-    PiktidConnectionError,
-    PiktidError,
-    PiktidRateLimitError,
-    PiktidResponseError,
-    PiktidServerError,
-)
-from airflow_provider_piktid.person.record import Findings, Wanted, match
+from airflow_provider_piktid.exceptions import TRANSIENT_ERRORS, PiktidError
+from airflow_provider_piktid.person.matching import AwaitedGeneration, Findings, match
 
 if TYPE_CHECKING:
-    from airflow_provider_piktid.client._v1 import AsyncPiktidV1Client
+    from airflow_provider_piktid.client import AsyncPiktidV1Client
     from airflow_provider_piktid.models.v1 import PersonNotification
 
 log = logging.getLogger(__name__)
 
-#: Seconds from an answer to the next question.
-INTERVAL = 3.0
 #: The longest pause while the service does not answer: notifications live 600 s.
 LONGEST_PAUSE = 30.0
-
-#: Answers that say nothing about the generations: polling goes on.
-_PASSING = (PiktidConnectionError, PiktidServerError, PiktidRateLimitError, PiktidResponseError)
 
 Ending = Literal["done", "slot", "timeout"]
 Connect = Callable[[], Awaitable["AsyncPiktidV1Client"]]
 
 
 @dataclass(frozen=True)
-class Watch:
+class PollRequest:
     """
     What somebody waits for.
 
-    :param wanted: The generations; none means: only until ``resume_at``.
+    :param awaited: The generations; none means: only until ``resume_at``.
     :param used: Notifications to pass over, by identity.
     :param resume_at: Epoch seconds at which the wait ends in any case, with ``slot``; None: when all are in.
     :param end_time: Deadline, epoch seconds.
@@ -57,7 +46,7 @@ class Watch:
         out: its notification will not live for ever.
     """
 
-    wanted: Sequence[Wanted]
+    awaited: Sequence[AwaitedGeneration]
     used: Collection[int | str] = ()
     resume_at: float | None = None
     end_time: float = float("inf")
@@ -65,7 +54,7 @@ class Watch:
 
 
 @dataclass
-class Watched:
+class PollResult:
     """How a wait ended, and what was found until then."""
 
     ending: Ending
@@ -74,7 +63,7 @@ class Watched:
 
 @dataclass(eq=False)
 class _Waiter:
-    watch: Watch
+    request: PollRequest
     on_change: Callable[[Findings], None]
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     findings: Findings = field(default_factory=Findings)
@@ -83,11 +72,11 @@ class _Waiter:
 
     @property
     def complete(self) -> bool:
-        return len(self.findings.settled) >= len(self.watch.wanted)
+        return len(self.findings.settled) >= len(self.request.awaited)
 
     @property
     def open(self) -> int:
-        return len(self.watch.wanted) - len(self.findings.settled)
+        return len(self.request.awaited) - len(self.findings.settled)
 
 
 class Poller:
@@ -95,12 +84,10 @@ class Poller:
     Asks for an account's notifications while somebody waits.
 
     :param connect: Makes a client; called when the first one starts to wait, and after a failure.
-    :param interval: Seconds from an answer to the next question.
+    :param interval: Seconds from an answer to the next request.
     """
 
-    def __init__(
-        self, connect: Connect, *, interval: float = INTERVAL, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, connect: Connect, *, interval: float, clock: Callable[[], float] = time.time) -> None:
         self._connect = connect
         self._interval = interval
         self._clock = clock
@@ -111,11 +98,11 @@ class Poller:
 
     async def wait(
         self,
-        watch: Watch,
+        request: PollRequest,
         *,
         connect: Connect | None = None,
         on_change: Callable[[Findings], None] | None = None,
-    ) -> Watched:
+    ) -> PollResult:
         """
         Return when everything is in, something must be fetched, or a time has come.
 
@@ -123,8 +110,8 @@ class Poller:
         :raises PiktidError: The service refuses to answer for a reason that waiting does not mend.
         """
         self._connect = connect or self._connect
-        waiter = _Waiter(watch, on_change or (lambda findings: None))
-        if watch.wanted:
+        waiter = _Waiter(request, on_change or (lambda findings: None))
+        if request.awaited:
             self._waiters.append(waiter)
             if self._task is None or self._task.done():
                 self._task = asyncio.create_task(self._run())
@@ -135,22 +122,24 @@ class Poller:
                 self._waiters.remove(waiter)
             await self._rest()
 
-    async def _until(self, waiter: _Waiter) -> Watched:
-        watch = waiter.watch
+    async def _until(self, waiter: _Waiter) -> PollResult:
+        request = waiter.request
         while True:
             now = self._clock()
             if waiter.error is not None:
                 raise waiter.error
-            if watch.resume_at is not None and now >= watch.resume_at:
-                return Watched("slot", waiter.findings)
-            if waiter.complete and watch.resume_at is None:
-                return Watched("done", waiter.findings)
-            if now >= watch.end_time:
-                return Watched("timeout", waiter.findings)
+            if request.resume_at is not None and now >= request.resume_at:
+                return PollResult("slot", waiter.findings)
+            if waiter.complete and request.resume_at is None:
+                return PollResult("done", waiter.findings)
+            if now >= request.end_time:
+                return PollResult("timeout", waiter.findings)
             due = self._due(waiter)
             if now >= due:
-                return Watched("slot", waiter.findings)
-            until = min(watch.end_time, due, watch.resume_at if watch.resume_at is not None else float("inf"))
+                return PollResult("slot", waiter.findings)
+            until = min(
+                request.end_time, due, request.resume_at if request.resume_at is not None else float("inf")
+            )
             waiter.changed.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if until == float("inf") else until - now):
@@ -158,7 +147,7 @@ class Poller:
 
     def _due(self, waiter: _Waiter) -> float:
         """When the oldest result that was seen has to be handed over."""
-        return min(waiter.first_seen.values(), default=float("inf")) + waiter.watch.collect_after
+        return min(waiter.first_seen.values(), default=float("inf")) + waiter.request.collect_after
 
     async def _rest(self) -> None:
         """End the polling when nobody waits any more."""
@@ -177,7 +166,7 @@ class Poller:
                     continue
                 try:
                     client = client or await self._connect()
-                    self._tell(await client.list_notifications())
+                    self._distribute(await client.list_notifications())
                     self._failures = 0
                 except Exception as error:  # noqa: BLE001 - a poller that dies leaves everybody waiting
                     self._failed(error)
@@ -196,22 +185,22 @@ class Poller:
     def _failed(self, error: Exception) -> None:
         """Go on after what passes by itself; tell all who wait of what does not."""
         self._failures += 1
-        if isinstance(error, PiktidError) and not isinstance(error, _PASSING):
+        if isinstance(error, PiktidError) and not isinstance(error, TRANSIENT_ERRORS):
             for waiter in self._waiters:
                 waiter.error = error
                 waiter.changed.set()
         elif self._failures == 1:
             # The text of a foreign error may hold an address with a signature: the type must do.
             said = str(error) if isinstance(error, PiktidError) else type(error).__name__
-            log.warning("No notifications at the moment, the wait goes on: %s", said)
+            log.warning("Could not list the notifications; will keep polling: %s", said)
 
-    def _tell(self, notifications: list[PersonNotification]) -> None:
+    def _distribute(self, notifications: list[PersonNotification]) -> None:
         in_flight = sum(waiter.open for waiter in self._waiters)
         now = self._clock()
         for waiter in self._waiters:
             # Whatever else is in flight in this process may be what an error without ids is about.
             alone = in_flight == waiter.open
-            findings = match(notifications, waiter.watch.wanted, used=waiter.watch.used, alone=alone)
+            findings = match(notifications, waiter.request.awaited, used=waiter.request.used, alone=alone)
             before, waiter.findings = waiter.findings, _merged(waiter.findings, findings)
             for name, item in waiter.findings.found.items():
                 born = now if item.timestamp is None else min(now, item.timestamp)
@@ -238,10 +227,14 @@ _pollers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, Po
 )
 
 
-def shared_poller(account: Hashable, connect: Connect) -> Poller:
-    """Return the poller of an account on the running event loop."""
+def shared_poller(account: Hashable, connect: Connect, interval: float) -> Poller:
+    """
+    Return the poller of an account on the running event loop.
+
+    :param interval: Seconds from an answer to the next request; the first caller's counts.
+    """
     loop_pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
     found = loop_pollers.get(account)
     if found is None:
-        found = loop_pollers[account] = Poller(connect, interval=INTERVAL)
+        found = loop_pollers[account] = Poller(connect, interval=interval)
     return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One process's part of a person generation: from a start or a resume to an end or a deferral."""
+"""One process's part of a person generation: from a start or a resume to the end or the next wait."""
 
 from __future__ import annotations
 
@@ -7,102 +7,68 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_piktid.common import records
-from airflow_provider_piktid.common.task import push
+from airflow_provider_piktid.common.events import JobEvent
+from airflow_provider_piktid.common.paid import Finished, PaidRequests, Step, Terms, Wait
+from airflow_provider_piktid.common.records import RecordedWork, Store, fingerprint
 from airflow_provider_piktid.exceptions import (
-    PiktidBudgetError,
     PiktidConfigError,
     PiktidDownloadError,
     PiktidNotFoundError,
     PiktidSubmissionError,
 )
 from airflow_provider_piktid.files import storage
-from airflow_provider_piktid.hooks.piktid import PiktidHook
-from airflow_provider_piktid.jobs.waiting import framework_timeout
-from airflow_provider_piktid.person.arguments import (
-    Source,
-    choose_persons,
-    faces_of,
-    name_source,
-    read_keywords,
-    read_options,
-)
-from airflow_provider_piktid.person.batch import PersonBatch, Terms, delete_ids
-from airflow_provider_piktid.person.outcome import judge, result_rows, summary
-from airflow_provider_piktid.person.record import STATE_KEY, Findings, PersonRecord, Wanted, match
+from airflow_provider_piktid.person.arguments import PersonArguments, choose_persons, faces_of
+from airflow_provider_piktid.person.batch import PersonBatch, PersonPort, delete_ids
+from airflow_provider_piktid.person.matching import AwaitedGeneration, Findings, match
+from airflow_provider_piktid.person.outcome import raise_for_outcome, result_rows, summary
+from airflow_provider_piktid.person.poller import PollRequest, shared_poller
+from airflow_provider_piktid.person.record import Generation, PersonRecord
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidV1Client
-    from airflow_provider_piktid.common.records import Store
-    from airflow_provider_piktid.files.storage import Location
-    from airflow_provider_piktid.operators.generate_person import PiktidGeneratePersonOperator
-    from airflow_provider_piktid.person.poller import Watch
+    from airflow_provider_piktid.common.task import CurrentTask
+    from airflow_provider_piktid.hooks.piktid import PiktidSettings
 
 #: PiktID deletes pictures after 24 hours; one that is nearly as old is uploaded again.
 TARGET_MARGIN_SECONDS = 3600.0
 
 
-class PersonRun:
+class PersonRun(RecordedWork[PersonRecord]):
     """
-    What one process does of a task.
+    What one process does of a task that generates persons.
 
-    Whoever makes it sets ``client``, then calls :meth:`begin`, or :meth:`resume` and :meth:`collect_ended`, and
-    then :meth:`proceed`.
+    :param arguments: What to generate.
     """
 
-    client: PiktidV1Client
-    record: PersonRecord
+    def __init__(
+        self,
+        arguments: PersonArguments,
+        terms: Terms,
+        *,
+        task: CurrentTask,
+        settings: PiktidSettings,
+        client: PiktidV1Client,
+        store: Store[PersonRecord],
+        log: Any,
+    ) -> None:
+        super().__init__(store, PersonRecord.from_json, log)
+        self._arguments = arguments
+        self._source = arguments.source
+        self._terms = terms
+        self._task = task
+        self._settings = settings
+        self._client = client
+        self._batch: PersonBatch | None = None
+        #: What a wait on this worker found, so that the notifications need not be listed again.
+        self._findings: Findings | None = None
 
-    def __init__(self, operator: PiktidGeneratePersonOperator, context: Any) -> None:
-        self.operator = operator
-        self.context = context
-        self.log = operator.log
-        self.hook = PiktidHook(operator.piktid_conn_id)
-        self.hook.settings.require_v1()
-        self._check_arguments()
-        self.keywords = read_keywords(operator.keywords, allow_unknown=operator.allow_unknown_keywords)
-        self.options = read_options(operator.options)
-        self.source: Source = name_source(operator.image, operator.id_image)
-        self.folder = self._folder()
-        self.store: Store[PersonRecord] = records.choose_store(
-            context,
-            operator.state_path,
-            STATE_KEY,
-            PersonRecord.from_json,
-            beside=self.folder.join(storage.PRIVATE_FOLDER).uri if self.folder else None,
-        )
+    @property
+    def outstanding(self) -> list[str]:
+        return [item.label for item in self.record.outstanding] if self.has_record else []
 
-    def _check_arguments(self) -> None:
-        operator = self.operator
-        for name, words in (("on_ambiguous", ("fail", "resubmit")), ("unusable", ("skip", "fail"))):
-            if getattr(operator, name) not in words:
-                raise PiktidConfigError(f"{name} must be {words[0]!r} or {words[1]!r}")
-        if operator.stagger < 0:
-            raise PiktidConfigError(f"stagger must be 0 seconds or more, not {operator.stagger}")
-
-    def _folder(self) -> Location | None:
-        path = self.operator.output_path
-        try:
-            return storage.locate(path) if path else None
-        except Exception as error:
-            raise self._unwritable(error) from error
-
-    def _unwritable(self, error: Exception) -> PiktidDownloadError:
-        return PiktidDownloadError(
-            f"output_path {self.operator.output_path} cannot be written ({type(error).__name__}). Correct the path, "
-            "its permissions or its connection. Nothing was paid for in this try."
-        )
-
-    # -- beginning ------------------------------------------------------------------------------------------
-
-    def begin(self) -> None:
-        """Take up the record of an earlier try, or start one, and plan what is missing."""
-        self.source = self.source.read()
-        if self.folder is not None:
-            try:
-                storage.check_writable(self.folder)
-            except Exception as error:
-                raise self._unwritable(error) from error
+    def begin(self) -> Step:
+        self._source = self._source.read()
+        self._arguments.check_folder()
         known, wanted, now = self.store.load(), self._fingerprint(), time.time()
         if known is not None and known.fingerprint == wanted:
             self.record = known
@@ -110,19 +76,36 @@ class PersonRun:
         else:
             self._refuse_blind_retry(known)
             if known is not None and known.job_ids:
-                self.log.warning("The input differs from what was paid for before: paying anew.")
-            self.record = PersonRecord(wanted, now, attached_at=now, id_image=self.source.id_image)
-        if not self.store.durable:
-            self.log.warning(
-                "Nothing here survives a retry: this Airflow has no task state store, and there is no output_path. "
-                "Set `state_path` or [piktid] state_path to a folder all workers reach."
-            )
+                self.log.warning("The input differs from what was paid for before; paying for it.")
+            self.record = PersonRecord(wanted, now, attached_at=now, id_image=self._source.id_image)
+        self.warn_if_volatile()
         self._plan()
+        return self._proceed()
 
-    def resume(self, carried: Any) -> None:
-        """Take the stored record, or what the trigger handed back where nothing is stored."""
-        self.record = self.store.load() or PersonRecord.from_json(carried)
-        self._note_running()
+    def resume(self, event: JobEvent) -> Step:
+        self.restore(event.resume_state)
+        event.raise_for_error()
+        findings, self._findings = self._findings, None
+        if findings is not None:
+            self._collect(findings)
+        else:
+            self._collect_ended(event.ended)
+        return self._proceed()
+
+    def leave(self) -> None:
+        """There is nothing to publish before the end."""
+
+    # -- beginning ------------------------------------------------------------------------------------------
+
+    def _fingerprint(self) -> str:
+        return fingerprint(
+            {
+                "connection": self._terms.connection,
+                "image": self._source.identity,
+                "options": self._arguments.options,
+                "rerun_key": self._terms.rerun_key,
+            }
+        )
 
     def _attach(self, now: float) -> None:
         record = self.record
@@ -132,11 +115,11 @@ class PersonRun:
             self.log.info("Attaching to %d generation(s) paid for before.", len(record.job_ids))
         lost = record.in_state("expired")
         for item in lost:
-            item.state = "requested"
+            item.state = "submitted"
         if record.outstanding:
-            self._collect_now()
+            self._collect(self._look())
         for item in record.in_state("failed", "refused") + [item for item in lost if item.outstanding]:
-            self.log.info("Asking again for %s: %s.", item.label, item.error)
+            self.log.info("Requesting %s again: %s.", item.label, item.error)
             item.plan_again()
         if record.uploaded_at and now > record.uploaded_at + _target_seconds() - TARGET_MARGIN_SECONDS:
             record.id_image = None
@@ -146,182 +129,167 @@ class PersonRun:
             location = storage.locate(item.file) if item.file else None
             if location is not None and not location.fs.exists(location.path):
                 error = PiktidDownloadError(
-                    f"{item.file} was fetched before and is gone. Put it back, or set `generation` to a new value to "
-                    "buy everything again."
+                    f"{item.file} was fetched before and no longer exists. Restore it, or set `rerun_key` to a new "
+                    "value to buy everything again."
                 )
                 error.permanent = True
                 raise error
 
     def _refuse_blind_retry(self, known: PersonRecord | None) -> None:
-        operator = self.operator
         if (
             known is None
             and not self.store.durable
-            and self.context["ti"].try_number > 1
-            and operator.on_ambiguous == "fail"
+            and self._task.is_retry
+            and self._terms.on_lost_reply == "fail"
         ):
             error = PiktidSubmissionError(
-                f"{operator.piktid_conn_id}: an earlier try of this task may have paid, and left no record. Look at "
-                "the account; then set `state_path` (or `output_path`), or on_ambiguous='resubmit' to pay anew."
+                f"{self._terms.connection}: an earlier try of this task may have paid, and left no record. Look at "
+                "the account; then set `state_path` (or `output_path`), or on_lost_reply='resubmit' to pay again."
             )
             error.permanent = True
             raise error
 
     def _plan(self) -> None:
-        record, operator = self.record, self.operator
+        record = self.record
         if record.id_image is None and record.faces is None:
             self._upload()
-        elif self.source.id_image and not record.generations:
+        elif self._source.id_image and not record.generations:
             self._look_up()
         persons, blurry = choose_persons(
-            operator.persons, record.faces, fail_unusable=operator.unusable == "fail"
+            self._arguments.persons,
+            record.faces,
+            fail_unusable=self._arguments.unusable == "fail",
         )
         if blurry:
-            self.log.warning("Leaving out persons %s: PiktID calls their faces too blurry.", blurry)
-        record.want(persons, self.keywords)
+            self.log.warning("Skipping persons %s: PiktID calls their faces too blurry.", blurry)
+        record.want(persons, self._arguments.keywords)
         count = len(record.in_state("planned"))
-        if operator.max_generations is not None and count > int(operator.max_generations):
-            raise PiktidBudgetError(
-                f"{operator.piktid_conn_id}: {count} generations, but max_generations is {operator.max_generations}. "
-                "Nothing was paid in this try. Raise the limit, or ask for fewer persons or keywords."
-            )
-        self.store.save(record)
+        self._terms.check_budget(count, count * self._terms.credits_per_output)
+        self.save()
 
     def _upload(self) -> None:
-        if self.source.id_image:
+        if self._source.id_image:
             raise PiktidConfigError(
-                f"{self.operator.piktid_conn_id}: PiktID keeps pictures for 24 hours, and id_image is older or "
-                "unknown. Give the picture itself as image."
+                f"{self._terms.connection}: PiktID keeps pictures for 24 hours, and id_image is older or "
+                "unknown. Pass the picture itself as image."
             )
-        self.source = self.source.read()
+        self._source = self._source.read()
         # The age is counted from before the upload, on the safe side.
         uploaded_at = time.time()
-        target = self.client.upload_target(
-            self.source.content, filename=self.source.filename, url=self.source.url
+        target = self._client.upload_target(
+            self._source.content, filename=self._source.filename, url=self._source.url
         )
         self.record.faces = faces_of(target)
         self.record.id_image, self.record.uploaded_at = target.id_image, uploaded_at
         self.log.info("Uploaded the picture; PiktID found %d person(s).", len(self.record.faces))
 
     def _look_up(self) -> None:
-        """For a picture that somebody else uploaded: who is in it, and what happened to it before."""
+        """Find out who is in a picture that was uploaded elsewhere, and which notifications it has already."""
         try:
-            self.record.faces = faces_of(self.client.get_image(self.source.id_image or ""))
+            self.record.faces = faces_of(self._client.get_image(self._source.id_image or ""))
         except PiktidNotFoundError as error:
-            # Either the picture or the whole endpoint may be unknown; the paid request will tell.
-            self.log.warning("PiktID does not tell who is in the picture: %s", error)
+            # Either the picture or the whole endpoint may be unknown; the paid request will show.
+            self.log.warning("PiktID does not return who is in the picture: %s", error)
         self.record.used = [
             item.identity
-            for item in self.client.list_notifications()
-            if item.id_image == self.source.id_image
+            for item in self._client.list_notifications()
+            if item.id_image == self._source.id_image
         ]
-
-    def _fingerprint(self) -> str:
-        return records.fingerprint(
-            {
-                "connection": self.operator.piktid_conn_id,
-                "image": self.source.identity,
-                "options": self.options,
-                "generation": self.operator.generation,
-            }
-        )
 
     # -- going on -------------------------------------------------------------------------------------------
 
-    def proceed(self) -> list[dict[str, Any]]:
-        """Ask, wait and fetch until nothing is left to wait for."""
-        operator, record = self.operator, self.record
-        batch = self._batch()
-        while True:
-            batch.resubmit_late()
-            go_on = batch.ask()
-            self._note_running()
-            if go_on is not None and go_on > record.attached_at + operator.queue_timeout + operator.stagger:
-                self._give_up_asking()
-                go_on = None
-            waiting = batch.waiting()
-            if go_on is None and not waiting:
-                return self._finish(batch)
-            end_time = min((batch.deadline(item) for item in waiting), default=None)
-            wanted = [Wanted.of(item) for item in waiting]
-            if operator.deferrable:
-                self._defer(wanted, go_on, end_time)
-            self._wait(wanted, go_on, end_time)
+    def _proceed(self) -> Step:
+        """Send what it is time for; then wait, or end."""
+        batch = self._open_batch()
+        wait = batch.advance()
+        resume_at = wait.not_before if wait else None
+        patience = self._terms.queue_timeout + self._arguments.stagger
+        if resume_at is not None and resume_at > self.record.attached_at + patience:
+            self._give_up_sending()
+            resume_at = None
+        awaited = batch.waiting()
+        if resume_at is None and not awaited:
+            return self._finish(batch)
+        end_time = min((batch.deadline(item) for item in awaited), default=None)
+        return self._wait([AwaitedGeneration.of(item) for item in awaited], resume_at, end_time)
 
-    def _batch(self) -> PersonBatch:
-        operator = self.operator
-        terms = Terms(
-            operator.stagger, operator.timeout, operator.ambiguous_grace, operator.on_ambiguous, self.options
-        )
-        return PersonBatch(
-            self.record, self.client, terms, upload=self._upload, save=self._save, log=self.log
-        )
+    def _open_batch(self) -> PersonBatch:
+        if self._batch is None:
+            port = PersonPort(
+                self.record,
+                self._client,
+                stagger=self._arguments.stagger,
+                options=self._arguments.options,
+                upload=self._upload,
+                log=self.log,
+            )
+            requests: PaidRequests[Generation] = PaidRequests(
+                self.record.generations, port, self._terms, save=self.save, log=self.log
+            )
+            self._batch = PersonBatch(
+                self.record, self._client, self._terms, requests, save=self.save, log=self.log
+            )
+        return self._batch
 
-    def _save(self) -> None:
-        self._note_running()
-        self.store.save(self.record)
-
-    def _note_running(self) -> None:
-        self.operator._running = [item.label for item in self.record.outstanding]
-
-    def _give_up_asking(self) -> None:
+    def _give_up_sending(self) -> None:
         for item in self.record.in_state("planned"):
             item.state = "refused"
-            item.error = f"the account took no more requests for {self.operator.queue_timeout:g} s"
-        self._save()
+            item.error = f"the account accepted no more requests for {self._terms.queue_timeout:g} s"
+        self.save()
 
-    def _defer(self, wanted: list[Wanted], resume_at: float | None, end_time: float | None) -> None:
-        from airflow_provider_piktid.triggers.generate_person import PiktidGeneratePersonTrigger
-
-        self._save()
-        until = max(moment for moment in (resume_at, end_time) if moment is not None)
-        self.log.info("Waiting for %d generation(s) without a worker.", len(wanted))
-        self.operator.defer(
-            trigger=PiktidGeneratePersonTrigger(
-                wanted=[item.to_json() for item in wanted],
-                piktid_conn_id=self.operator.piktid_conn_id,
-                used=self.record.used,
-                resume_at=resume_at,
-                end_time=end_time,
-                carry={"record": self.record.to_json()},
-            ),
-            method_name="execute_complete",
-            timeout=framework_timeout(until),
+    def _wait(
+        self, awaited: list[AwaitedGeneration], resume_at: float | None, end_time: float | None
+    ) -> Wait:
+        state = {"record": self.record.to_json()}
+        return Wait(
+            kind="generations",
+            arguments={
+                "awaited": [item.to_json() for item in awaited],
+                "piktid_conn_id": self._terms.connection,
+                "used": self.record.used,
+                "resume_at": resume_at,
+                "end_time": end_time,
+                "resume_state": state,
+            },
+            until=max(moment for moment in (resume_at, end_time) if moment is not None),
+            message=f"Waiting for {len(awaited)} generation(s).",
+            here=lambda: self._wait_here(awaited, resume_at, end_time),
         )
 
-    def _wait(self, wanted: list[Wanted], resume_at: float | None, end_time: float | None) -> None:
-        """Wait on this thread: what the trigger does, with the same code."""
-        from airflow_provider_piktid.person.poller import Watch
-
-        if not wanted:
+    def _wait_here(
+        self, awaited: list[AwaitedGeneration], resume_at: float | None, end_time: float | None
+    ) -> JobEvent:
+        """Wait on this thread, with the same code as the trigger."""
+        if not awaited:
             time.sleep(max(0.0, (resume_at or 0.0) - time.time()))
-            return
-        watch = Watch(
-            wanted,
+            return JobEvent("slot")
+        request = PollRequest(
+            awaited,
             used=frozenset(self.record.used),
             resume_at=resume_at,
             end_time=end_time if end_time is not None else float("inf"),
         )
-        self._collect(self._watch(watch))
+        self._findings = self._poll(request)
+        return JobEvent("done")
 
-    def _watch(self, watch: Watch) -> Findings:
+    def _poll(self, request: PollRequest) -> Findings:
         from airflow_provider_piktid.hooks.piktid import async_v1_client
-        from airflow_provider_piktid.person.poller import shared_poller
 
-        settings = self.hook.settings
+        settings = self._settings
 
         async def connect() -> Any:
             return async_v1_client(settings, patient=False)
 
         async def wait(_: Any) -> Findings:
-            return (await shared_poller(settings.v1_account, connect).wait(watch)).findings
+            poller = shared_poller(settings.v1_account, connect, settings.v1_poll_interval)
+            return (await poller.wait(request)).findings
 
-        return self.client.run(wait)
+        return self._client.run(wait)
 
     # -- collecting -----------------------------------------------------------------------------------------
 
-    def collect_ended(self, ended: Mapping[str, str]) -> None:
-        """Fetch what a trigger saw. It hands over no links, so they are read anew."""
+    def _collect_ended(self, ended: Mapping[str, str]) -> None:
+        """Fetch what a trigger saw. Its event holds no links, so the notifications are listed again."""
         if not ended:
             return
         findings = self._look()
@@ -332,54 +300,49 @@ class PersonRun:
             if word.startswith("failed: "):
                 findings.failed[item.label] = word.removeprefix("failed: ")
             else:
-                item.state, item.error = (
-                    "expired",
-                    "made, but its notification was gone before it was fetched",
-                )
+                item.state = "expired"
+                item.error = "generated, but its notification expired before it was fetched"
         self._collect(findings)
 
-    def _collect_now(self) -> None:
-        self._collect(self._look())
-
     def _look(self) -> Findings:
-        wanted = [Wanted.of(item) for item in self.record.outstanding]
-        return match(self.client.list_notifications(), wanted, used=frozenset(self.record.used))
+        awaited = [AwaitedGeneration.of(item) for item in self.record.outstanding]
+        return match(self._client.list_notifications(), awaited, used=frozenset(self.record.used))
 
     def _collect(self, findings: Findings) -> None:
-        operator = self.operator
-        self._batch().collect(
+        arguments = self._arguments
+        keeps_links = arguments.folder is None or arguments.push_links
+        self._open_batch().collect(
             findings,
-            folder=self.folder,
-            stem=self.source.stem,
-            delete=operator.delete_notifications and self.folder is not None and not operator.push_links,
-            limit=self.hook.settings.max_concurrency,
+            folder=arguments.folder,
+            stem=self._source.stem,
+            delete=self._terms.delete_notifications and not keeps_links,
+            limit=self._settings.max_concurrency,
         )
 
     # -- ending ---------------------------------------------------------------------------------------------
 
-    def _finish(self, batch: PersonBatch) -> list[dict[str, Any]]:
-        operator = self.operator
-        links = self._links() if operator.push_links else {}
+    def _finish(self, batch: PersonBatch) -> Finished:
+        links = self._links() if self._arguments.push_links else {}
         rows = result_rows(self.record, links)
         late = batch.late()
-        self._save()
-        push(self.context, "summary", summary(self.record, late))
-        # Also when the task fails: what was generated is there for whoever goes on with it.
-        push(self.context, "results", rows)
+        self.save()
+        self._task.push("summary", summary(self.record, late))
+        # Also when the task fails: what was generated is there for whoever continues with it.
+        self._task.push("results", rows)
         self.log.info("%d of %d generation(s) done.", len(rows), len(self.record.generations))
-        for warning in judge(
-            self.record, late, fail_on_partial=operator.fail_on_partial, connection=operator.piktid_conn_id
+        terms = self._terms
+        for warning in raise_for_outcome(
+            self.record, late, fail_on_partial=terms.fail_on_partial, connection=terms.connection
         ):
             self.log.warning(warning)
-        self.operator._running = []
-        return rows
+        return Finished(rows)
 
     def _links(self) -> dict[str, str]:
         """Read the links of finished generations for a DAG author who wants them in XCom."""
-        done = [Wanted.of(item) for item in self.record.in_state("done")]
-        findings = match(self.client.list_notifications(), done)
-        if self.operator.delete_notifications:
-            self.client.run(delete_ids, findings.ids)
+        done = [AwaitedGeneration.of(item) for item in self.record.in_state("done")]
+        findings = match(self._client.list_notifications(), done)
+        if self._terms.delete_notifications:
+            self._client.run(delete_ids, findings.ids)
         return {name: item.link for name, item in findings.found.items() if item.link}
 
 

@@ -2,7 +2,7 @@
 """
 What a refresh knows of its sources: rows, which of them count, and what has to be done.
 
-Rows are JSON objects, one a line. All rows of one source that were written together carry the same ``at``;
+Rows are JSON objects, one a line. All rows of one source that were written together have the same ``at``;
 the newest of them count, older ones are history. So rows may be written twice, and in any order, without harm.
 """
 
@@ -54,7 +54,7 @@ class CatalogueRow:
     :param source_size: Bytes.
     :param source_modified: Last change, epoch seconds.
     :param target: Path that the outputs are named after; ``relative``, unless two would share a name.
-    :param options_key: Digest of identity, options and generation; see :func:`options_key`.
+    :param options_key: Digest of identity, options and ``rerun_key``; see :func:`options_key`.
     :param producer: DAG and task that planned it, so that two refreshes do not undo each other's work.
     :param run: Digest of the DAG run that wrote it.
     :param file_id: The uploaded source at PiktID.
@@ -177,20 +177,20 @@ def _together(one: Status, other: Status) -> Status:
     return min(one, other, key=order.index)
 
 
-def options_key(identity_code: str, options: Mapping[str, Any], generation: str | None = None) -> str:
+def options_key(identity_code: str, options: Mapping[str, Any], rerun_key: str | None = None) -> str:
     """
     Digest what decides what comes out of a source.
 
     An option that is given as its default and one that is left out are the same.
 
     :param options: Arguments of the model swap; those that decide nothing about the content are left out.
-    :param generation: Any text; another one makes everything anew.
+    :param rerun_key: Any text; another one makes everything anew.
     """
     chosen = {name: options.get(name, default) for name, default in CONTENT_OPTIONS.items()}
     # Templates give text.
     chosen["num_variations"] = int(chosen["num_variations"])
     chosen["swap_options"] = dict(chosen["swap_options"] or {})
-    return fingerprint({"identity_code": identity_code, "generation": generation, **chosen})[:16]
+    return fingerprint({"identity_code": identity_code, "rerun_key": rerun_key, **chosen})[:16]
 
 
 def compare(known: Known | None, file: SourceFile, key: str, *, max_attempts: int) -> Reason:

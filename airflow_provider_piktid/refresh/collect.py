@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_piktid.common.task import run_bounded
+from airflow_provider_piktid.common.concurrency import run_bounded
 from airflow_provider_piktid.exceptions import PiktidNotFoundError
 from airflow_provider_piktid.jobs import manifest
 from airflow_provider_piktid.jobs.download import Download, checked_folder

@@ -16,11 +16,11 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
-from airflow_provider_piktid.common.events import JobEvent, judge
-from airflow_provider_piktid.common.task import fetch_outcomes, push, steer
+from airflow_provider_piktid.common.events import JobEvent
+from airflow_provider_piktid.common.task import CurrentTask, fail_fast_if_permanent, framework_timeout
 from airflow_provider_piktid.exceptions import PiktidError, PiktidJobTimeout, PiktidNotFoundError
 from airflow_provider_piktid.hooks.piktid import PiktidHook
-from airflow_provider_piktid.jobs.waiting import event_error, framework_timeout
+from airflow_provider_piktid.jobs.outcome import fetch_outcomes, raise_for_outcome
 from airflow_provider_piktid.links import JOB_URL_KEY, PiktidJobLink
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class PiktidJobSensor(BaseSensorOperator):
     """
     Wait for a job by its id. Submits nothing, so it is safe to retry and costs nothing.
 
-    Judges the end as the swap operator does: a failed or aborted job fails the task.
+    Treats the end as the swap operator does: a failed or aborted job fails the task.
 
     :param job_id: The job.
     :param fail_on_partial: Fail if single images failed. Default: warn.
@@ -71,18 +71,18 @@ class PiktidJobSensor(BaseSensorOperator):
 
     def execute(self, context: Any) -> None:
         self._since = _first_asked(context, rescheduled=self.reschedule)
-        with self._softened(), steer():
+        with self._softened(), fail_fast_if_permanent():
             settings = PiktidHook(self.piktid_conn_id).settings
             settings.require_token()
-            push(context, JOB_URL_KEY, settings.job_url(self.job_id))
+            CurrentTask(context).push(JOB_URL_KEY, settings.job_url(self.job_id))
             if self.deferrable and not self.poke(context):
                 self._defer()
         if not self.deferrable:
             super().execute(context)
 
     def poke(self, context: Any) -> bool:
-        """Ask once; True when the job has ended well, an error when it has ended otherwise."""
-        with steer(), PiktidHook(self.piktid_conn_id).get_conn() as client:
+        """Ask once; return True when the job has completed, raise when it has ended otherwise."""
+        with fail_fast_if_permanent(), PiktidHook(self.piktid_conn_id).get_conn() as client:
             try:
                 job = client.get_job(self.job_id)
             except PiktidNotFoundError as error:
@@ -95,27 +95,26 @@ class PiktidJobSensor(BaseSensorOperator):
                 )
                 unknown.permanent = True
                 raise unknown from error
-            self._tell(job)
+            self._log_progress(job)
             if job.done:
-                self._judge(client, {self.job_id: job.status})
+                self._raise_for_outcome(client, {self.job_id: job.status})
             return job.done
 
     def execute_complete(self, context: Any, event: Any) -> None:
-        """Judge the job after the wait."""
-        with self._softened(), steer():
+        """Check the outcome of the job after the wait."""
+        with self._softened(), fail_fast_if_permanent():
             answer = JobEvent.from_json(event, expected=("done", "timeout", "error"))
-            if answer.status == "error":
-                raise event_error(answer)
+            answer.raise_for_error()
             if answer.status == "timeout":
                 late = PiktidJobTimeout(
-                    f"{self.piktid_conn_id}: job {self.job_id} had not ended after {self.timeout:g} s. It still runs "
-                    "and bills; clear the task to wait for it again.",
+                    f"{self.piktid_conn_id}: job {self.job_id} did not end within {self.timeout:g} s. It is still running and "
+                    "will be billed; clear the task to wait for it again.",
                     job_ids=(self.job_id,),
                 )
                 # As in the other mode: Airflow does not retry a sensor that has timed out.
                 raise AirflowSensorTimeout(str(late)) from late
             with PiktidHook(self.piktid_conn_id).get_conn() as client:
-                self._judge(client, answer.ended)
+                self._raise_for_outcome(client, answer.ended)
 
     def _defer(self) -> None:
         from airflow_provider_piktid.triggers.job import PiktidJobTrigger
@@ -147,14 +146,16 @@ class PiktidJobSensor(BaseSensorOperator):
                 raise AirflowSkipException(str(error)) from error
             raise
 
-    def _judge(self, client: PiktidClient, ended: dict[str, str]) -> None:
+    def _raise_for_outcome(self, client: PiktidClient, ended: dict[str, str]) -> None:
         outcomes = client.run(fetch_outcomes, ended)
-        warnings = judge(outcomes, fail_on_partial=self.fail_on_partial, connection=self.piktid_conn_id)
+        warnings = raise_for_outcome(
+            outcomes, fail_on_partial=self.fail_on_partial, connection=self.piktid_conn_id
+        )
         for warning in warnings:
             self.log.warning(warning)
 
-    def _tell(self, job: Job) -> None:
-        from airflow_provider_piktid.triggers.job import progress_line
+    def _log_progress(self, job: Job) -> None:
+        from airflow_provider_piktid.jobs.watch import progress_line
 
         line = progress_line(job)
         if line != self._last:
@@ -163,7 +164,7 @@ class PiktidJobSensor(BaseSensorOperator):
 
 
 def _first_asked(context: Any, *, rescheduled: bool) -> float:
-    """When this sensor began to ask, epoch seconds. Airflow 2 does not tell after a reschedule: then 0, long ago."""
+    """Return when this sensor first asked, epoch seconds; 0 where Airflow 2 does not tell after a reschedule."""
     if not rescheduled:
         return time.time()
     first = getattr(context["ti"], "get_first_reschedule_date", None)

@@ -33,7 +33,7 @@ def piktid_refresh(
     exclude: str | Sequence[str] = (),
     max_images: int | str | None = None,
     images_per_batch: int | None = None,
-    generation: str | None = None,
+    rerun_key: str | None = None,
     dry_run: bool | str = False,
     prune: bool = False,
     fail_on_partial: bool = False,
@@ -59,7 +59,7 @@ def piktid_refresh(
     :param exclude: Glob patterns of sources to leave out.
     :param max_images: Sources that a run may buy; the rest has its turn later, oldest first. Default: all.
     :param images_per_batch: Sources of one batch. Default: ``images_per_job`` of the connection, 10.
-    :param generation: Any text; another value makes everything anew.
+    :param rerun_key: Any text; another value makes everything anew.
     :param dry_run: Say what would be done and cost, and do nothing.
     :param prune: Remove outputs whose source is gone.
     :param fail_on_partial: Let ``summary`` fail if a single source has no output; default: if none has.
@@ -81,14 +81,14 @@ def piktid_refresh(
             exclude=exclude,
             max_images=max_images,
             images_per_batch=images_per_batch,
-            generation=generation,
+            rerun_key=rerun_key,
             dry_run=dry_run,
             prune=prune,
             **shared,
             **(plan or {}),
         )
         late = PiktidCollectRefreshOperator(task_id="late", batch=_key(planned, "late"), **shared)
-        swap = {"identity_code": identity_code, "generation": generation, **swap}
+        swap = {"identity_code": identity_code, "rerun_key": rerun_key, **swap}
         batches = _batch(swap, project_name=project_name, **shared).expand(batch=planned.output)
         sums = PiktidRefreshSummaryOperator(
             task_id="summary",

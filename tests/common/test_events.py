@@ -57,7 +57,7 @@ def test_event_of_an_older_version_with_fewer_fields_is_understood() -> None:
         pytest.param({"status": "done", "version": "new"}, id="version no number"),
         pytest.param({"status": "done", "ended": ["a"]}, id="ended no object"),
         pytest.param({"status": "done", "ended": 1}, id="ended a number"),
-        pytest.param({"status": "done", "carry": [1]}, id="carry no object"),
+        pytest.param({"status": "done", "resume_state": [1]}, id="resume_state no object"),
         pytest.param({"status": "done", "notification_ids": ["x"]}, id="ids no numbers"),
         pytest.param({"status": "done", "notification_ids": 7}, id="ids no list"),
     ],

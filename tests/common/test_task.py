@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What operators and the sensor share: errors that steer, and bounded concurrency."""
+"""What operators and the sensor share: errors that fail_fast_if_permanent, and bounded concurrency."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import asyncio
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_piktid.common.task import run_bounded, steer
+from airflow_provider_piktid.common.task import fail_fast_if_permanent, run_bounded
 from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidConnectionError
 
 pytestmark = pytest.mark.anyio
@@ -18,7 +18,7 @@ def test_permanent_error_fails_without_a_retry() -> None:
     """The error itself stays the cause, so that its kind can be read."""
     error = PiktidConfigError("no token")
 
-    with pytest.raises(AirflowFailException, match="no token") as caught, steer():
+    with pytest.raises(AirflowFailException, match="no token") as caught, fail_fast_if_permanent():
         raise error
 
     assert caught.value.__cause__ is error
@@ -29,7 +29,7 @@ def test_permanent_error_fails_without_a_retry() -> None:
 )
 def test_other_errors_pass_as_they_are(error: Exception) -> None:
     """Airflow's retries deal with them."""
-    with pytest.raises(type(error)) as caught, steer():
+    with pytest.raises(type(error)) as caught, fail_fast_if_permanent():
         raise error
 
     assert caught.value is error

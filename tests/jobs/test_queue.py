@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_piktid.jobs import queue
-from airflow_provider_piktid.jobs.queue import Limits, Turnstile, turnstile
+from airflow_provider_piktid.jobs.queue import AdmissionQueue, Limits, admission_queue
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ class Line:
     """Tasks that wait at one turnstile; remembers in which order they went through."""
 
     def __init__(self, limits: Limits = WIDE) -> None:
-        self.gate = Turnstile()
+        self.gate = AdmissionQueue()
         self.limits = limits
         self.passed: list[str] = []
         self.tickets: dict[str, str] = {}
@@ -263,15 +263,15 @@ async def test_task_that_gives_up_lets_the_next_one_in() -> None:
 
 async def test_each_account_has_its_own_queue() -> None:
     """Connections do not wait for each other."""
-    assert turnstile("one") is turnstile("one")
-    assert turnstile("one") is not turnstile("two")
+    assert admission_queue("one") is admission_queue("one")
+    assert admission_queue("one") is not admission_queue("two")
 
 
 def test_each_event_loop_has_its_own_queue() -> None:
     """Events of one loop cannot wake tasks of another."""
 
-    async def current() -> Turnstile:
-        return turnstile("one")
+    async def current() -> AdmissionQueue:
+        return admission_queue("one")
 
-    run: Callable[..., Turnstile] = asyncio.run
+    run: Callable[..., AdmissionQueue] = asyncio.run
     assert run(current()) is not run(current())

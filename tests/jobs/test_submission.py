@@ -197,7 +197,7 @@ def test_lost_reply_that_stays_lost_fails_by_default() -> None:
     world.now += 30
 
     for _ in range(2):
-        with pytest.raises(PiktidSubmissionError, match=r"^piktid_test: .*on_ambiguous"):
+        with pytest.raises(PiktidSubmissionError, match=r"^piktid_test: .*on_lost_reply"):
             world.batch(grace=30).advance()
 
     assert len(world.service.calls("submit")) == 1
@@ -206,13 +206,13 @@ def test_lost_reply_that_stays_lost_fails_by_default() -> None:
 def test_lost_reply_is_resubmitted_once_when_told() -> None:
     """``resubmit`` buys a second time, and never a third."""
     world = World(service=Service(answers=[LOST, LOST]))
-    world.batch(grace=30, on_ambiguous="resubmit").advance()
+    world.batch(grace=30, on_lost_reply="resubmit").advance()
     world.now += 30
-    assert world.batch(grace=30, on_ambiguous="resubmit").advance() is not None
+    assert world.batch(grace=30, on_lost_reply="resubmit").advance() is not None
     world.now += 30
 
     with pytest.raises(PiktidSubmissionError):
-        world.batch(grace=30, on_ambiguous="resubmit").advance()
+        world.batch(grace=30, on_lost_reply="resubmit").advance()
 
     assert len(world.service.calls("submit")) == 2
 
@@ -221,7 +221,7 @@ def test_resubmission_that_succeeds_is_an_ordinary_job() -> None:
     """After one lost reply the second request counts."""
     world = World(service=Service(answers=[LOST]))
 
-    assert world.batch(grace=0, on_ambiguous="resubmit").advance() is None
+    assert world.batch(grace=0, on_lost_reply="resubmit").advance() is None
     assert world.record.job_ids == ["job-1"]
     assert world.record.submissions[0].resubmitted
 
@@ -236,7 +236,7 @@ def test_failure_to_look_is_raised_and_keeps_the_intent() -> None:
     world.service.find = away  # type: ignore[method-assign]
 
     with pytest.raises(PiktidConnectionError):
-        world.batch(grace=0, on_ambiguous="resubmit").advance()
+        world.batch(grace=0, on_lost_reply="resubmit").advance()
     assert world.states == ["intent"]
 
 

@@ -248,8 +248,8 @@ def test_blurry_person_is_skipped_or_fails_as_told(serve: Serve, tmp_path: Path)
         pytest.param({"image": None}, PiktidConfigError, "either", id="no picture"),
         pytest.param({"image": "/nowhere/a.jpg"}, PiktidImageError, "does not exist", id="missing file"),
         pytest.param({"options": ["seed"]}, PiktidConfigError, "options", id="options"),
-        pytest.param({"on_ambiguous": "ask"}, PiktidConfigError, "on_ambiguous", id="policy"),
-        pytest.param({"max_generations": 3}, PiktidBudgetError, "max_generations", id="budget"),
+        pytest.param({"on_lost_reply": "ask"}, PiktidConfigError, "on_lost_reply", id="policy"),
+        pytest.param({"max_images": 3}, PiktidBudgetError, "max_images", id="budget"),
         pytest.param({"piktid_conn_id": "piktid_empty"}, PiktidConfigError, "login", id="no credentials"),
     ],
 )  # fmt: skip
@@ -325,12 +325,12 @@ def test_uploaded_picture_can_be_named(serve: Serve, tmp_path: Path) -> None:
 
 
 def test_clear_of_a_finished_task_pays_nothing(serve: Serve, tmp_path: Path) -> None:
-    """Unchanged input gives the same rows again; another ``generation`` buys anew."""
+    """Unchanged input gives the same rows again; another ``rerun_key`` buys anew."""
     server = serve(faces=1)
     run = person_run(tmp_path)
     assert run.run() == run.run()
     assert len(bought(server)) == 2
-    again = TaskRun(lambda: person_run(tmp_path, generation="2").make(), store=run.store)
+    again = TaskRun(lambda: person_run(tmp_path, rerun_key="2").make(), store=run.store)
     again.run()
     assert len(bought(server)) == 4
 
@@ -354,7 +354,7 @@ def test_failed_generation_is_named_and_the_others_are_kept(
 ) -> None:
     """Three of four are there, one failed: success with its name, whether or not the error names anything."""
     server = serve(variants={"v1_error_ids": ids})
-    server.faults.add("generation", "fail", id_person=1, keyword="Africa", message="too dark")
+    server.faults.add("rerun_key", "fail", id_person=1, keyword="Africa", message="too dark")
     run = person_run(tmp_path, deferrable=deferrable)
     assert len(run.run()) == 3
     assert run.ti.xcom["summary"]["failures"] == ["person 1, Location Africa: too dark"]
@@ -365,7 +365,7 @@ def test_failed_generation_is_named_and_the_others_are_kept(
 def test_retry_after_partial_failure_asks_only_for_what_is_missing(serve: Serve, tmp_path: Path) -> None:
     """``fail_on_partial`` fails the task in a way that Airflow retries; the retry pays for one."""
     server = serve(variants={"v1_error_ids": "present"})
-    server.faults.add("generation", "fail", id_person=1, keyword="Africa")
+    server.faults.add("rerun_key", "fail", id_person=1, keyword="Africa")
     run = person_run(tmp_path, fail_on_partial=True)
     with pytest.raises(PiktidPartialResultError, match="person 1, Location Africa"):
         run.run()
@@ -377,7 +377,7 @@ def test_retry_after_partial_failure_asks_only_for_what_is_missing(serve: Serve,
 def test_all_failed_is_a_failure(serve: Serve, tmp_path: Path) -> None:
     """Without any result the task fails, whatever ``fail_on_partial`` says."""
     server = serve(faces=1, variants={"v1_error_ids": "present"})
-    server.faults.add("generation", "fail", times=None)
+    server.faults.add("rerun_key", "fail", times=None)
     with pytest.raises(PiktidJobFailedError):
         person_run(tmp_path).run()
 
@@ -400,7 +400,7 @@ def test_unknown_fate_fails_rather_than_pay_twice(serve: Serve, tmp_path: Path, 
     """The request never arrived, but nobody can know: what else was bought is kept, and the task fails."""
     server = serve(faces=1)
     server.faults.add("v1_generate", "drop_before", after=1)
-    run = person_run(tmp_path, deferrable=deferrable, ambiguous_grace=0.5)
+    run = person_run(tmp_path, deferrable=deferrable, lost_reply_grace=0.5)
     with pytest.raises(PiktidSubmissionError, match="Africa"):
         run.run()
     with pytest.raises(PiktidSubmissionError):
@@ -413,14 +413,14 @@ def test_unknown_fate_is_asked_again_when_told(serve: Serve, tmp_path: Path) -> 
     """``resubmit`` sends it once more after the grace, and the task ends well."""
     server = serve(faces=1)
     server.faults.add("v1_generate", "drop_before", after=1)
-    assert len(person_run(tmp_path, ambiguous_grace=0.5, on_ambiguous="resubmit").run()) == 2
+    assert len(person_run(tmp_path, lost_reply_grace=0.5, on_lost_reply="resubmit").run()) == 2
     assert bought(server) == [(0, "Oceania"), (0, "Africa")]
 
 
 def test_late_result_is_found_by_the_retry(serve: Serve, tmp_path: Path) -> None:
     """The deadline passes first: the task fails, the result comes, the retry fetches it and pays nothing."""
     server = serve(faces=1)
-    server.faults.add("generation", "never_end", keyword="Oceania")
+    server.faults.add("rerun_key", "never_end", keyword="Oceania")
     run = person_run(tmp_path, keywords=["Oceania"], timeout=0.5)
     with pytest.raises(PiktidJobTimeout, match="Oceania"):
         run.run()
@@ -476,7 +476,7 @@ def test_killed_worker_never_pays_twice(
     from airflow_provider_piktid.person.batch import PersonBatch
 
     server = serve(faces=1)
-    run = person_run(tmp_path, on_ambiguous="resubmit", ambiguous_grace=1.0)
+    run = person_run(tmp_path, on_lost_reply="resubmit", lost_reply_grace=1.0)
     target, name = (PersonBatch, "collect") if "noted" in moment else (PiktidV1Client, "generate")
     genuine = getattr(target, name)
 
@@ -513,7 +513,7 @@ def test_download_that_fails_is_repeated_by_the_retry_without_paying(serve: Serv
 def test_hostile_link_name_leaves_no_trace(serve: Serve, tmp_path: Path) -> None:
     """The name that the service gives a picture is not used."""
     server = serve(faces=1)
-    server.faults.add("generation", "hostile_links", times=None)
+    server.faults.add("rerun_key", "hostile_links", times=None)
     person_run(tmp_path).run()
     assert {path.parent for path in tmp_path.rglob("*.jpg")} == {tmp_path / "in", tmp_path / "out"}
 
@@ -521,7 +521,7 @@ def test_hostile_link_name_leaves_no_trace(serve: Serve, tmp_path: Path) -> None
 def test_picture_older_than_a_day_is_uploaded_again(serve: Serve, tmp_path: Path) -> None:
     """Targets live 24 hours: what is missing is asked for with a new one, what is there is kept."""
     server = serve(faces=1, variants={"v1_error_ids": "present"})
-    server.faults.add("generation", "fail", keyword="Africa")
+    server.faults.add("rerun_key", "fail", keyword="Africa")
     run = person_run(tmp_path, fail_on_partial=True)
     with pytest.raises(PiktidPartialResultError):
         run.run()

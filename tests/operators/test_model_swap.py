@@ -135,7 +135,7 @@ def test_swap_link_leads_to_the_job(server: EmulatorServer) -> None:
         pytest.param({"model": "dall-e"}, "nano_banana_pro", id="unknown engine"),
         pytest.param({"identity_code": "Nobody"}, "'Nobody'", id="unknown identity"),
         pytest.param({"poll_interval": 0.1}, "poll_interval", id="polling too often"),
-        pytest.param({"on_ambiguous": "hope"}, "on_ambiguous", id="unknown policy"),
+        pytest.param({"on_lost_reply": "hope"}, "on_lost_reply", id="unknown policy"),
     ],
 )
 def test_swap_with_wrong_arguments_fails_before_money_is_spent(
@@ -182,7 +182,7 @@ def test_swap_template_fields_include_the_connection() -> None:
     """Connection id, images, identity and limits can be templates."""
     from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
 
-    assert {"piktid_conn_id", "images", "identity_code", "project_id", "generation"} <= set(
+    assert {"piktid_conn_id", "images", "identity_code", "project_id", "rerun_key"} <= set(
         PiktidModelSwapOperator.template_fields
     )
 

@@ -132,10 +132,10 @@ def test_request_that_never_arrived_follows_the_policy(
     ``fail`` buys nothing, because the request was cut off before it was served; ``resubmit`` buys once.
     """
     server.faults.add("model_swap", "drop_before")
-    task = swap_run(server, 1, deferrable=deferrable, on_ambiguous=policy)
+    task = swap_run(server, 1, deferrable=deferrable, on_lost_reply=policy)
 
     if policy == "fail":
-        with pytest.raises(PiktidSubmissionError, match="on_ambiguous"):
+        with pytest.raises(PiktidSubmissionError, match="on_lost_reply"):
             task.run()
         assert jobs(server) == []
     else:
@@ -165,7 +165,7 @@ def test_unreadable_list_of_jobs_is_not_an_empty_one(server: EmulatorServer, def
     """If PiktID cannot be asked for a lost job, the task stops instead of buying again."""
     server.faults.add("model_swap", "drop_after")
     server.faults.add("gallery_jobs", "status", code=403, times=None)
-    task = swap_run(server, 1, deferrable=deferrable, on_ambiguous="resubmit")
+    task = swap_run(server, 1, deferrable=deferrable, on_lost_reply="resubmit")
 
     with pytest.raises(AirflowFailException) as caught:
         task.run()
@@ -199,8 +199,8 @@ def test_clear_with_unchanged_input_attaches(server: EmulatorServer, deferrable:
 
 @pytest.mark.parametrize(
     "change",
-    [{"identity_code": "PiktidPremium"}, {"num_variations": 2}, {"generation": "second"}],
-    ids=["identity", "options", "generation"],
+    [{"identity_code": "PiktidPremium"}, {"num_variations": 2}, {"rerun_key": "second"}],
+    ids=["identity", "options", "rerun_key"],
 )
 def test_clear_with_changed_input_buys_anew(server: EmulatorServer, change: dict[str, Any]) -> None:
     """Other content, or a new generation, is a new purchase: two jobs, on purpose."""

@@ -130,9 +130,9 @@ def test_touched_file_costs_nothing(server: EmulatorServer, nights: Nights, cata
     [
         {"identity_code": "PiktidPremium"},
         {"options": {"num_variations": 2}},
-        {"generation": "spring"},
+        {"rerun_key": "spring"},
     ],
-    ids=["identity", "options", "generation"],
+    ids=["identity", "options", "rerun_key"],
 )
 def test_other_options_make_everything_anew(nights: Nights, change: dict[str, Any]) -> None:
     """What was produced with other options or another identity is planned, and counted apart."""

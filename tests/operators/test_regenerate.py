@@ -103,10 +103,10 @@ def test_regenerate_request_that_never_arrived_follows_the_policy(
     """Without a new version the task fails, or asks once more if told so."""
     job_ids = job_with_failures(server, [1])
     server.faults.add("regenerate", "drop_before")
-    task = regenerate_run(job_ids, on_ambiguous=policy)
+    task = regenerate_run(job_ids, on_lost_reply=policy)
 
     if policy == "fail":
-        with pytest.raises(PiktidSubmissionError, match="on_ambiguous"):
+        with pytest.raises(PiktidSubmissionError, match="on_lost_reply"):
             task.run()
         assert asked(server) == 1
     else:

@@ -145,7 +145,7 @@ def test_options_that_are_left_out_are_their_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("identity", "options", "generation"),
+    ("identity", "options", "rerun_key"),
     [
         ("PiktidPremium", {}, None),
         ("PiktidSummer", {"model": "onda"}, None),
@@ -153,13 +153,13 @@ def test_options_that_are_left_out_are_their_defaults() -> None:
         ("PiktidSummer", {"swap_options": {"seed": 1}}, None),
         ("PiktidSummer", {}, "again"),
     ],
-    ids=["identity", "model", "variations", "more options", "generation"],
+    ids=["identity", "model", "variations", "more options", "rerun_key"],
 )
 def test_other_options_have_another_key(
-    identity: str, options: dict[str, Any], generation: str | None
+    identity: str, options: dict[str, Any], rerun_key: str | None
 ) -> None:
     """What decides the content decides the key."""
-    assert catalogue.options_key(identity, options, generation) != KEY
+    assert catalogue.options_key(identity, options, rerun_key) != KEY
 
 
 def test_options_are_those_of_the_swap() -> None:

@@ -57,7 +57,7 @@ def swap_run(server: EmulatorServer, images: int | list[str] = 1, **arguments: A
         "images": images,
         "poll_interval": 3.0,
         "timeout": 30.0,
-        "ambiguous_grace": 0.3,
+        "lost_reply_grace": 0.3,
     }
     return TaskRun(lambda: PiktidModelSwapOperator(**(fixed | arguments)))
 

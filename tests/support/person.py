@@ -35,7 +35,7 @@ def person_run(folder: Path, **arguments: Any) -> TaskRun:
         "stagger": 0.2,
         "timeout": 20.0,
         "deferrable": True,
-        "ambiguous_grace": 2.0,
+        "lost_reply_grace": 2.0,
     }
     return TaskRun(lambda: PiktidGeneratePersonOperator(**(fixed | arguments)))
 

@@ -45,7 +45,7 @@ def make_swap(server: EmulatorServer, tmp_path: Path) -> MakeSwap:
             "images": images,
             "poll_interval": 3.0,
             "timeout": 30.0,
-            "ambiguous_grace": 0.3,
+            "lost_reply_grace": 0.3,
             "deferrable": True,
         }
         connection = connection_json(server.url, **CONNECTION)
@@ -106,7 +106,7 @@ def test_worker_killed_between_intent_and_request_does_not_guess(
     with pytest.raises(StepKilled):
         swap.run()
 
-    with pytest.raises(StepFailed, match=r"PiktidSubmissionError.*on_ambiguous='resubmit'"):
+    with pytest.raises(StepFailed, match=r"PiktidSubmissionError.*on_lost_reply='resubmit'"):
         swap.run()
 
     assert len(jobs(server)) == submission
@@ -117,8 +117,8 @@ def test_worker_killed_between_intent_and_request_does_not_guess(
 def test_worker_killed_between_intent_and_request_resubmits_if_told(
     server: EmulatorServer, make_swap: MakeSwap, kept: Records, submission: int
 ) -> None:
-    """With ``on_ambiguous="resubmit"`` the retry submits what PiktID does not list after the grace period."""
-    swap = make_swap(kept, point="after the intent", submission=submission, on_ambiguous="resubmit")
+    """With ``on_lost_reply="resubmit"`` the retry submits what PiktID does not list after the grace period."""
+    swap = make_swap(kept, point="after the intent", submission=submission, on_lost_reply="resubmit")
     with pytest.raises(StepKilled):
         swap.run()
 
@@ -148,7 +148,7 @@ def test_job_that_is_listed_late_is_found_within_the_grace_period(
     """The first look of the retry may be too early: it looks again when the grace period is over."""
     server.faults.add("model_swap", "hang", after=1, done=True)
     server.faults.add("gallery_jobs", "status", code=200, body={"jobs": [], "pagination": {}})
-    swap = make_swap(kept, ambiguous_grace=3.0)
+    swap = make_swap(kept, lost_reply_grace=3.0)
     swap.kill_when(lambda: len(jobs(server)) == 2)
 
     result = swap.run()

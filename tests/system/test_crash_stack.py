@@ -125,7 +125,7 @@ def test_worker_killed_between_intent_and_request_pays_nothing_by_default(begin:
 
     assert batch.airflow.wait_for_run(batch.dag_id, batch.run_id) == "failed"
     assert [len(job["images"]) for job in batch.ledger()] == [2]
-    assert any("on_ambiguous='resubmit'" in text for text in batch.airflow.task_logs().values())
+    assert any("on_lost_reply='resubmit'" in text for text in batch.airflow.task_logs().values())
 
 
 @BOTH_STORES

@@ -52,7 +52,7 @@ def test_two_groups_fit_in_one_dag() -> None:
 
 def test_arguments_of_the_swap_reach_it_and_the_plan() -> None:
     """What the swap does and what the plan compares cannot differ; a swap waits deferred unless told otherwise."""
-    dag = dag_with(swap={"num_variations": 2, "timeout": 7200}, generation="spring")
+    dag = dag_with(swap={"num_variations": 2, "timeout": 7200}, rerun_key="spring")
 
     plan: Any = dag.get_task("piktid_refresh.plan")
     swap: Any = dag.get_task("piktid_refresh.batch.swap")

@@ -68,22 +68,22 @@ def test_trigger_is_rebuilt_from_json() -> None:
         resume_at=1.0,
         end_time=2.0,
         collect_after=3.0,
-        carry={"record": {}},
+        resume_state={"record": {}},
     )
     assert rebuild(trigger).serialize() == trigger.serialize()
 
 
 def test_done_names_what_ended_without_links(serve: Serve) -> None:
-    """The event is stored in the database: it holds names and notification ids, no link; the carry comes back."""
+    """The event is stored in the database: it holds names and notification ids, no link; the resume_state comes back."""
     server = serve()
     number = finish(server)
-    event = fire(PiktidGeneratePersonTrigger([wanted()], carry={"record": 1}))
+    event = fire(PiktidGeneratePersonTrigger([wanted()], resume_state={"record": 1}))
     assert (event["status"], event["ended"], event["notification_ids"]) == (
         "done",
         {"img 0": "completed"},
         [number],
     )
-    assert event["carry"] == {"record": 1}
+    assert event["resume_state"] == {"record": 1}
     assert "http://x/s" not in json.dumps(event)
 
 

@@ -48,7 +48,7 @@ FULL_JOB = job_trigger(
     poll_interval=7.5,
     end_time=1e9,
     submitted_at={"a": 1.5},
-    carry={"record": {"x": [1, None]}},
+    resume_state={"record": {"x": [1, None]}},
 )
 FULL_SLOT = slot_trigger(
     "a",
@@ -61,7 +61,7 @@ FULL_SLOT = slot_trigger(
     active_jobs=3,
     rate_window=4.0,
     submitted_at={"a": 1.5},
-    carry={"k": "v"},
+    resume_state={"k": "v"},
 )
 
 
@@ -95,7 +95,7 @@ def test_done_event_in_full(server: EmulatorServer) -> None:
     """Job ids with their last words, what was seen, and what the worker gave along; nothing else."""
     one, two = buy(server), buy(server)
 
-    event = fire(job_trigger(one, two, carry={"record": {"x": 1}}))
+    event = fire(job_trigger(one, two, resume_state={"record": {"x": 1}}))
 
     assert event.pop("notification_ids")
     assert event == {
@@ -103,7 +103,7 @@ def test_done_event_in_full(server: EmulatorServer) -> None:
         "ended": {one: "completed", two: "completed"},
         "message": "",
         "permanent": False,
-        "carry": {"record": {"x": 1}},
+        "resume_state": {"record": {"x": 1}},
         "version": 1,
     }
 
@@ -141,9 +141,9 @@ def test_connection_without_token_is_a_permanent_error(monkeypatch: pytest.Monke
     """What waiting does not mend ends the wait."""
     monkeypatch.setenv(CONN, json.dumps({"conn_type": "piktid"}))
 
-    event = fire(job_trigger("job-x", carry={"k": "v"}))
+    event = fire(job_trigger("job-x", resume_state={"k": "v"}))
 
-    assert (event["status"], event["permanent"], event["carry"]) == ("error", True, {"k": "v"})
+    assert (event["status"], event["permanent"], event["resume_state"]) == ("error", True, {"k": "v"})
 
 
 def failing_lookups(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> Counter[str]:
@@ -306,10 +306,10 @@ def test_kill_without_jobs_is_silent(told: list[str]) -> None:
 
 def test_slot_of_a_free_account_comes_at_once(server: EmulatorServer) -> None:
     """Without jobs of our own nothing is asked of the service."""
-    event = fire(slot_trigger(carry={"queue_until": 5.0}))
+    event = fire(slot_trigger(resume_state={"queue_until": 5.0}))
 
-    assert (event["status"], event["ended"], event["carry"]["queue_until"]) == ("slot", {}, 5.0)
-    assert event["carry"]["ticket"]
+    assert (event["status"], event["ended"], event["resume_state"]["queue_until"]) == ("slot", {}, 5.0)
+    assert event["resume_state"]["ticket"]
     assert not server.state.counters.requests
 
 

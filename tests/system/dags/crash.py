@@ -59,7 +59,7 @@ for name, deferrable in (("crash_deferred", True), ("crash_sync", False)):
             state_path="{{ params.state_path }}",
             deferrable=deferrable,
             timeout=90,
-            ambiguous_grace=2,
+            lost_reply_grace=2,
         )
         MortalDownload(
             task_id="download",

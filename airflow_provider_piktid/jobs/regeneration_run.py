@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One process's part of a regeneration: from a start or a resume to the end or the next wait."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_piktid.common.concurrency import run_bounded
+from airflow_provider_piktid.common.events import JobEvent
+from airflow_provider_piktid.common.paid import Finished, PaidRequests, SlotWait, Step, Terms, Wait
+from airflow_provider_piktid.common.records import RecordedWork, Store, fingerprint
+from airflow_provider_piktid.exceptions import (
+    PiktidError,
+    PiktidJobTimeout,
+    PiktidPartialResultError,
+    PiktidRateLimitError,
+    PiktidSubmissionError,
+)
+from airflow_provider_piktid.jobs.outcome import MAX_FAILURES, READERS, is_downloadable
+from airflow_provider_piktid.jobs.queue import AccountLimits
+from airflow_provider_piktid.jobs.regeneration import (
+    Regeneration,
+    RegenerationRecord,
+    chosen_outputs,
+    failed_outputs,
+    newest_results,
+    still_open,
+    watch_results,
+)
+from airflow_provider_piktid.jobs.submission import wait_for_limit
+from airflow_provider_piktid.jobs.waiting import SyncWaiter, slot_timeout, slot_wait
+
+if TYPE_CHECKING:
+    from airflow_provider_piktid.client import AsyncPiktidClient, PiktidClient
+    from airflow_provider_piktid.common.task import CurrentTask
+    from airflow_provider_piktid.hooks.piktid import PiktidSettings
+    from airflow_provider_piktid.models.v2 import JobResults
+
+
+class RegenerationRun(RecordedWork[RegenerationRecord]):
+    """
+    What one process does of a task that lets outputs be made again.
+
+    It is its own port to the kernel: a request whose reply was lost has arrived if there is a new version.
+
+    :param job_ids: Jobs that have ended.
+    :param images: Outputs to make again; None: those that failed.
+    """
+
+    def __init__(
+        self,
+        job_ids: list[str],
+        images: Sequence[Mapping[str, Any]] | None,
+        terms: Terms,
+        *,
+        task: CurrentTask,
+        settings: PiktidSettings,
+        client: PiktidClient,
+        store: Store[RegenerationRecord],
+        log: Any,
+    ) -> None:
+        super().__init__(store, RegenerationRecord.from_json, log)
+        self._job_ids = job_ids
+        self._images = images
+        self._terms = terms
+        self._task = task
+        self._settings = settings
+        self._client = client
+        self._limits = AccountLimits(settings.jobs_per_minute, settings.active_jobs, settings.rate_window)
+        self._queue_until = time.time() + terms.queue_timeout
+
+    @property
+    def outstanding(self) -> list[str]:
+        """Regenerations are part of jobs that have ended: nothing that this task could name still runs."""
+        return []
+
+    def begin(self) -> Step:
+        self.record = self._open_record()
+        return self._submit()
+
+    def resume(self, event: JobEvent) -> Step:
+        self.restore(event.resume_state, self._fingerprint())
+        event.raise_for_error()
+        self._queue_until = float(event.resume_state.get("queue_until") or self._queue_until)
+        if event.status == "done":
+            return self._finish()
+        if event.status == "slot":
+            return self._submit()
+        raise self._no_room() if self._unsent else self._too_late()
+
+    def leave(self) -> None:
+        """There is nothing to publish before the end."""
+
+    # -- requesting -----------------------------------------------------------------------------------------
+
+    def _fingerprint(self) -> str:
+        return fingerprint(
+            {
+                "connection": self._terms.connection,
+                "jobs": self._job_ids,
+                "images": [dict(image) for image in self._images] if self._images else None,
+                "rerun_key": self._terms.rerun_key,
+            }
+        )
+
+    def _open_record(self) -> RegenerationRecord:
+        wanted, known = self._fingerprint(), self.store.load()
+        if known is not None and known.fingerprint == wanted:
+            self.log.info("Attaching to %d image(s) requested before.", len(known.items))
+            return known
+        results = self._results(self._job_ids)
+        items = chosen_outputs(results, self._images) if self._images else failed_outputs(results)
+        self._terms.check_budget(len(items), len(items) * self._terms.credits_per_output)
+        if not items:
+            self.log.info("No image of these jobs has failed: there is nothing to make again.")
+        return RegenerationRecord(wanted, items)
+
+    def _submit(self) -> Step:
+        wait = PaidRequests(self.record.items, self, self._terms, save=self.save, log=self.log).advance()
+        self.save()
+        if wait is None:
+            return self._wait_for_versions()
+        if time.time() >= self._queue_until:
+            raise self._no_room()
+        return slot_wait(
+            wait,
+            SyncWaiter(self._client, self._settings, self._terms.poll_interval, self.log),
+            active=[],
+            until=self._queue_until,
+            state={"record": self.record.to_json(), "queue_until": self._queue_until},
+            message=f"{self._unsent} of {len(self.record.items)} requests are not sent yet; waiting: {wait.reason}.",
+        )
+
+    def ready(self, item: Regeneration) -> SlotWait | None:
+        return None
+
+    def send(self, item: Regeneration) -> None:
+        self._client.regenerate_image(item.job_id, item.image_index, group_index=item.group_index, wait=False)
+        self.log.info("Requested %s again.", item.label)
+
+    def find(self, item: Regeneration) -> bool:
+        newest = newest_results(self._results([item.job_id]).items())
+        return item.place in newest and newest[item.place].version > item.version
+
+    def refused(self, item: Regeneration, error: PiktidError) -> SlotWait:
+        if not isinstance(error, PiktidRateLimitError):
+            raise error
+        return wait_for_limit(error, self._limits, time.time())
+
+    def unknown(self, item: Regeneration) -> PiktidSubmissionError:
+        return PiktidSubmissionError(
+            f"{self._terms.connection}: the reply to a request to make {item.label} again was lost, and there is no "
+            "new version. It may or may not have been paid for. A retry looks again; on_lost_reply='resubmit' "
+            "submits it once more."
+        )
+
+    def label(self, item: Regeneration) -> str:
+        return item.label
+
+    @property
+    def _unsent(self) -> int:
+        return sum(item.state != "submitted" for item in self.record.items)
+
+    # -- waiting --------------------------------------------------------------------------------------------
+
+    def _wait_for_versions(self) -> Step:
+        if self._is_done(self._results(self.record.job_ids)):
+            return self._finish()
+        until = time.time() + self._terms.timeout
+        state = {"record": self.record.to_json()}
+        return Wait(
+            kind="versions",
+            arguments={
+                "items": [asdict(item) for item in self.record.items],
+                "piktid_conn_id": self._terms.connection,
+                "poll_interval": self._terms.poll_interval,
+                "end_time": until,
+                "resume_state": state,
+            },
+            until=until,
+            message=f"Waiting for new versions of {len(self.record.items)} image(s).",
+            here=lambda: JobEvent("done" if self._client.run(self._watch, until) else "timeout"),
+        )
+
+    def _is_done(self, results: Mapping[str, JobResults]) -> bool:
+        return not still_open(self.record.items, newest_results(results.items()))
+
+    async def _watch(self, _: AsyncPiktidClient, end_time: float) -> bool:
+        from airflow_provider_piktid.hooks.piktid import async_client
+
+        async def connect() -> AsyncPiktidClient:
+            return async_client(self._settings, patient=False)
+
+        return await watch_results(
+            connect,
+            self.record.job_ids,
+            self._is_done,
+            poll_interval=self._terms.poll_interval,
+            end_time=end_time,
+        )
+
+    # -- ending ---------------------------------------------------------------------------------------------
+
+    def _finish(self) -> Finished:
+        newest = newest_results(self._results(self.record.job_ids).items())
+        failed = [item for item in self.record.items if not is_downloadable(newest[item.place])]
+        failures = [f"{item.label}: {newest[item.place].error_message or 'no output'}" for item in failed]
+        summary = {
+            "requested": len(self.record.items),
+            "successful": len(self.record.items) - len(failed),
+            "failed": len(failed),
+            "failures": failures[:MAX_FAILURES],
+        }
+        self._task.push("summary", summary)
+        self.log.info("%(successful)d of %(requested)d image(s) made again, %(failed)d failed.", summary)
+        if failed:
+            self._report(failures)
+        return Finished(self._job_ids)
+
+    def _report(self, failures: list[str]) -> None:
+        text = f"{self._terms.connection}: {len(failures)} image(s) failed again ({'; '.join(failures[:5])})."
+        if self._terms.fail_on_partial:
+            raise PiktidPartialResultError(
+                f"{text} Set `rerun_key` to another value to request them once more.",
+                job_ids=tuple(self.record.job_ids),
+            )
+        self.log.warning(text)
+
+    def _results(self, job_ids: list[str]) -> dict[str, JobResults]:
+        async def fetch(api: AsyncPiktidClient) -> list[JobResults]:
+            return await run_bounded(api.get_job_results, job_ids, READERS)
+
+        return dict(zip(job_ids, self._client.run(fetch), strict=True))
+
+    def _no_room(self) -> PiktidJobTimeout:
+        total = len(self.record.items)
+        return slot_timeout(
+            self._terms.connection, self._unsent, total, self._terms.queue_timeout, self.record.job_ids
+        )
+
+    def _too_late(self) -> PiktidJobTimeout:
+        return PiktidJobTimeout(
+            f"{self._terms.connection}: not all of {len(self.record.items)} image(s) were made again within "
+            f"{self._terms.timeout:g} s. PiktID continues with them; a retry waits for them again.",
+            job_ids=tuple(self.record.job_ids),
+        )

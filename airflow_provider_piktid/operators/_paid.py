@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all paid operators share: their arguments, and the way between a run, its waits and Airflow."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Literal
+
+from airflow.providers.common.compat.sdk import BaseOperator, conf
+
+from airflow_provider_piktid.common.events import JobEvent
+from airflow_provider_piktid.common.paid import PaidRun, Step, Terms, Wait, WaitKind
+from airflow_provider_piktid.common.task import CurrentTask, fail_fast_if_permanent, framework_timeout
+from airflow_provider_piktid.exceptions import PiktidConfigError
+from airflow_provider_piktid.hooks.piktid import PiktidHook
+from airflow_provider_piktid.jobs.record import STATE_KEY, JobRecord
+from airflow_provider_piktid.jobs.run import JobRun
+from airflow_provider_piktid.links import PiktidJobLink
+
+if TYPE_CHECKING:
+    from airflow_provider_piktid.client import PiktidClient
+    from airflow_provider_piktid.models import JobType
+
+#: Triggers are imported when a task defers: parsing a DAG file need not pay for them.
+TRIGGERS: dict[WaitKind, tuple[str, str]] = {
+    "slot": ("airflow_provider_piktid.triggers.job", "PiktidSlotTrigger"),
+    "jobs": ("airflow_provider_piktid.triggers.job", "PiktidJobTrigger"),
+    "versions": ("airflow_provider_piktid.triggers.regenerate", "PiktidRegenerateTrigger"),
+    "generations": ("airflow_provider_piktid.triggers.generate_person", "PiktidGeneratePersonTrigger"),
+}
+
+
+class PaidOperator(BaseOperator):
+    """
+    Do paid work once: record it before it is sent, wait for it without a worker, attach to it in a retry.
+
+    :param deferrable: Wait in the triggerer. Otherwise the task holds a worker slot all the time. Default:
+        ``[operators] default_deferrable``.
+    :param timeout: Seconds from the last paid request until the task stops waiting. The work continues then, and
+        a retry attaches to it with a new deadline. Default: 3600.
+    :param queue_timeout: Seconds to wait for room in a full account. Default: 86400, a day.
+    :param fail_on_partial: Fail if single outputs failed. Default: False, a warning.
+    :param delete_notifications: Delete this task's own notifications from the account after use. Default: True.
+    :param max_images: Refuse to pay for more images than this. Default: no limit.
+    :param max_credits: Refuse to submit if the estimated credits exceed this. Default: no limit.
+    :param credits_per_output: Credits that one output costs, for ``max_credits``. Default: 1; PiktID states no
+        price.
+    :param state_path: Folder for the record of paid requests, on any object storage. Default:
+        ``[piktid] state_path``, else Airflow's task state store (3.3+), else none.
+    :param rerun_key: Any text; another value buys the same work again. Default: none.
+    :param on_lost_reply: What to do when the reply to a paid request was lost and PiktID shows no trace of it:
+        ``fail``, or ``resubmit`` once at the risk of paying twice. Default: ``fail``.
+    :param lost_reply_grace: Seconds to wait before treating PiktID's job list as complete after a lost reply.
+        Default: 30.
+    :param piktid_conn_id: Connection id. Default: ``piktid_default``.
+    """
+
+    template_fields: Sequence[str] = (
+        "piktid_conn_id",
+        "state_path",
+        "rerun_key",
+        "max_images",
+        "max_credits",
+    )
+    ui_color = "#ece6ff"
+
+    def __init__(
+        self,
+        *,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        timeout: float = 3600.0,
+        queue_timeout: float = 86400.0,
+        fail_on_partial: bool = False,
+        delete_notifications: bool = True,
+        max_images: int | None = None,
+        max_credits: float | None = None,
+        credits_per_output: float = 1.0,
+        state_path: str | None = None,
+        rerun_key: str | None = None,
+        on_lost_reply: Literal["fail", "resubmit"] = "fail",
+        lost_reply_grace: float = 30.0,
+        piktid_conn_id: str = PiktidHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.deferrable = deferrable
+        self.timeout = timeout
+        self.queue_timeout = queue_timeout
+        self.fail_on_partial = fail_on_partial
+        self.delete_notifications = delete_notifications
+        self.max_images = max_images
+        self.max_credits = max_credits
+        self.credits_per_output = credits_per_output
+        self.state_path = state_path
+        self.rerun_key = rerun_key
+        self.on_lost_reply = on_lost_reply
+        self.lost_reply_grace = lost_reply_grace
+        self.piktid_conn_id = piktid_conn_id
+        self._run: PaidRun | None = None
+
+    @abstractmethod
+    def _open_client(self, hook: PiktidHook) -> AbstractContextManager[Any]:
+        """Return the client of the API that the work is done with."""
+
+    @abstractmethod
+    def _make_run(self, task: CurrentTask, hook: PiktidHook, client: Any) -> PaidRun:
+        """Return what does the work, with the checked arguments."""
+
+    def execute(self, context: Any) -> Any:
+        return self._work(context, lambda run: run.begin())
+
+    def execute_complete(self, context: Any, event: Any) -> Any:
+        """Continue after a wait."""
+        return self._work(context, lambda run: run.resume(JobEvent.from_json(event)))
+
+    def on_kill(self) -> None:
+        """Log what is still running: PiktID cannot cancel it."""
+        if self._run is not None and self._run.outstanding:
+            self.log.warning(
+                "Task stopped; %s are still running and will be billed, as PiktID cannot cancel them. The next try, "
+                "or a clear, attaches to them.",
+                "; ".join(self._run.outstanding),
+            )
+
+    def _work(self, context: Any, start: Callable[[PaidRun], Step]) -> Any:
+        with fail_fast_if_permanent():
+            hook = PiktidHook(self.piktid_conn_id)
+            with self._open_client(hook) as client:
+                run = self._run = self._make_run(CurrentTask(context), hook, client)
+                try:
+                    return self._to_the_end(run, start(run))
+                finally:
+                    run.leave()
+
+    def _to_the_end(self, run: PaidRun, step: Step) -> Any:
+        while isinstance(step, Wait):
+            self.log.info(step.message)
+            if self.deferrable:
+                self._defer(step)
+            step = run.resume(step.here())
+        return step.result
+
+    def _defer(self, wait: Wait) -> None:
+        module, name = TRIGGERS[wait.kind]
+        trigger = getattr(import_module(module), name)(**wait.arguments)
+        self.defer(trigger=trigger, method_name="execute_complete", timeout=framework_timeout(wait.until))
+
+    def _terms(self, poll_interval: float = Terms.poll_interval) -> Terms:
+        terms = Terms(
+            connection=self.piktid_conn_id,
+            deferrable=self.deferrable,
+            poll_interval=poll_interval,
+            timeout=self.timeout,
+            queue_timeout=self.queue_timeout,
+            fail_on_partial=self.fail_on_partial,
+            delete_notifications=self.delete_notifications,
+            max_images=self.max_images,
+            max_credits=self.max_credits,
+            credits_per_output=self.credits_per_output,
+            rerun_key=self.rerun_key,
+            on_lost_reply=self.on_lost_reply,
+            lost_reply_grace=self.lost_reply_grace,
+        )
+        terms.check()
+        return terms
+
+
+class PaidJobOperator(PaidOperator):
+    """
+    Submit images as paid v2 jobs, each once, and wait for them.
+
+    A subclass turns its arguments into a job type, and does no more.
+
+    :param project_id: Project of the images, as the upload returned it.
+    :param images: ``file_id`` values, any number; split into jobs of at most ``images_per_job`` of the connection
+        (default 10). Order is kept.
+    :param poll_interval: Seconds between status requests while there is no notification stream, 3 or more.
+        Default: 10.
+    :param wait_for_completion: Wait for the jobs. If False, return once all are submitted. Default: True.
+    :param check_identity: Look the identity up before paying, so that a typing error costs nothing. Default: True.
+    :return: Job ids in the order of the images. XCom keys: ``summary``, counts and credits; also of a task that
+        failed, ``job_ids`` once all are submitted, and ``jobs``, ``[job id or None, number of images]`` in order.
+    """
+
+    template_fields: Sequence[str] = (*PaidOperator.template_fields, "project_id", "images")
+    operator_extra_links = (PiktidJobLink(),)
+
+    def __init__(
+        self,
+        *,
+        project_id: str,
+        images: Sequence[str],
+        poll_interval: float = 10.0,
+        wait_for_completion: bool = True,
+        check_identity: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.project_id = project_id
+        self.images = images
+        self.poll_interval = poll_interval
+        self.wait_for_completion = wait_for_completion
+        self.check_identity = check_identity
+
+    @abstractmethod
+    def _job_type(self) -> JobType:
+        """
+        Return the job type with this operator's arguments.
+
+        :raises ValueError: An argument cannot be right.
+        """
+
+    def _open_client(self, hook: PiktidHook) -> PiktidClient:
+        hook.settings.require_token()
+        return hook.get_conn()
+
+    def _make_run(self, task: CurrentTask, hook: PiktidHook, client: PiktidClient) -> JobRun:
+        try:
+            job = self._job_type()
+        except ValueError as error:
+            raise PiktidConfigError(f"{self.task_id}: {error}. Nothing was submitted.") from error
+        return JobRun(
+            job,
+            self.images,
+            self._terms(self.poll_interval),
+            task=task,
+            settings=hook.settings,
+            client=client,
+            store=task.open_store(self.state_path, STATE_KEY, JobRecord.from_json),
+            log=self.log,
+            wait_for_completion=self.wait_for_completion,
+            check_identity=self.check_identity,
+        )
