@@ -70,15 +70,6 @@ def test_licence_is_in_the_metadata() -> None:
     assert set(metadata.get_all("License-File") or []) == {"LICENSE", "NOTICE"}
 
 
-def test_readme_names_the_urls_of_the_metadata(pyproject: dict[str, Any], repository: Path) -> None:
-    """Links of the metadata stay within one repository, and the pages that they name exist."""
-    urls: dict[str, str] = pyproject["project"]["urls"]
-    home = urls["Homepage"]
-    assert {url for url in urls.values() if not url.startswith(home)} == set()
-    pages = [url.removeprefix(home).split("/main/")[1] for url in urls.values() if "/main/" in url]
-    assert [page for page in pages if not (repository / page).exists()] == []
-
-
 def test_links_of_the_readme_lead_to_files(repository: Path) -> None:
     """No relative link of the README is dead."""
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", (repository / "README.md").read_text())
