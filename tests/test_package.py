@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -15,8 +16,10 @@ from typing import Any
 import pytest
 
 import airflow_provider_piktid
+from airflow_provider_piktid.demo.stage import example_dags
 
 DISTRIBUTION = "airflow-provider-piktid"
+BUNDLED_DAGS = "airflow_provider_piktid/demo/example_dags"
 
 
 @pytest.fixture(scope="module")
@@ -86,28 +89,62 @@ def test_console_help_of_make_lists_the_documented_commands(repository: Path) ->
     assert [name for name in commands if not re.search(rf"^{name}:", makefile, re.MULTILINE)] == []
 
 
-@pytest.mark.slow
-def test_wheel_carries_the_package_and_nothing_else(repository: Path, tmp_path: Path) -> None:
-    """Neither tests nor documentation are installed; the typing marker, the licence and the notice are."""
-    command = [
-        sys.executable,
-        "-m",
-        "build",
-        "--wheel",
-        "--no-isolation",
-        "--outdir",
-        str(tmp_path),
-        str(repository),
-    ]
+@pytest.fixture(scope="module")
+def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the source distribution as a package index has both."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(repository)]
     subprocess.run(command, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+@pytest.mark.slow
+def test_wheel_carries_the_package_and_nothing_else(repository: Path, wheel: Path) -> None:
+    """Neither tests nor documentation are installed; the typing marker, the licence and the notice are."""
     names = zipfile.ZipFile(wheel).namelist()
     info = f"airflow_provider_piktid-{airflow_provider_piktid.__version__}.dist-info"
     assert {name.split("/")[0] for name in names} == {"airflow_provider_piktid", info}
     assert "airflow_provider_piktid/py.typed" in names
     assert {f"{info}/licenses/LICENSE", f"{info}/licenses/NOTICE"} <= set(names)
-    python = {name for name in names if name.endswith(".py")}
+    python = {name for name in names if name.endswith(".py") and not name.startswith(f"{BUNDLED_DAGS}/")}
     sources = {
         str(path.relative_to(repository)) for path in (repository / "airflow_provider_piktid").rglob("*.py")
     }
     assert python == sources
+
+
+@pytest.mark.slow
+def test_wheel_carries_each_example_dag_once(repository: Path, wheel: Path) -> None:
+    """
+    The demo finds every example DAG in the wheel, and Airflow finds none by itself.
+
+    With `load_examples` on, Airflow loads the folder `example_dags` of a provider package.
+    """
+    files = sorted(path.name for path in (repository / "example_dags").iterdir() if path.is_file())
+    carried = [name for name in zipfile.ZipFile(wheel).namelist() if name.rpartition("/")[2] in files]
+    assert files
+    assert sorted(carried) == [f"{BUNDLED_DAGS}/{name}" for name in files]
+
+
+@pytest.mark.slow
+def test_demo_of_the_wheel_takes_the_example_dags_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """Without a clone, the demo names the folder in the installed package, whatever the current folder is."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    code = "from airflow_provider_piktid.demo.stage import example_dags; print(example_dags())"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(result.stdout.strip()) == (tmp_path / "site" / BUNDLED_DAGS).resolve()
+
+
+def test_demo_of_a_clone_takes_the_example_dags_of_the_clone(repository: Path) -> None:
+    """An editable install runs the example DAGs that are edited, not a copy of them."""
+    assert example_dags() == repository / "example_dags"

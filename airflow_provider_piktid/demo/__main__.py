@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from airflow_provider_piktid.demo import batch, person, ui
-from airflow_provider_piktid.demo.stage import DemoError
+from airflow_provider_piktid.demo.stage import DemoError, example_dags
 
 
 def main() -> int:
@@ -18,7 +18,9 @@ def main() -> int:
     parser.add_argument("--images", type=Path, help="folder of JPEG or PNG photographs of your own")
     parser.add_argument("--output", type=Path, default=Path("piktid-demo-output"), help="where results go")
     parser.add_argument("--identity", default="PiktidSummer", help="identity to swap in")
-    parser.add_argument("--dags", type=Path, default=Path("example_dags"), help="folder of the example DAGs")
+    parser.add_argument(
+        "--dags", type=Path, default=example_dags(), help="folder of the example DAGs (default: %(default)s)"
+    )
     args = parser.parse_args()
     # What was started is ended on the way out, also when a supervisor asks for it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

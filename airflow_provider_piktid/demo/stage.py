@@ -52,10 +52,17 @@ def emulator() -> Iterator[str]:
         end(process)
 
 
+def example_dags() -> Path:
+    """Return the folder of the example DAGs: inside the package of a wheel, at the top of a clone."""
+    folder = Path(__file__).resolve().parent
+    bundled = folder / "example_dags"
+    return bundled if bundled.is_dir() else folder.parents[1] / "example_dags"
+
+
 def airflow_environment(home: Path, dags: Path) -> dict[str, str]:
-    """Give an environment in which Airflow knows nothing but these DAGs and keeps everything in ``home``."""
+    """Return an environment in which Airflow loads only these DAGs and keeps its files in ``home``."""
     if not dags.is_dir():
-        raise DemoError(f"there is no folder {dags}; run this in the checkout, or name one with --dags")
+        raise DemoError(f"DAG folder not found: {dags}. Name the folder of the example DAGs with --dags.")
     home.mkdir(parents=True, exist_ok=True)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")}
     return kept | {
