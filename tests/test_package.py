@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 import airflow_provider_piktid
-from airflow_provider_piktid.demo.stage import example_dags
 
 DISTRIBUTION = "airflow-provider-piktid"
 BUNDLED_DAGS = "airflow_provider_piktid/demo/example_dags"
@@ -132,7 +131,7 @@ def test_demo_of_the_wheel_takes_the_example_dags_from_the_wheel(wheel: Path, tm
     """Without a clone, the demo names the folder in the installed package, whatever the current folder is."""
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
-    code = "from airflow_provider_piktid.demo.stage import example_dags; print(example_dags())"
+    code = "from airflow_provider_piktid.demo.environment import example_dags; print(example_dags())"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
     result = subprocess.run(
         [sys.executable, "-c", code],
@@ -143,8 +142,3 @@ def test_demo_of_the_wheel_takes_the_example_dags_from_the_wheel(wheel: Path, tm
         check=True,
     )
     assert Path(result.stdout.strip()) == (tmp_path / "site" / BUNDLED_DAGS).resolve()
-
-
-def test_demo_of_a_clone_takes_the_example_dags_of_the_clone(repository: Path) -> None:
-    """An editable install runs the example DAGs that are edited, not a copy of them."""
-    assert example_dags() == repository / "example_dags"
