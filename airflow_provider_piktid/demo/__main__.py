@@ -11,6 +11,8 @@ from pathlib import Path
 from airflow_provider_piktid.demo import batch, person, ui
 from airflow_provider_piktid.demo.environment import DemoError, example_dags
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -45,10 +47,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _exit(number: int, _: object) -> None:
+    """Exit, which stops the emulator and Airflow; a second signal does not interrupt that."""
+    for each in SIGNALS:
+        signal.signal(each, lambda *_: None)
+    sys.exit(128 + number)
+
+
 def main() -> int:
     args = _parser().parse_args()
-    # SIGTERM stops the emulator and Airflow too, as Ctrl-C does.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in SIGNALS:
+        signal.signal(number, _exit)
     try:
         if args.command == "ui":
             return ui.run(args.dags)
@@ -60,8 +69,6 @@ def main() -> int:
     except DemoError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
 
 
 if __name__ == "__main__":
