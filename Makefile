@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-# Needs Python 3.11 or newer with pip, and GNU make. Everything else goes into .venv.
+# Needs Python 3.11 or newer with pip, and GNU make. Everything else is installed into .venv.
 #
-#   make demo [IMAGES=folder]   one model-swap batch against the emulator, on real photographs
-#   make demo-person            generated persons in one photograph, the same way
-#   make test [ARGS="-k hook"]  the whole test suite
-#   make chaos                  kill the parts of a running Airflow, some minutes
-#   make ui                     a running Airflow with emulator, connection and example DAGs
-#   make ci                     all checks, as .ci/run does them
+#   make demo [IMAGES=folder]   run a model swap batch against the emulator
+#   make demo-person            generate persons in one photograph, against the emulator
+#   make test [ARGS="-k hook"]  run the test suite
+#   make chaos                  kill components of a running Airflow (takes some minutes)
+#   make ui                     start Airflow with the emulator, a connection and the example DAGs
+#   make ci                     run all checks (.ci/run)
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -19,11 +19,11 @@ BIN := $(VENV)/bin
 PY  := $(BIN)/python
 UV  := $(BIN)/uv
 
-# Certificates of the system, so that a company's proxy is trusted as by pip.
+# Use the system's certificates, as pip does: a company proxy may have its own.
 export UV_SYSTEM_CERTS ?= true
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
-# uv takes seconds where pip takes half a minute; pip stands in where uv cannot reach its index.
+# uv takes seconds, pip half a minute; pip is used if uv cannot reach its index.
 install = $(UV) pip install --quiet --python $(PY) $(1) || $(PYTHON) -m pip --python $(PY) install --quiet $(1)
 
 .DEFAULT_GOAL := help
@@ -33,7 +33,7 @@ install = $(UV) pip install --quiet --python $(PY) $(1) || $(PYTHON) -m pip --py
 help:
 	@sed -n 's/^#   //p' Makefile
 
-# `--without-pip` also works where the distribution splits ensurepip off.
+# `--without-pip` also works if the distribution packages ensurepip separately.
 $(VENV)/.uv:
 	@echo "creating $(VENV)"
 	@test -x $(PY) || $(PYTHON) -m venv --without-pip $(VENV)
@@ -62,7 +62,7 @@ demo-person: $(VENV)/.demo
 ui: $(VENV)/.demo
 	@$(PY) -m airflow_provider_piktid.demo ui $(ARGS)
 
-# Tests that need a whole running Airflow go one after the other, the rest side by side.
+# Tests that start a whole Airflow run one at a time, the others in parallel.
 test: $(VENV)/.dev
 	@$(PY) -m pytest -n 4 -m "not stack and not chaos" $(if $(COVERAGE),$(COVER)) $(ARGS)
 	@$(PY) -m pytest -m "stack and not chaos" $(ARGS) || [ $$? -eq 5 ]

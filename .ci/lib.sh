@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"
 PYTHON="${PYTHON:-python3}"
 
-# step TITLE COMMAND...: run a command, say how long it took; its output goes through.
+# step TITLE COMMAND...: run a command and print how long it took.
 step() {
   local title="$1" start="$SECONDS"
   shift
@@ -16,7 +16,7 @@ step() {
   printf -- '--- %s: %d s\n' "$title" "$((SECONDS - start))"
 }
 
-# Make an environment at $1 and install the rest of the arguments into it.
+# Create a virtual environment at $1 and install the other arguments into it.
 environment() {
   local folder="$1"
   shift
@@ -25,7 +25,7 @@ environment() {
   .venv/bin/uv pip install --quiet --python "$folder/bin/python" "$@"
 }
 
-# Airflow's own commands see a home of their own and no connection of the developer.
+# Run the airflow command of the environment at $1 with a new home and without the developer's connection.
 airflow_in() {
   local folder="$1" home
   shift
@@ -35,7 +35,7 @@ airflow_in() {
   rm -rf "$home"
 }
 
-# expect TEXT... in the standard input; print the input when one is missing.
+# expect TEXT...: fail and print the standard input if it lacks one of the texts.
 expect() {
   local output text
   output="$(cat)"
@@ -44,14 +44,14 @@ expect() {
   done
 }
 
-# What Airflow shows of an installed provider, in the environment at $1.
+# Check what Airflow shows of the installed provider in the environment at $1.
 check_provider() {
   local folder="$1"
   echo "airflow providers get, hooks, behaviours, links in $folder"
   airflow_in "$folder" providers get airflow-provider-piktid --full --output json |
     expect airflow-provider-piktid PiktidHook operators.model_swap triggers.job sensors.job PiktidJobLink state_path
   airflow_in "$folder" providers hooks --output json | expect '"piktid"' PiktidHook
-  # 3.0 and 3.1 need flask_appbuilder for the forms of any provider, and come without it.
+  # 3.0 and 3.1 need flask_appbuilder for connection forms, but do not install it.
   case "$("$folder/bin/python" -c 'from importlib.metadata import version; print(version("apache-airflow"))')" in
     3.[01].*) ;;
     *) airflow_in "$folder" providers behaviours --output json | expect '"piktid"' ;;

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 import airflow_provider_piktid
 
 DISTRIBUTION = "airflow-provider-piktid"
+BUNDLED_DAGS = "airflow_provider_piktid/demo/example_dags"
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +72,6 @@ def test_licence_is_in_the_metadata() -> None:
     assert set(metadata.get_all("License-File") or []) == {"LICENSE", "NOTICE"}
 
 
-def test_readme_names_the_urls_of_the_metadata(pyproject: dict[str, Any], repository: Path) -> None:
-    """Links of the metadata stay within one repository, and the pages that they name exist."""
-    urls: dict[str, str] = pyproject["project"]["urls"]
-    home = urls["Homepage"]
-    assert {url for url in urls.values() if not url.startswith(home)} == set()
-    pages = [url.removeprefix(home).split("/main/")[1] for url in urls.values() if "/main/" in url]
-    assert [page for page in pages if not (repository / page).exists()] == []
-
-
 def test_links_of_the_readme_lead_to_files(repository: Path) -> None:
     """No relative link of the README is dead."""
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", (repository / "README.md").read_text())
@@ -95,28 +88,57 @@ def test_console_help_of_make_lists_the_documented_commands(repository: Path) ->
     assert [name for name in commands if not re.search(rf"^{name}:", makefile, re.MULTILINE)] == []
 
 
-@pytest.mark.slow
-def test_wheel_carries_the_package_and_nothing_else(repository: Path, tmp_path: Path) -> None:
-    """Neither tests nor documentation are installed; the typing marker, the licence and the notice are."""
-    command = [
-        sys.executable,
-        "-m",
-        "build",
-        "--wheel",
-        "--no-isolation",
-        "--outdir",
-        str(tmp_path),
-        str(repository),
-    ]
+@pytest.fixture(scope="module")
+def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the source distribution as a package index has both."""
+    folder = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(repository)]
     subprocess.run(command, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+@pytest.mark.slow
+def test_wheel_carries_the_package_and_nothing_else(repository: Path, wheel: Path) -> None:
+    """Neither tests nor documentation are installed; the typing marker, the licence and the notice are."""
     names = zipfile.ZipFile(wheel).namelist()
     info = f"airflow_provider_piktid-{airflow_provider_piktid.__version__}.dist-info"
     assert {name.split("/")[0] for name in names} == {"airflow_provider_piktid", info}
     assert "airflow_provider_piktid/py.typed" in names
     assert {f"{info}/licenses/LICENSE", f"{info}/licenses/NOTICE"} <= set(names)
-    python = {name for name in names if name.endswith(".py")}
+    python = {name for name in names if name.endswith(".py") and not name.startswith(f"{BUNDLED_DAGS}/")}
     sources = {
         str(path.relative_to(repository)) for path in (repository / "airflow_provider_piktid").rglob("*.py")
     }
     assert python == sources
+
+
+@pytest.mark.slow
+def test_wheel_carries_each_example_dag_once(repository: Path, wheel: Path) -> None:
+    """
+    The demo finds every example DAG in the wheel, and Airflow finds none by itself.
+
+    With `load_examples` on, Airflow loads the folder `example_dags` of a provider package.
+    """
+    files = sorted(path.name for path in (repository / "example_dags").iterdir() if path.is_file())
+    carried = [name for name in zipfile.ZipFile(wheel).namelist() if name.rpartition("/")[2] in files]
+    assert files
+    assert sorted(carried) == [f"{BUNDLED_DAGS}/{name}" for name in files]
+
+
+@pytest.mark.slow
+def test_demo_of_the_wheel_takes_the_example_dags_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """Without a clone, the demo names the folder in the installed package, whatever the current folder is."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    code = "from airflow_provider_piktid.demo.environment import example_dags; print(example_dags())"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert Path(result.stdout.strip()) == (tmp_path / "site" / BUNDLED_DAGS).resolve()

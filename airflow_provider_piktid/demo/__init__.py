@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""See the provider work: one batch in a terminal, or a whole Airflow to click through. Needs the extra ``demo``."""
+"""Demos of the provider: one batch in a terminal, or Airflow with its web interface. Needs the extra ``demo``."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start a whole Airflow with the emulator, the connection and the example DAGs, for people who want to click."""
+"""Start Airflow with its web interface, the emulator, a connection to it, and the example DAGs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ import time
 import urllib.request
 from pathlib import Path
 
-from airflow_provider_piktid.demo.stage import DemoError, airflow, airflow_environment, photographs, service
+from airflow_provider_piktid.demo.environment import DemoError, airflow, airflow_environment, service
+from airflow_provider_piktid.demo.pictures import photographs
 
 HOME = Path(".piktid-ui")
 START_SECONDS = 180
 
 
 def run(dags: Path) -> int:
-    """Run until interrupted."""
+    """Run until interrupted; return the exit code of Airflow."""
     HOME.mkdir(exist_ok=True)
     shoot = photographs(HOME / "photographs").resolve()
     port = int(os.environ.get("PIKTID_UI_PORT") or _free_port())
@@ -41,13 +42,13 @@ def run(dags: Path) -> int:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 text=True,
-                # A group of its own, so that all of Airflow ends together.
+                # In its own process group, so that all components stop together.
                 start_new_session=True,
             )
         try:
             _wait_until_up(port, process, log)
             print(f"airflow:   http://127.0.0.1:{port} (no login needed; log in {log})")
-            print("try:       trigger example_piktid_model_swap; its parameters are filled in")
+            print("try:       trigger example_piktid_model_swap; its parameters are already set")
             print(f"results:   {HOME / 'output'}")
             print("stop:      Ctrl-C", flush=True)
             return process.wait()
@@ -56,7 +57,7 @@ def run(dags: Path) -> int:
 
 
 def _prepare(environment: dict[str, str], connection: dict[str, str], log: Path) -> None:
-    """Make the database, with the emulator's connection in it, so that it can be seen and changed."""
+    """Create the database and store the connection in it, so that the web interface shows it."""
     airflow(["db", "migrate"], environment, log)
     for described in connection.values():
         with contextlib.suppress(DemoError), contextlib.redirect_stderr(io.StringIO()):
@@ -95,7 +96,7 @@ def _wait_until_up(port: int, process: subprocess.Popen[str], log: Path) -> None
         except (OSError, ValueError):
             pass
         time.sleep(1)
-    raise DemoError(f"Airflow did not come up; see {log}")
+    raise DemoError(f"Airflow did not start; see {log}")
 
 
 def _end_group(process: subprocess.Popen[str]) -> None:

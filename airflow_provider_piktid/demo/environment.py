@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the demos run in: an emulator, a separate Airflow home, the example DAGs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+CONNECTION_VARIABLE = "AIRFLOW_CONN_PIKTID_DEFAULT"
+#: Photographs, logs and the temporary Airflow homes, in the current folder.
+WORK = Path(".piktid-demo")
+
+
+class DemoError(Exception):
+    """The demo cannot continue; the message says why."""
+
+
+@contextlib.contextmanager
+def service() -> Iterator[dict[str, str]]:
+    """
+    Yield the variable of a connection to a new emulator, which stops with the context.
+
+    Yield nothing if the user's own connection is set already.
+    """
+    if os.environ.get(CONNECTION_VARIABLE):
+        print(f"service:   the one in {CONNECTION_VARIABLE} (this costs credits)", flush=True)
+        yield {}
+        return
+    with emulator() as url:
+        print(f"service:   emulator at {url} (open it in a browser while it runs)", flush=True)
+        connection = {"conn_type": "piktid", "host": url, "password": "piktid-emulator"}
+        yield {CONNECTION_VARIABLE: json.dumps(connection)}
+
+
+@contextlib.contextmanager
+def emulator() -> Iterator[str]:
+    """Start the emulator on a free port and yield its base URL."""
+    command = [sys.executable, "-m", "airflow_provider_piktid.emulator", "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        url = process.stdout.readline().strip() if process.stdout else ""
+        if not url.startswith("http"):
+            raise DemoError("the emulator did not start; try `python -m airflow_provider_piktid.emulator`")
+        yield url
+    finally:
+        stop(process)
+
+
+def example_dags() -> Path:
+    """Return the folder of the example DAGs: inside the package of a wheel, at the top of a clone."""
+    folder = Path(__file__).resolve().parent
+    bundled = folder / "example_dags"
+    return bundled if bundled.is_dir() else folder.parents[1] / "example_dags"
+
+
+def airflow_environment(home: Path, dags: Path) -> dict[str, str]:
+    """Return an environment in which Airflow loads only these DAGs and keeps its files in ``home``."""
+    if not dags.is_dir():
+        raise DemoError(f"DAG folder not found: {dags}. Name the folder of the example DAGs with --dags.")
+    home.mkdir(parents=True, exist_ok=True)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW__")}
+    return kept | {
+        "AIRFLOW_HOME": str(home.resolve()),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags.resolve()),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+        # Requests to this machine must not go through a proxy.
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+        "PYTHONUNBUFFERED": "1",
+        # `airflow standalone` looks its components up by the name of the command.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+    }
+
+
+def run_dag(dag_id: str, params: dict[str, str], dags: Path, connection: dict[str, str], log: Path) -> None:
+    """
+    Run one DAG to its end in a new Airflow home.
+
+    :raises DemoError: The run failed.
+    """
+    with tempfile.TemporaryDirectory(prefix="airflow-", dir=WORK) as home:
+        environment = airflow_environment(Path(home), dags) | connection
+        print(f"airflow:   running {dag_id}, log in {log}", flush=True)
+        log.unlink(missing_ok=True)
+        airflow(["db", "migrate"], environment, log)
+        airflow(["dags", "test", dag_id, "--conf", json.dumps(params)], environment, log)
+
+
+def airflow(arguments: list[str], environment: dict[str, str], log: Path) -> None:
+    """
+    Run one Airflow command and append its output to ``log``.
+
+    :raises DemoError: The command failed. The message is the task's own error if the log has one.
+    """
+    with log.open("a") as file:
+        command = [sys.executable, "-m", "airflow", *arguments]
+        code = subprocess.run(
+            command, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False
+        ).returncode
+    if code:
+        reason = task_error(log)
+        if reason is None:
+            print_end(log)
+        raise DemoError(
+            f"{reason or f'`airflow {arguments[0]} {arguments[1]}` failed with code {code}'} (log: {log})"
+        )
+
+
+def task_error(log: Path) -> str | None:
+    """Return the last error of this package in a log."""
+    text = log.read_text(errors="replace")
+    found = re.findall(r"^[\w.]*(?:AirflowFailException|Piktid\w+): (.+)$", text, re.MULTILINE)
+    return found[-1] if found else None
+
+
+def print_end(log: Path) -> None:
+    """Print the last lines of a log."""
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    print("\n".join(["...", *lines[-25:]]), file=sys.stderr)
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """Terminate a process, and kill it if it still runs ten seconds later."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the demos decide themselves: where the example DAGs are, and whether a run gave results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from airflow_provider_piktid.demo import batch, person
+from airflow_provider_piktid.demo.environment import DemoError, airflow_environment, example_dags
+from airflow_provider_piktid.demo.pictures import differs, photographs, two_persons
+
+
+@pytest.fixture
+def portrait(tmp_path: Path) -> Path:
+    """A photograph of a person."""
+    return photographs(tmp_path / "in") / "look-1" / "front.jpg"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """The log of a finished DAG run."""
+    path = tmp_path / "airflow.log"
+    path.write_text("the run is over\n")
+    return path
+
+
+def with_square(source: Path, target: Path) -> Path:
+    """Save a copy in which a square as large as a face is painted over."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(source) as picture:
+        changed = picture.convert("RGB")
+    changed.paste("red", (180, 60, 260, 160))
+    changed.save(target)
+    return target
+
+
+def write_manifest(output: Path, *rows: dict[str, Any]) -> None:
+    """Write a manifest as the download does."""
+    common = {"status": "done", "size": 1, "model_used": "onda", "job_id": "job", "job_credits_used": 1}
+    (output / "_piktid").mkdir(parents=True)
+    (output / "_piktid" / "manifest-1.json").write_text(json.dumps([common | row for row in rows]))
+
+
+def test_clone_uses_its_own_example_dags(repository: Path) -> None:
+    """An editable install runs the example DAGs that a developer edits, not a copy of them."""
+    assert example_dags() == repository / "example_dags"
+
+
+def test_missing_dag_folder_is_named(tmp_path: Path) -> None:
+    """A wrong `--dags` fails with the folder and the option in the message."""
+    with pytest.raises(DemoError, match=r"not found: .*/nowhere\..* --dags"):
+        airflow_environment(tmp_path / "home", tmp_path / "nowhere")
+
+
+def test_recompressed_copy_does_not_differ(portrait: Path, tmp_path: Path) -> None:
+    """A result that is only the source saved again is not a result."""
+    with Image.open(portrait) as picture:
+        picture.save(tmp_path / "again.jpg", quality=75)
+    assert not differs(tmp_path / "again.jpg", portrait)
+
+
+def test_changed_face_differs(portrait: Path, tmp_path: Path) -> None:
+    """A change as small as a face is seen."""
+    assert differs(with_square(portrait, tmp_path / "other.jpg"), portrait)
+
+
+def test_complete_batch_passes(portrait: Path, tmp_path: Path, log: Path) -> None:
+    """A batch with a different picture for each photograph raises nothing."""
+    with_square(portrait, tmp_path / "out" / "front.jpg")
+    write_manifest(tmp_path / "out", {"file": "front.jpg", "source": f"file://{portrait}"})
+    for other in (portrait.parent / "detail.jpg", tmp_path / "in" / "look-2" / "front.jpg"):
+        other.unlink()
+    batch.report(tmp_path / "out", tmp_path / "in", log)
+
+
+def test_batch_without_a_result_fails(portrait: Path, tmp_path: Path, log: Path) -> None:
+    """A photograph that no row of the manifest is about is named."""
+    with_square(portrait, tmp_path / "out" / "front.jpg")
+    write_manifest(tmp_path / "out", {"file": "front.jpg", "source": f"file://{portrait}"})
+    with pytest.raises(DemoError, match=r"^2 photograph\(s\) without a result: .*look-1/detail\.jpg"):
+        batch.report(tmp_path / "out", tmp_path / "in", log)
+
+
+def test_persons_that_equal_the_photograph_fail(tmp_path: Path, log: Path) -> None:
+    """A result of a person that shows the photograph itself is named."""
+    photograph = two_persons(tmp_path / "persons.jpg")
+    for keyword in ("a", "b", "c"):
+        (tmp_path / f"persons_person0_{keyword}.jpg").write_bytes(photograph.read_bytes())
+    with pytest.raises(DemoError, match=r"^3 of 3 results; not different .*persons_person0_a\.jpg"):
+        person.report(tmp_path, photograph, log, persons=1)
