@@ -62,7 +62,8 @@ class ModelSwap(JobType):
         if self.project_id is not None:
             check_text("project_id", self.project_id)
         check_number("num_variations", self.num_variations, 1, MAX_VARIATIONS)
-        object.__setattr__(self, "swap_options", dict(self.swap_options or {}))
+        for name in ("swap_options", "extra"):
+            object.__setattr__(self, name, dict(getattr(self, name) or {}))
         self._check_options()
         self._check_repeated()
 
