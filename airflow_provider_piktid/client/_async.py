@@ -11,13 +11,11 @@ import httpx
 from pydantic import BaseModel
 
 from airflow_provider_piktid.client import _build as build
-from airflow_provider_piktid.client._common import AsyncClient
-from airflow_provider_piktid.client._http import HttpSession, Sleep, bearer
+from airflow_provider_piktid.client._http import AsyncClient, HttpSession, Sleep, bearer
 from airflow_provider_piktid.client._parse import Answer, as_model, as_models, has_next_page
 from airflow_provider_piktid.client._retry import RetrySettings
 from airflow_provider_piktid.client._stream import SILENCE, StreamFrame, read_frames
 from airflow_provider_piktid.client._transfer import ByteSource, ByteStream, fetch_link, put_link
-from airflow_provider_piktid.client._urls import DEFAULT_BASE_URL
 from airflow_provider_piktid.exceptions import PiktidConflictError, PiktidLinkError, PiktidNotFoundError
 from airflow_provider_piktid.models import (
     IMAGES_PER_JOB,
@@ -39,6 +37,8 @@ from airflow_provider_piktid.models import (
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
+
+DEFAULT_BASE_URL: Final = "https://v2.api.piktid.com"
 
 #: Links that one upload may use up.
 UPLOAD_LINKS: Final = 3

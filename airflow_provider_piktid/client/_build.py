@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final
+from urllib.parse import quote
 
-from airflow_provider_piktid.client._urls import segment
 from airflow_provider_piktid.models import JobType
 
 PAGE_SIZE: Final = 100
@@ -39,7 +39,7 @@ class Request:
     json: Any = None
     form: Mapping[str, str] | None = None
     files: Mapping[str, FilePart] | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def query(self) -> dict[str, str | int | float]:
@@ -210,6 +210,18 @@ def get_credits_used(start: str | None, end: str | None, resolution: str | None)
         what="get the credits used",
         params={"start_date": start, "end_date": end, "resolution": resolution},
     )
+
+
+def segment(value: str | int) -> str:
+    """
+    Quote an id for use as one segment of a path.
+
+    :raises ValueError: Empty, ``.`` or ``..``, which would name another path.
+    """
+    text = str(value)
+    if text in ("", ".", ".."):
+        raise ValueError(f"{text!r} cannot be an id")
+    return quote(text, safe="")
 
 
 def image_type(filename: str) -> str:

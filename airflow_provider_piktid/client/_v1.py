@@ -12,8 +12,7 @@ import httpx
 
 from airflow_provider_piktid.client import _v1_build as build
 from airflow_provider_piktid.client._build import Request
-from airflow_provider_piktid.client._common import AsyncClient
-from airflow_provider_piktid.client._http import HttpSession, Sleep, bearer
+from airflow_provider_piktid.client._http import AsyncClient, HttpSession, Sleep, bearer
 from airflow_provider_piktid.client._login import TOKENS, Account, TokenCache
 from airflow_provider_piktid.client._parse import Answer, as_model, decode, error_body
 from airflow_provider_piktid.client._retry import RetrySettings

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from airflow_provider_piktid.models._base import one_line
 from airflow_provider_piktid.models.job_type import IMAGES_PER_JOB, JobType
 from airflow_provider_piktid.models.v2 import (
     TERMINAL,
@@ -48,4 +49,5 @@ __all__ = [
     "Project",
     "UploadTicket",
     "Webhook",
+    "one_line",
 ]
