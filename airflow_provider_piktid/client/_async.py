@@ -222,13 +222,17 @@ class AsyncPiktidClient(AsyncClient):
         request = build.get_image_versions(job_id, image_index)
         return await self._http.call(request, lambda answer: as_models(answer, ImageResult, "versions"))
 
-    async def regenerate_image(self, job_id: str, image_index: int, *, group_index: int = 0) -> None:
+    async def regenerate_image(
+        self, job_id: str, image_index: int, *, group_index: int = 0, wait: bool = True
+    ) -> None:
         """
-        Make a new version of one output. Its cost is undocumented: treated as paid, never repeated.
+        Make a new version of one output. PiktID does not document the price: it counts as paid.
 
+        :param wait: False raises a 429 at once instead of waiting it out. Default: True.
         :raises PiktidSubmissionError: The request may have arrived; look at the versions first.
         """
-        await self._http.call(build.regenerate_image(job_id, image_index, group_index), _nothing)
+        request = build.regenerate_image(job_id, image_index, group_index)
+        await self._http.call(request, _nothing, wait=wait)
 
     def iter_gallery_jobs(
         self,

@@ -215,8 +215,10 @@ class PiktidClient(Facade[AsyncPiktidClient]):
     def get_image_versions(self, job_id: str, image_index: int) -> list[ImageResult]:
         return self.run(AsyncPiktidClient.get_image_versions, job_id, image_index)
 
-    def regenerate_image(self, job_id: str, image_index: int, *, group_index: int = 0) -> None:
-        self.run(AsyncPiktidClient.regenerate_image, job_id, image_index, group_index=group_index)
+    def regenerate_image(
+        self, job_id: str, image_index: int, *, group_index: int = 0, wait: bool = True
+    ) -> None:
+        self.run(AsyncPiktidClient.regenerate_image, job_id, image_index, group_index=group_index, wait=wait)
 
     def iter_gallery_jobs(
         self,

@@ -235,13 +235,29 @@ async def test_create_job_certainly_not_taken_is_repeated(script: Make, failure:
     assert len(service.requests) == 2
 
 
-async def test_create_job_without_waiting_raises_the_refusal(script: Make) -> None:
-    """With `wait=False` a full house is the caller's to wait for."""
+PAID: dict[str, Callable[..., Any]] = {
+    "create_job": lambda client, **options: client.create_job(SWAP, IMAGES, **options),
+    "regenerate_image": lambda client, **options: client.regenerate_image("job-1", 0, **options),
+}
+
+
+@pytest.mark.parametrize("call", PAID.values(), ids=PAID)
+async def test_paid_call_without_waiting_raises_the_refusal(script: Make, call: Callable[..., Any]) -> None:
+    """With `wait=False` a 429 is raised at once, so that the caller can wait elsewhere."""
     service = script(httpx.Response(429, json={"error": "too many active jobs"}), CREATED)
     async with service.client() as client:
         with pytest.raises(errors.PiktidActiveJobsError):
-            await client.create_job(SWAP, IMAGES, wait=False)
+            await call(client, wait=False)
     assert (len(service.requests), service.slept) == (1, [])
+
+
+@pytest.mark.parametrize("call", PAID.values(), ids=PAID)
+async def test_paid_call_waits_out_the_refusal(script: Make, call: Callable[..., Any]) -> None:
+    """By default a 429 is waited out and the request is sent again."""
+    service = script(httpx.Response(429, headers={"Retry-After": "7"}), CREATED)
+    async with service.client() as client:
+        await call(client)
+    assert (len(service.requests), len(service.slept)) == (2, 1)
 
 
 @pytest.mark.parametrize("status", [200, 201, 202])

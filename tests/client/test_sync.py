@@ -177,7 +177,7 @@ CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "get_job": (("j",), {}),
     "get_job_results": (("j",), {}),
     "get_image_versions": (("j", 2), {}),
-    "regenerate_image": (("j", 2), {"group_index": 1}),
+    "regenerate_image": (("j", 2), {"group_index": 1, "wait": False}),
     "iter_gallery_jobs": (
         (),
         {"project_id": 7, "job_id": "j", "status": "failed", "job_type": "x", "order": "asc"},
