@@ -17,8 +17,12 @@ from airflow_provider_piktid.client._retry import RetrySettings
 from airflow_provider_piktid.client._stream import SILENCE, StreamFrame, read_frames
 from airflow_provider_piktid.client._transfer import ByteSource, ByteStream, fetch_link, put_link
 from airflow_provider_piktid.exceptions import PiktidConflictError, PiktidLinkError, PiktidNotFoundError
+from airflow_provider_piktid.get_provider_info import (
+    DEFAULT_BASE_URL,
+    DEFAULT_IMAGES_PER_JOB,
+    DEFAULT_TIMEOUT,
+)
 from airflow_provider_piktid.models import (
-    IMAGES_PER_JOB,
     CreditsUsed,
     DownloadLink,
     GalleryJob,
@@ -37,8 +41,6 @@ from airflow_provider_piktid.models import (
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
-
-DEFAULT_BASE_URL: Final = "https://v2.api.piktid.com"
 
 #: Links that one upload may use up.
 UPLOAD_LINKS: Final = 3
@@ -68,7 +70,7 @@ class AsyncPiktidClient(AsyncClient):
         token: str,
         *,
         base_url: str = DEFAULT_BASE_URL,
-        timeout: float = 60.0,
+        timeout: float = DEFAULT_TIMEOUT,
         retry: RetrySettings | None = None,
         label: str = "PiktID",
         transport: httpx.AsyncBaseTransport | None = None,
@@ -187,7 +189,12 @@ class AsyncPiktidClient(AsyncClient):
         return await self._model(build.get_identity_status(identity_code), IdentityStatus)
 
     async def create_job(
-        self, job: JobType, images: Sequence[str], *, images_per_job: int = IMAGES_PER_JOB, wait: bool = True
+        self,
+        job: JobType,
+        images: Sequence[str],
+        *,
+        images_per_job: int = DEFAULT_IMAGES_PER_JOB,
+        wait: bool = True,
     ) -> JobCreated:
         """
         Start a job. This costs credits, and is never repeated after a failure that leaves its fate unknown.

@@ -10,10 +10,11 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 from urllib.parse import quote
 
+from airflow_provider_piktid.get_provider_info import PROJECT_NAME_LENGTH
 from airflow_provider_piktid.models import JobType
+from airflow_provider_piktid.models.job_type import check_text
 
 PAGE_SIZE: Final = 100
-PROJECT_NAME_LENGTH: Final = 128
 
 #: A file part of a multipart request: name, content, content type.
 FilePart = tuple[str, bytes, str]
@@ -47,7 +48,8 @@ class Request:
 
 
 def create_project(name: str) -> Request:
-    if not 1 <= len(_required("project name", name)) <= PROJECT_NAME_LENGTH:
+    check_text("project name", name)
+    if len(name) > PROJECT_NAME_LENGTH:
         raise ValueError(f"project name must have 1 to {PROJECT_NAME_LENGTH} characters, got {name!r}")
     return Request(method="POST", path="/project", what="create the project", json={"project_name": name})
 
@@ -176,8 +178,8 @@ def delete_notification(notification_id: int) -> Request:
 
 
 def create_download(job_id: str) -> Request:
-    body = {"job_id": _required("job_id", job_id)}
-    return Request(method="POST", path="/download", what="request a download link", json=body)
+    check_text("job_id", job_id)
+    return Request(method="POST", path="/download", what="request a download link", json={"job_id": job_id})
 
 
 def create_bulk_download(job_ids: Sequence[str]) -> Request:
@@ -243,12 +245,6 @@ def _names(names: Sequence[str]) -> list[str]:
 
 
 def _filename(filename: str) -> str:
-    _required("filename", filename)
+    check_text("filename", filename)
     # Names of files can hold bytes that are no UTF-8.
     return filename.encode("utf-8", "replace").decode("utf-8")
-
-
-def _required(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{name} must be a text that is not empty, got {value!r}")
-    return value

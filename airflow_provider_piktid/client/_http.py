@@ -84,7 +84,7 @@ class HttpSession:
     ) -> None:
         if timeout <= 0:
             raise PiktidConfigError(f"{label}: timeout must be more than 0 seconds, got {timeout:g}.")
-        self.base_url = normalise_base_url(base_url)
+        self.base_url = check_base_url(base_url, f"{label}: base_url")
         self.authorization = authorization
         self.label = label
         self.retry = retry
@@ -317,23 +317,27 @@ def bearer(token: object, label: str) -> str:
     return f"Bearer {text}"
 
 
-def normalise_base_url(url: str) -> str:
+def check_base_url(url: str, name: str = "base_url") -> str:
     """
-    Return the base URL without trailing slash.
+    Return a base URL without trailing slash.
 
+    :param name: Names the address in the message, which does not show it: it may hold a secret.
     :raises PiktidConfigError: Not an http(s) address, or one with login, query or fragment.
     """
-    text = url.strip()
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(url.strip())
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError:
         valid = False
     if not valid:
-        raise PiktidConfigError("The base URL must be an http:// or https:// address with a host.")
-    if parts.username is not None or parts.query or parts.fragment:
-        raise PiktidConfigError("The base URL must have no login, query or fragment.")
-    return text.rstrip("/")
+        raise PiktidConfigError(
+            f"{name} is not an http(s) address. Write it as https://name or https://name:port."
+        )
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise PiktidConfigError(
+            f"{name} must not contain a login, query or fragment. Put the token in the connection's password."
+        )
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
 _context_lock = threading.Lock()

@@ -13,13 +13,17 @@ import anyio
 import anyio.from_thread
 import httpx
 
-from airflow_provider_piktid.client._async import DEFAULT_BASE_URL, AsyncPiktidClient
+from airflow_provider_piktid.client._async import AsyncPiktidClient
 from airflow_provider_piktid.client._http import AsyncClient, Sleep
 from airflow_provider_piktid.client._retry import RetrySettings
 from airflow_provider_piktid.client._stream import SILENCE, StreamFrame
 from airflow_provider_piktid.client._transfer import ByteSource, ByteStream
+from airflow_provider_piktid.get_provider_info import (
+    DEFAULT_BASE_URL,
+    DEFAULT_IMAGES_PER_JOB,
+    DEFAULT_TIMEOUT,
+)
 from airflow_provider_piktid.models import (
-    IMAGES_PER_JOB,
     CreditsUsed,
     DownloadLink,
     GalleryJob,
@@ -142,7 +146,7 @@ class PiktidClient(Facade[AsyncPiktidClient]):
         token: str,
         *,
         base_url: str = DEFAULT_BASE_URL,
-        timeout: float = 60.0,
+        timeout: float = DEFAULT_TIMEOUT,
         retry: RetrySettings | None = None,
         label: str = "PiktID",
         transport: httpx.AsyncBaseTransport | None = None,
@@ -202,7 +206,12 @@ class PiktidClient(Facade[AsyncPiktidClient]):
         return self.run(AsyncPiktidClient.get_identity_status, identity_code)
 
     def create_job(
-        self, job: JobType, images: Sequence[str], *, images_per_job: int = IMAGES_PER_JOB, wait: bool = True
+        self,
+        job: JobType,
+        images: Sequence[str],
+        *,
+        images_per_job: int = DEFAULT_IMAGES_PER_JOB,
+        wait: bool = True,
     ) -> JobCreated:
         return self.run(AsyncPiktidClient.create_job, job, images, images_per_job=images_per_job, wait=wait)
 

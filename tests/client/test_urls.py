@@ -7,7 +7,7 @@ import pytest
 
 from airflow_provider_piktid.client import _transfer as transfer
 from airflow_provider_piktid.client._build import segment
-from airflow_provider_piktid.client._http import normalise_base_url
+from airflow_provider_piktid.client._http import check_base_url
 from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidResponseError
 from airflow_provider_piktid.models import one_line
 
@@ -18,11 +18,13 @@ from airflow_provider_piktid.models import one_line
         ("https://v2.api.piktid.com/", "https://v2.api.piktid.com"),
         (" http://127.0.0.1:8420 ", "http://127.0.0.1:8420"),
         ("http://[::1]:80/api//", "http://[::1]:80/api"),
+        ("HTTPS://h/api", "https://h/api"),
+        ("https://h?", "https://h"),
     ],
 )
-def test_normalise_base_url_drops_the_trailing_slash(url: str, normal: str) -> None:
+def test_check_base_url_drops_the_trailing_slash(url: str, normal: str) -> None:
     """A base URL joins with paths that begin with a slash."""
-    assert normalise_base_url(url) == normal
+    assert check_base_url(url) == normal
 
 
 @pytest.mark.parametrize(
@@ -35,12 +37,13 @@ def test_normalise_base_url_drops_the_trailing_slash(url: str, normal: str) -> N
         "https://h:port",
         "https://u:p@host",
         "https://h?q=1",
+        "https://h#part",
     ],
 )
-def test_normalise_base_url_refuses_what_is_no_address(url: str) -> None:
+def test_check_base_url_refuses_other_addresses(url: str) -> None:
     """A wrong host is an error of the configuration, and its login is not shown."""
     with pytest.raises(PiktidConfigError) as caught:
-        normalise_base_url(url)
+        check_base_url(url)
     assert "u:p" not in str(caught.value)
 
 
