@@ -1,39 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What can go wrong, as a tree.
+The errors of this package, as a tree.
 
 ::
 
     PiktidError
-    ├── PiktidConfigError            the connection or a setting cannot be used
-    ├── PiktidConnectionError        no answer: unreachable, TLS, time-out, connection cut
-    ├── PiktidResponseError          an answer that cannot be understood
-    ├── PiktidAPIError               an answer that says no
+    ├── PiktidConfigError            the connection or a setting is invalid
+    ├── PiktidConnectionError        no answer: unreachable, TLS, timeout, connection lost
+    ├── PiktidResponseError          an answer that cannot be parsed
+    ├── PiktidAPIError               a refusal by the API
     │   ├── PiktidAuthError          401, 403
     │   ├── PiktidCreditsError       402
-    │   ├── PiktidInvalidRequestError  400, 422 and other 4xx that repeating does not mend
+    │   ├── PiktidInvalidRequestError  400, 422 and other 4xx: the request is invalid
     │   ├── PiktidNotFoundError      404, 410
     │   ├── PiktidConflictError      409
     │   ├── PiktidRateLimitError     429: too many requests in the window
-    │   │   └── PiktidActiveJobsError  429: too many jobs at once
-    │   ├── PiktidLinkError          a presigned or result link that is refused or has expired
-    │   ├── PiktidQuotaError         429 that waiting never mends ("Maximum identities reached.")
+    │   │   └── PiktidActiveJobsError  429: the limit of active jobs is reached
+    │   ├── PiktidLinkError          a presigned or result link was refused or has expired
+    │   ├── PiktidQuotaError         429 that waiting does not resolve ("Maximum identities reached.")
     │   └── PiktidServerError        5xx
-    ├── PiktidSubmissionError        a paid request whose fate is unknown
-    ├── PiktidJobError               a job that did not give what was asked
+    ├── PiktidSubmissionError        a paid request that may have arrived
+    ├── PiktidJobError               a job that ended without the requested result
     │   ├── PiktidJobFailedError
     │   ├── PiktidJobAbortedError
     │   └── PiktidPartialResultError
-    ├── PiktidJobTimeout             the deadline passed; the job still runs and bills
-    ├── PiktidEventError             a trigger's event that cannot be trusted
+    ├── PiktidJobTimeout             the deadline passed; the job still runs and is billed
+    ├── PiktidEventError             the payload of a trigger event is unexpected
     ├── PiktidRecordError            the record of submitted jobs cannot be read or written
-    ├── PiktidBudgetError            more images or credits than the DAG author allows
-    ├── PiktidImageError             a picture that is none, or of a wrong format
-    └── PiktidDownloadError          results that could not be fetched or written whole
+    ├── PiktidBudgetError            more images or credits than the DAG allows
+    ├── PiktidImageError             a file that is not an image in a supported format
+    └── PiktidDownloadError          results could not be downloaded or written completely
 
-None derives from ``AirflowException``. ``permanent`` says whether another try can help: operators turn
-permanent errors into ``AirflowFailException`` so that retries are not burnt. Bad arguments are
-``ValueError``; ``PiktidImageError`` and ``PiktidConfigError`` are both.
+None derives from ``AirflowException``. ``permanent`` is True if a retry cannot help: operators turn permanent
+errors into ``AirflowFailException`` so that no retries are wasted. Invalid arguments raise ``ValueError``;
+``PiktidImageError`` and ``PiktidConfigError`` are both.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "TRANSIENT_ERRORS",
     "PiktidAPIError",
     "PiktidActiveJobsError",
     "PiktidAuthError",
@@ -73,22 +74,22 @@ __all__ = [
 class PiktidError(Exception):
     """Base of all errors of this package."""
 
-    #: Whether the same call can never succeed until somebody changes something.
+    #: Whether the same call cannot succeed until somebody changes something.
     permanent: bool = False
 
 
 class PiktidConfigError(PiktidError, ValueError):
-    """The connection or a setting cannot be used as it is."""
+    """The connection or a setting is invalid."""
 
     permanent = True
 
 
 class PiktidConnectionError(PiktidError):
     """
-    No answer came.
+    The server did not answer.
 
     :param sent: Whether the request may have reached the server. False only if it certainly did not
-        (name not resolved, connection refused): then repeating it can never pay twice.
+        (name not resolved, connection refused): then repeating it cannot pay twice. Default: True.
     """
 
     def __init__(self, message: str, *, sent: bool = True) -> None:
@@ -98,9 +99,9 @@ class PiktidConnectionError(PiktidError):
 
 class PiktidResponseError(PiktidError):
     """
-    An answer that cannot be understood: not JSON, or JSON of another shape.
+    The answer cannot be parsed: it is not JSON, or JSON of another shape.
 
-    :param status: HTTP status of the answer.
+    :param status: HTTP status of the answer. Default: not known.
     """
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
@@ -110,13 +111,13 @@ class PiktidResponseError(PiktidError):
 
 class PiktidAPIError(PiktidError):
     """
-    The API refused.
+    The API refused the request.
 
     :param status: HTTP status.
     :param method: HTTP method of the request.
     :param path: Path of the request, without query.
-    :param body: The decoded JSON object of the answer, else None.
-    :param retry_after: Seconds the server asked to wait, else None.
+    :param body: The decoded JSON object of the answer, None if it has none.
+    :param retry_after: Seconds that the server asked to wait, None if it did not say.
     """
 
     def __init__(
@@ -138,13 +139,13 @@ class PiktidAPIError(PiktidError):
 
 
 class PiktidAuthError(PiktidAPIError):
-    """401 or 403: the token or login is wrong, expired or not allowed to do this."""
+    """401 or 403: the token or login is wrong, has expired or is not allowed to do this."""
 
     permanent = True
 
 
 class PiktidCreditsError(PiktidAPIError):
-    """402: the account has not enough credits. ``required_credits`` is None if the API did not say."""
+    """402: out of credits. ``required_credits`` is None if the API did not say."""
 
     permanent = True
 
@@ -155,13 +156,13 @@ class PiktidCreditsError(PiktidAPIError):
 
 
 class PiktidInvalidRequestError(PiktidAPIError):
-    """400, 422 or another 4xx: the request itself is wrong."""
+    """400, 422 or another 4xx: the request is invalid."""
 
     permanent = True
 
 
 class PiktidNotFoundError(PiktidAPIError):
-    """404 or 410: no such thing, or not any more, or (a fresh job) not yet."""
+    """404 or 410: the object does not exist, no longer exists, or (a new job) is not visible yet."""
 
 
 class PiktidConflictError(PiktidAPIError):
@@ -175,26 +176,26 @@ class PiktidRateLimitError(PiktidAPIError):
 
 
 class PiktidActiveJobsError(PiktidRateLimitError):
-    """429: as many jobs run as the account allows. Waiting for one of them to end helps."""
+    """429: the account's limit of active jobs is reached. Waiting for a job to end helps."""
 
 
 class PiktidQuotaError(PiktidAPIError):
-    """429 that waiting never mends, such as "Maximum identities reached."."""
+    """429 that waiting does not resolve, such as "Maximum identities reached."."""
 
     permanent = True
 
 
 class PiktidLinkError(PiktidAPIError):
-    """A presigned upload link or a result link was refused: expired, used up or wrong. A new one helps."""
+    """A presigned upload link or a result link was refused: expired, used or wrong. A new link helps."""
 
 
 class PiktidServerError(PiktidAPIError):
-    """5xx."""
+    """5xx or 408: the server failed."""
 
 
 class PiktidSubmissionError(PiktidError):
     """
-    A paid request was sent and its fate is unknown; sending it again could pay twice.
+    A paid request was sent, and nobody knows whether it arrived; sending it again could pay twice.
 
     Raised instead of the connection, server or response error that caused it (``__cause__``).
     """
@@ -202,9 +203,9 @@ class PiktidSubmissionError(PiktidError):
 
 class PiktidJobError(PiktidError):
     """
-    A job ended without giving what was asked.
+    A job ended without the requested result.
 
-    :param job_ids: The jobs concerned.
+    :param job_ids: The affected jobs.
     """
 
     def __init__(self, message: str, *, job_ids: tuple[str, ...] = ()) -> None:
@@ -213,24 +214,24 @@ class PiktidJobError(PiktidError):
 
 
 class PiktidJobFailedError(PiktidJobError):
-    """The job ended as failed."""
+    """The job failed."""
 
 
 class PiktidJobAbortedError(PiktidJobError):
-    """The job was aborted by somebody."""
+    """Somebody aborted the job."""
 
     permanent = True
 
 
 class PiktidPartialResultError(PiktidJobError):
-    """The job completed, but not every image did, and the task asked to fail then."""
+    """The job completed, but some images failed, and the task is set to fail in this case."""
 
     permanent = True
 
 
 class PiktidJobTimeout(PiktidError):
     """
-    The deadline passed first. The job still runs and bills; a retry attaches to it again.
+    The deadline passed before the job ended. It still runs and is billed; a retry re-attaches to it.
 
     :param job_ids: The jobs that had not ended.
     """
@@ -241,30 +242,30 @@ class PiktidJobTimeout(PiktidError):
 
 
 class PiktidEventError(PiktidError):
-    """A trigger's event is missing, malformed or unknown: it is never taken for success."""
+    """The payload of a trigger event is missing, malformed or unknown. It never counts as success."""
 
 
 class PiktidRecordError(PiktidError):
-    """The record of submitted jobs could not be read or written: never taken for "no record"."""
+    """The record of submitted jobs could not be read or written. It never counts as "no record"."""
 
 
 class PiktidBudgetError(PiktidError):
-    """The work is larger than ``max_images`` or ``max_credits`` allow. Nothing was sent."""
+    """The work exceeds ``max_images`` or ``max_credits``. Nothing was sent."""
 
     permanent = True
 
 
 class PiktidImageError(PiktidError, ValueError):
-    """A file is not a picture that the API takes: empty, another format, cut off."""
+    """A file is not an image that the API accepts: empty, another format, or truncated."""
 
     permanent = True
 
 
 class PiktidDownloadError(PiktidError):
     """
-    Results could not be fetched or written whole. What arrived whole is kept.
+    Results could not be downloaded or written completely. Complete files are kept.
 
-    :param failed: One line per output that is missing, with its reason.
+    :param failed: One line for each missing output, with the reason.
     """
 
     def __init__(self, message: str, *, failed: tuple[str, ...] = ()) -> None:
@@ -272,5 +273,5 @@ class PiktidDownloadError(PiktidError):
         self.failed = failed
 
 
-#: Errors that say nothing about the work that is waited for: the wait continues.
+#: Errors that say nothing about a job: code that polls logs them and asks again.
 TRANSIENT_ERRORS = (PiktidConnectionError, PiktidServerError, PiktidRateLimitError, PiktidResponseError)

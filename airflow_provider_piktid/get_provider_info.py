@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What Airflow is told about this package, as plain data.
+The provider's metadata and the default settings, as plain data.
 
-Every Airflow process reads it, so nothing is imported here but the version. The fields of the connection
-form stand here once: Airflow 3.2+ reads them from the metadata, and the hook builds the form of older
-versions from the same constants.
+Every Airflow process reads it, so only the version is imported here. The fields of the connection form are
+defined here once: Airflow 3.2+ reads them from the metadata, and the hook builds the form of older versions
+from the same constants.
 """
 
 from __future__ import annotations
@@ -16,7 +16,18 @@ from airflow_provider_piktid import __version__
 __all__ = [
     "CONNECTION_TYPE",
     "CONN_FIELDS",
+    "DEFAULT_ACTIVE_JOBS",
+    "DEFAULT_APP_URL",
+    "DEFAULT_BASE_URL",
+    "DEFAULT_IMAGES_PER_JOB",
+    "DEFAULT_JOBS_PER_MINUTE",
+    "DEFAULT_MAX_CONCURRENCY",
+    "DEFAULT_RATE_WINDOW",
+    "DEFAULT_TIMEOUT",
+    "DEFAULT_V1_POLL_INTERVAL",
+    "DEFAULT_V1_URL",
     "HOOK_NAME",
+    "PROJECT_NAME_LENGTH",
     "UI_FIELD_BEHAVIOUR",
     "get_provider_info",
 ]
@@ -55,7 +66,30 @@ HOW_TO_GUIDES: Final = (
     "/docs/sensor.md",
 )
 
-#: Fields of the connection's Extra, in the form of Airflow's `conn-fields`. A blank one takes its default.
+DEFAULT_BASE_URL: Final = "https://v2.api.piktid.com"
+DEFAULT_V1_URL: Final = "https://api.piktid.com/api"
+#: Where people look at jobs; the public service documents no page of a single job.
+DEFAULT_APP_URL: Final = "https://app.on-model.com"
+
+#: Seconds for one request.
+DEFAULT_TIMEOUT: Final[float] = 60
+#: Uploads or downloads of one task at once.
+DEFAULT_MAX_CONCURRENCY: Final = 8
+#: Jobs that an account may submit in the rate window. Source: PiktID's clients.
+DEFAULT_JOBS_PER_MINUTE: Final = 5
+#: Seconds that `jobs_per_minute` is counted over.
+DEFAULT_RATE_WINDOW: Final[float] = 60
+#: Jobs that an account may run at once. Source: PiktID's clients.
+DEFAULT_ACTIVE_JOBS: Final = 5
+#: Images in one job. Source: PiktID's reference; an account may differ.
+DEFAULT_IMAGES_PER_JOB: Final = 10
+#: Seconds between two notification requests of v1. Source: PiktID's person guide.
+DEFAULT_V1_POLL_INTERVAL: Final[float] = 3
+
+#: Characters that the name of a project may have. Source: PiktID's reference.
+PROJECT_NAME_LENGTH: Final = 128
+
+#: Fields of the connection's Extra, in the form of Airflow's `conn-fields`. A blank one has its default.
 CONN_FIELDS: Final[dict[str, dict[str, Any]]] = {
     "v1_url": {
         "label": "Base URL of the v1 API",
@@ -63,38 +97,53 @@ CONN_FIELDS: Final[dict[str, dict[str, Any]]] = {
         "schema": {"type": ["string", "null"], "format": "url"},
     },
     "app_url": {
-        "label": "Page that people open",
-        "description": "Where the link of a task leads. Blank: the host, or the public web application.",
+        "label": "Web application",
+        "description": "Page that the link of a task opens. Blank: the host, or the public web application.",
         "schema": {"type": ["string", "null"], "format": "url"},
     },
     "timeout": {
-        "label": "Timeout of one request (s)",
-        "description": "Seconds until one HTTP request is given up; not the time a job may take.",
-        "schema": {"type": ["number", "null"], "default": 60, "minimum": 1, "maximum": 3600},
+        "label": "Request timeout (s)",
+        "description": "Seconds until one HTTP request times out; not the time that a job may take.",
+        "schema": {"type": ["number", "null"], "default": DEFAULT_TIMEOUT, "minimum": 1, "maximum": 3600},
     },
     "max_concurrency": {
-        "label": "Transfers at once",
+        "label": "Concurrent transfers",
         "description": "How many images one task uploads or downloads at the same time.",
-        "schema": {"type": ["integer", "null"], "default": 8, "minimum": 1, "maximum": 64},
+        "schema": {
+            "type": ["integer", "null"],
+            "default": DEFAULT_MAX_CONCURRENCY,
+            "minimum": 1,
+            "maximum": 64,
+        },
     },
     "jobs_per_minute": {
         "label": "Job submissions per minute",
-        "description": "What the account allows. The server's refusal stays the authority.",
-        "schema": {"type": ["integer", "null"], "default": 5, "minimum": 1},
+        "description": "How many jobs the account may submit in the rate window.",
+        "schema": {"type": ["integer", "null"], "default": DEFAULT_JOBS_PER_MINUTE, "minimum": 1},
+    },
+    "rate_window": {
+        "label": "Rate window (s)",
+        "description": "Seconds over which job submissions are counted.",
+        "schema": {"type": ["number", "null"], "default": DEFAULT_RATE_WINDOW, "minimum": 0},
     },
     "active_jobs": {
         "label": "Active jobs",
         "description": "How many jobs of the account may run at the same time.",
-        "schema": {"type": ["integer", "null"], "default": 5, "minimum": 1},
+        "schema": {"type": ["integer", "null"], "default": DEFAULT_ACTIVE_JOBS, "minimum": 1},
     },
     "images_per_job": {
         "label": "Images per job",
-        "description": "How many images one job takes; a larger batch is split.",
-        "schema": {"type": ["integer", "null"], "default": 10, "minimum": 1},
+        "description": "How many images one job takes; a larger batch is split into several jobs.",
+        "schema": {"type": ["integer", "null"], "default": DEFAULT_IMAGES_PER_JOB, "minimum": 1},
+    },
+    "v1_poll_interval": {
+        "label": "Poll interval of the v1 API (s)",
+        "description": "Seconds between two notification requests for one v1 account.",
+        "schema": {"type": ["number", "null"], "default": DEFAULT_V1_POLL_INTERVAL, "minimum": 0},
     },
 }
 
-#: What becomes of the standard fields. The keys are the metadata's: `hidden-fields`, not `hidden_fields`.
+#: How the form shows the standard fields. The keys are the metadata's: `hidden-fields`, not `hidden_fields`.
 UI_FIELD_BEHAVIOUR: Final[dict[str, Any]] = {
     "hidden-fields": ["port", "schema"],
     "relabeling": {
@@ -117,8 +166,8 @@ CONFIG: Final[dict[str, Any]] = {
             "state_path": {
                 "description": (
                     "Where the record of submitted jobs is kept, as a path of Airflow's object storage. "
-                    "With it a retry finds the jobs that an earlier try paid for. Blank: the task state "
-                    "store of Airflow 3.3 and newer, and no record on older versions."
+                    "With it a retry re-attaches to the jobs that an earlier try paid for. Blank: the task "
+                    "state store of Airflow 3.3 and newer, and no record on older versions."
                 ),
                 "version_added": "0.1.0",
                 "type": "string",

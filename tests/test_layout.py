@@ -61,7 +61,6 @@ PURE = (
     "client/_build",
     "client/_parse",
     "client/_retry",
-    "client/_urls",
     "files/formats",
     "files/listing",
     "files/names",

@@ -11,16 +11,18 @@ import httpx
 from pydantic import BaseModel
 
 from airflow_provider_piktid.client import _build as build
-from airflow_provider_piktid.client._common import AsyncClient
-from airflow_provider_piktid.client._http import HttpSession, Sleep, bearer
+from airflow_provider_piktid.client._http import AsyncClient, HttpSession, Sleep, bearer
 from airflow_provider_piktid.client._parse import Answer, as_model, as_models, has_next_page
 from airflow_provider_piktid.client._retry import RetrySettings
 from airflow_provider_piktid.client._stream import SILENCE, StreamFrame, read_frames
 from airflow_provider_piktid.client._transfer import ByteSource, ByteStream, fetch_link, put_link
-from airflow_provider_piktid.client._urls import DEFAULT_BASE_URL
 from airflow_provider_piktid.exceptions import PiktidConflictError, PiktidLinkError, PiktidNotFoundError
+from airflow_provider_piktid.get_provider_info import (
+    DEFAULT_BASE_URL,
+    DEFAULT_IMAGES_PER_JOB,
+    DEFAULT_TIMEOUT,
+)
 from airflow_provider_piktid.models import (
-    IMAGES_PER_JOB,
     CreditsUsed,
     DownloadLink,
     GalleryJob,
@@ -68,7 +70,7 @@ class AsyncPiktidClient(AsyncClient):
         token: str,
         *,
         base_url: str = DEFAULT_BASE_URL,
-        timeout: float = 60.0,
+        timeout: float = DEFAULT_TIMEOUT,
         retry: RetrySettings | None = None,
         label: str = "PiktID",
         transport: httpx.AsyncBaseTransport | None = None,
@@ -187,7 +189,12 @@ class AsyncPiktidClient(AsyncClient):
         return await self._model(build.get_identity_status(identity_code), IdentityStatus)
 
     async def create_job(
-        self, job: JobType, images: Sequence[str], *, images_per_job: int = IMAGES_PER_JOB, wait: bool = True
+        self,
+        job: JobType,
+        images: Sequence[str],
+        *,
+        images_per_job: int = DEFAULT_IMAGES_PER_JOB,
+        wait: bool = True,
     ) -> JobCreated:
         """
         Start a job. This costs credits, and is never repeated after a failure that leaves its fate unknown.
@@ -222,13 +229,17 @@ class AsyncPiktidClient(AsyncClient):
         request = build.get_image_versions(job_id, image_index)
         return await self._http.call(request, lambda answer: as_models(answer, ImageResult, "versions"))
 
-    async def regenerate_image(self, job_id: str, image_index: int, *, group_index: int = 0) -> None:
+    async def regenerate_image(
+        self, job_id: str, image_index: int, *, group_index: int = 0, wait: bool = True
+    ) -> None:
         """
-        Make a new version of one output. Its cost is undocumented: treated as paid, never repeated.
+        Make a new version of one output. PiktID does not document the price: it counts as paid.
 
+        :param wait: False raises a 429 at once instead of waiting it out. Default: True.
         :raises PiktidSubmissionError: The request may have arrived; look at the versions first.
         """
-        await self._http.call(build.regenerate_image(job_id, image_index, group_index), _nothing)
+        request = build.regenerate_image(job_id, image_index, group_index)
+        await self._http.call(request, _nothing, wait=wait)
 
     def iter_gallery_jobs(
         self,

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final
+from urllib.parse import quote
 
-from airflow_provider_piktid.client._urls import segment
+from airflow_provider_piktid.get_provider_info import PROJECT_NAME_LENGTH
 from airflow_provider_piktid.models import JobType
+from airflow_provider_piktid.models.job_type import check_text
 
 PAGE_SIZE: Final = 100
-PROJECT_NAME_LENGTH: Final = 128
 
 #: A file part of a multipart request: name, content, content type.
 FilePart = tuple[str, bytes, str]
@@ -39,7 +40,7 @@ class Request:
     json: Any = None
     form: Mapping[str, str] | None = None
     files: Mapping[str, FilePart] | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def query(self) -> dict[str, str | int | float]:
@@ -47,7 +48,8 @@ class Request:
 
 
 def create_project(name: str) -> Request:
-    if not 1 <= len(_required("project name", name)) <= PROJECT_NAME_LENGTH:
+    check_text("project name", name)
+    if len(name) > PROJECT_NAME_LENGTH:
         raise ValueError(f"project name must have 1 to {PROJECT_NAME_LENGTH} characters, got {name!r}")
     return Request(method="POST", path="/project", what="create the project", json={"project_name": name})
 
@@ -176,8 +178,8 @@ def delete_notification(notification_id: int) -> Request:
 
 
 def create_download(job_id: str) -> Request:
-    body = {"job_id": _required("job_id", job_id)}
-    return Request(method="POST", path="/download", what="request a download link", json=body)
+    check_text("job_id", job_id)
+    return Request(method="POST", path="/download", what="request a download link", json={"job_id": job_id})
 
 
 def create_bulk_download(job_ids: Sequence[str]) -> Request:
@@ -212,6 +214,18 @@ def get_credits_used(start: str | None, end: str | None, resolution: str | None)
     )
 
 
+def segment(value: str | int) -> str:
+    """
+    Quote an id for use as one segment of a path.
+
+    :raises ValueError: Empty, ``.`` or ``..``, which would name another path.
+    """
+    text = str(value)
+    if text in ("", ".", ".."):
+        raise ValueError(f"{text!r} cannot be an id")
+    return quote(text, safe="")
+
+
 def image_type(filename: str) -> str:
     """Give the content type for a file name: image/jpeg unless the ending says another image type."""
     guess = mimetypes.guess_type(PurePosixPath(filename).name)[0] or ""
@@ -231,12 +245,6 @@ def _names(names: Sequence[str]) -> list[str]:
 
 
 def _filename(filename: str) -> str:
-    _required("filename", filename)
+    check_text("filename", filename)
     # Names of files can hold bytes that are no UTF-8.
     return filename.encode("utf-8", "replace").decode("utf-8")
-
-
-def _required(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{name} must be a text that is not empty, got {value!r}")
-    return value

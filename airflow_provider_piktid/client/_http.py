@@ -1,14 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sends requests: the one place that knows tokens, broken connections and the retry loop."""
+"""
+The session: connection pools, TLS, the retry loop, and what is kept out of logs.
+
+httpx logs the whole URL of every request at INFO, and httpcore logs headers at DEBUG. Both end up in task
+logs. A filter drops these records for our requests only; the session writes a line of its own instead.
+"""
 
 from __future__ import annotations
 
+import functools
 import logging
 import random
+import ssl
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Final, Self, TypeVar
+from urllib.parse import urlsplit
 
 import anyio
 import httpx
@@ -16,10 +27,7 @@ import httpx
 from airflow_provider_piktid import __version__
 from airflow_provider_piktid.client._build import Request
 from airflow_provider_piktid.client._parse import Answer, refusal
-from airflow_provider_piktid.client._quiet import install, quiet
 from airflow_provider_piktid.client._retry import RetrySettings, decide
-from airflow_provider_piktid.client._tls import shared_context
-from airflow_provider_piktid.client._urls import normalise_base_url
 from airflow_provider_piktid.exceptions import (
     PiktidConfigError,
     PiktidConnectionError,
@@ -76,7 +84,7 @@ class HttpSession:
     ) -> None:
         if timeout <= 0:
             raise PiktidConfigError(f"{label}: timeout must be more than 0 seconds, got {timeout:g}.")
-        self.base_url = normalise_base_url(base_url)
+        self.base_url = check_base_url(base_url, f"{label}: base_url")
         self.authorization = authorization
         self.label = label
         self.retry = retry
@@ -87,7 +95,7 @@ class HttpSession:
         self._transport = transport
         self._api = self._pool()
         self._links: httpx.AsyncClient | None = None
-        install()
+        install_filter()
 
     @property
     def links(self) -> httpx.AsyncClient:
@@ -253,6 +261,38 @@ class HttpSession:
         )
 
 
+class AsyncClient:
+    """A client of one API over one :class:`HttpSession`."""
+
+    _http: HttpSession
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(label={self.label!r}, base_url={self.base_url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    @property
+    def label(self) -> str:
+        return self._http.label
+
+    @property
+    def base_url(self) -> str:
+        return self._http.base_url
+
+
 async def read_bounded(response: httpx.Response, limit: int) -> bytes | None:
     """Read a body; None if it is longer than ``limit`` bytes."""
     content = bytearray()
@@ -275,3 +315,77 @@ def bearer(token: object, label: str) -> str:
     if not (text.isascii() and text.isprintable()) or " " in text:
         raise PiktidConfigError(f"{label}: the token holds blanks or odd characters. Copy it again.")
     return f"Bearer {text}"
+
+
+def check_base_url(url: str, name: str = "base_url") -> str:
+    """
+    Return a base URL without trailing slash.
+
+    :param name: Names the address in the message, which does not show it: it may hold a secret.
+    :raises PiktidConfigError: Not an http(s) address, or one with login, query or fragment.
+    """
+    try:
+        parts = urlsplit(url.strip())
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise PiktidConfigError(
+            f"{name} is not an http(s) address. Write it as https://name or https://name:port."
+        )
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise PiktidConfigError(
+            f"{name} must not contain a login, query or fragment. Put the token in the connection's password."
+        )
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+
+
+_context_lock = threading.Lock()
+
+
+@functools.cache
+def _context() -> ssl.SSLContext:
+    return httpx.create_ssl_context()
+
+
+def shared_context() -> ssl.SSLContext:
+    """
+    Return the TLS context of all clients of this process: each costs about 22 ms and 0.85 MB to build.
+
+    It is built at first use as httpx would (``SSL_CERT_FILE``, ``SSL_CERT_DIR``, certifi).
+    """
+    # The cache alone lets two threads build one each.
+    with _context_lock:
+        return _context()
+
+
+_sending: ContextVar[bool] = ContextVar("piktid_sending", default=False)
+_LOGGERS: Final = (
+    "httpx",
+    *(f"httpcore.{name}" for name in ("connection", "http11", "http2", "proxy", "socks")),
+)
+
+
+class _DropOurs(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not _sending.get()
+
+
+_filter = _DropOurs()
+
+
+def install_filter() -> None:
+    """Add the log filter; doing it again changes nothing."""
+    for name in _LOGGERS:
+        # addFilter itself leaves out what is there already.
+        logging.getLogger(name).addFilter(_filter)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop what the HTTP libraries log while a request of ours is sent in this task."""
+    token = _sending.set(True)
+    try:
+        yield
+    finally:
+        _sending.reset(token)

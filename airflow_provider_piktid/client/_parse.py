@@ -13,7 +13,6 @@ from typing import Any, Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from airflow_provider_piktid.client._retry import parse_retry_after
-from airflow_provider_piktid.client._urls import one_line
 from airflow_provider_piktid.exceptions import (
     PiktidActiveJobsError,
     PiktidAPIError,
@@ -28,6 +27,7 @@ from airflow_provider_piktid.exceptions import (
     PiktidResponseError,
     PiktidServerError,
 )
+from airflow_provider_piktid.models import one_line
 
 M = TypeVar("M", bound=BaseModel)
 

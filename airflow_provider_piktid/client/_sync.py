@@ -3,21 +3,27 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from typing import Concatenate, Final, ParamSpec, TypeVar, cast
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Concatenate, Final, Generic, ParamSpec, Self, TypeVar, cast
 
 import anyio
+import anyio.from_thread
 import httpx
 
 from airflow_provider_piktid.client._async import AsyncPiktidClient
-from airflow_provider_piktid.client._common import Facade
-from airflow_provider_piktid.client._http import Sleep
+from airflow_provider_piktid.client._http import AsyncClient, Sleep
 from airflow_provider_piktid.client._retry import RetrySettings
 from airflow_provider_piktid.client._stream import SILENCE, StreamFrame
 from airflow_provider_piktid.client._transfer import ByteSource, ByteStream
-from airflow_provider_piktid.client._urls import DEFAULT_BASE_URL
+from airflow_provider_piktid.get_provider_info import (
+    DEFAULT_BASE_URL,
+    DEFAULT_IMAGES_PER_JOB,
+    DEFAULT_TIMEOUT,
+)
 from airflow_provider_piktid.models import (
-    IMAGES_PER_JOB,
     CreditsUsed,
     DownloadLink,
     GalleryJob,
@@ -36,8 +42,95 @@ from airflow_provider_piktid.models import (
 
 P = ParamSpec("P")
 T = TypeVar("T")
+C = TypeVar("C", bound=AsyncClient)
 
 _END: Final = object()
+
+
+class Facade(Generic[C]):
+    """
+    An async client on an event loop of its own, for code that is not async.
+
+    The loop runs in a daemon thread from the first call on.
+    """
+
+    def __init__(self, client: C) -> None:
+        self._client = client
+        self._lock = threading.Lock()
+        self._stack = ExitStack()
+        self._portal: anyio.from_thread.BlockingPortal | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(label={self.label!r}, base_url={self.base_url!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def label(self) -> str:
+        return self._client.label
+
+    @property
+    def base_url(self) -> str:
+        return self._client.base_url
+
+    def close(self) -> None:
+        """Cancel what still runs, close all connections and end the thread. Doing it again is fine."""
+        with self._lock:
+            self._closed, portal, self._portal = True, self._portal, None
+        if portal is not None:
+            with self._stack:
+                portal.call(self._client.aclose)
+                portal.call(portal.stop, True)
+
+    def run(
+        self,
+        function: Callable[Concatenate[C, P], Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """
+        Run an async function on the client's event loop, for concurrent work.
+
+        :param function: Called with the async client before ``args``.
+        """
+
+        async def call() -> T:
+            return await function(self._client, *args, **kwargs)
+
+        return self._call(call)
+
+    def _call(self, function: Callable[[], Awaitable[T]]) -> T:
+        """Run an async function on the client's event loop and wait for it."""
+        with self._lock:
+            if self._closed:
+                raise RuntimeError(f"{self.label}: the client is closed")
+            if self._portal is None:
+                self._portal = self._stack.enter_context(anyio.from_thread.start_blocking_portal())
+            portal = self._portal
+        return portal.call(function)
+
+    def _iterate(self, start: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
+        items = start()
+        try:
+            while (item := self._call(lambda: _next(items))) is not _END:
+                yield cast(T, item)
+        finally:
+            if isinstance(items, AsyncGenerator) and not self._closed:
+                self._call(items.aclose)
+
+
+async def _next(items: AsyncIterator[T]) -> T | object:
+    return await anext(items, _END)
 
 
 class PiktidClient(Facade[AsyncPiktidClient]):
@@ -53,7 +146,7 @@ class PiktidClient(Facade[AsyncPiktidClient]):
         token: str,
         *,
         base_url: str = DEFAULT_BASE_URL,
-        timeout: float = 60.0,
+        timeout: float = DEFAULT_TIMEOUT,
         retry: RetrySettings | None = None,
         label: str = "PiktID",
         transport: httpx.AsyncBaseTransport | None = None,
@@ -70,23 +163,6 @@ class PiktidClient(Facade[AsyncPiktidClient]):
                 sleep=sleep,
             )
         )
-
-    def run(
-        self,
-        function: Callable[Concatenate[AsyncPiktidClient, P], Awaitable[T]],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        """
-        Run an async function on the client's event loop, for concurrent work.
-
-        :param function: Called with the async client before ``args``.
-        """
-
-        async def call() -> T:
-            return await function(self._client, *args, **kwargs)
-
-        return self._call(call)
 
     def ensure_project(self, name: str) -> Project:
         return self.run(AsyncPiktidClient.ensure_project, name)
@@ -130,7 +206,12 @@ class PiktidClient(Facade[AsyncPiktidClient]):
         return self.run(AsyncPiktidClient.get_identity_status, identity_code)
 
     def create_job(
-        self, job: JobType, images: Sequence[str], *, images_per_job: int = IMAGES_PER_JOB, wait: bool = True
+        self,
+        job: JobType,
+        images: Sequence[str],
+        *,
+        images_per_job: int = DEFAULT_IMAGES_PER_JOB,
+        wait: bool = True,
     ) -> JobCreated:
         return self.run(AsyncPiktidClient.create_job, job, images, images_per_job=images_per_job, wait=wait)
 
@@ -143,8 +224,10 @@ class PiktidClient(Facade[AsyncPiktidClient]):
     def get_image_versions(self, job_id: str, image_index: int) -> list[ImageResult]:
         return self.run(AsyncPiktidClient.get_image_versions, job_id, image_index)
 
-    def regenerate_image(self, job_id: str, image_index: int, *, group_index: int = 0) -> None:
-        self.run(AsyncPiktidClient.regenerate_image, job_id, image_index, group_index=group_index)
+    def regenerate_image(
+        self, job_id: str, image_index: int, *, group_index: int = 0, wait: bool = True
+    ) -> None:
+        self.run(AsyncPiktidClient.regenerate_image, job_id, image_index, group_index=group_index, wait=wait)
 
     def iter_gallery_jobs(
         self,
@@ -202,16 +285,3 @@ class PiktidClient(Facade[AsyncPiktidClient]):
         self, start: str | None = None, end: str | None = None, resolution: str | None = None
     ) -> CreditsUsed:
         return self.run(AsyncPiktidClient.get_credits_used, start, end, resolution)
-
-    def _iterate(self, start: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
-        items = start()
-        try:
-            while (item := self._call(lambda: _next(items))) is not _END:
-                yield cast(T, item)
-        finally:
-            if isinstance(items, AsyncGenerator) and not self._closed:
-                self._call(items.aclose)
-
-
-async def _next(items: AsyncIterator[T]) -> T | object:
-    return await anext(items, _END)

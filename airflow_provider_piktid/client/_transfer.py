@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final, Protocol, TypeVar
+from urllib.parse import quote, urljoin, urlsplit
 
 import httpx
 
-from airflow_provider_piktid.client._http import HttpSession, log, read_bounded
+from airflow_provider_piktid.client._http import HttpSession, log, quiet, read_bounded
 from airflow_provider_piktid.client._parse import Answer, link_refusal
-from airflow_provider_piktid.client._quiet import quiet
-from airflow_provider_piktid.client._urls import check_link, raw_target, redirect_target, upgrade_scheme
 from airflow_provider_piktid.exceptions import PiktidConnectionError, PiktidError, PiktidResponseError
 from airflow_provider_piktid.models import UploadTicket
 
@@ -24,6 +24,10 @@ CHUNK: Final = 256 * 1024
 UPLOAD_TIMEOUT: Final = 120.0
 MAX_REDIRECTS: Final = 5
 _LINK_NAME: Final = "<link>"
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+#: What HTTP allows in a request target: every visible ASCII character.
+_VISIBLE: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 
 class ByteSource(Protocol):
@@ -222,3 +226,51 @@ async def _counted(source: ByteSource, label: str) -> AsyncIterator[bytes]:
             f"{label}: could not upload: the file changed while it was read, {source.size} bytes "
             f"were announced and {found} read."
         )
+
+
+def check_link(link: str, label: str) -> str:
+    """
+    Give a server's link back if it is an absolute http(s) address.
+
+    :raises PiktidResponseError: It is not; the message does not show it.
+    """
+    try:
+        parts = urlsplit(link)
+        valid = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        valid = False
+    if not valid or _CONTROL.search(link):
+        raise PiktidResponseError(f"{label}: PiktID gave a link that is no http(s) address.")
+    return link
+
+
+def upgrade_scheme(link: str, base_url: str) -> str:
+    """Make an http link https if the API itself is reached by https."""
+    if base_url.lower().startswith("https://") and link.lower().startswith("http://"):
+        return "https://" + link[len("http://") :]
+    return link
+
+
+def redirect_target(link: str, location: str, label: str) -> str:
+    """
+    Resolve a redirect of a link.
+
+    :raises PiktidResponseError: It leads to another scheme than http(s), or from https to http.
+    """
+    try:
+        target = check_link(urljoin(link, location), label)
+    except ValueError:
+        raise PiktidResponseError(f"{label}: a link redirects to no valid address.") from None
+    if link.lower().startswith("https:") and not target.lower().startswith("https:"):
+        raise PiktidResponseError(f"{label}: a link redirects from https to an unencrypted address.")
+    return target
+
+
+def raw_target(link: str) -> bytes:
+    """Give path and query of a link as they stand; only what HTTP cannot carry is quoted."""
+    rest = link.split("://", 1)[1].split("#", 1)[0]
+    starts = [at for at in (rest.find("/"), rest.find("?")) if at >= 0]
+    target = rest[min(starts) :] if starts else "/"
+    if target.startswith("?"):
+        target = "/" + target
+    return quote(target, safe=_VISIBLE).encode("ascii")

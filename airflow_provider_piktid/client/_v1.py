@@ -5,15 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import httpx
 
 from airflow_provider_piktid.client import _v1_build as build
 from airflow_provider_piktid.client._build import Request
-from airflow_provider_piktid.client._common import AsyncClient
-from airflow_provider_piktid.client._http import HttpSession, Sleep, bearer
+from airflow_provider_piktid.client._http import AsyncClient, HttpSession, Sleep, bearer
 from airflow_provider_piktid.client._login import TOKENS, Account, TokenCache
 from airflow_provider_piktid.client._parse import Answer, as_model, decode, error_body
 from airflow_provider_piktid.client._retry import RetrySettings
@@ -24,6 +23,7 @@ from airflow_provider_piktid.exceptions import (
     PiktidNotFoundError,
     PiktidResponseError,
 )
+from airflow_provider_piktid.get_provider_info import DEFAULT_TIMEOUT, DEFAULT_V1_URL
 from airflow_provider_piktid.models.v1 import (
     FAILED,
     GENERATED,
@@ -34,8 +34,6 @@ from airflow_provider_piktid.models.v1 import (
 )
 
 T = TypeVar("T")
-
-DEFAULT_V1_URL: Final = "https://api.piktid.com/api"
 
 
 class AsyncPiktidV1Client(AsyncClient):
@@ -65,7 +63,7 @@ class AsyncPiktidV1Client(AsyncClient):
         login: str | None = None,
         password: str | None = None,
         base_url: str = DEFAULT_V1_URL,
-        timeout: float = 60.0,
+        timeout: float = DEFAULT_TIMEOUT,
         retry: RetrySettings | None = None,
         label: str = "PiktID",
         transport: httpx.AsyncBaseTransport | None = None,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_piktid.client._build import Request, image_type
+from airflow_provider_piktid.models.job_type import check_text
 
 
 def login(email: str, password: str) -> Request:
@@ -41,23 +42,25 @@ def upload_url(url: str, options: Mapping[str, Any] | None) -> Request:
 
 
 def get_image(id_image: str) -> Request:
+    check_text("id_image", id_image)
     return Request(
         method="POST",
         path="/images_by_id/v2",
         what="look the picture up",
-        json={"id_image": _required("id_image", id_image)},
+        json={"id_image": id_image},
     )
 
 
 def generate(
     id_image: str, id_person: int, keyword: Mapping[str, str], options: Mapping[str, Any] | None
 ) -> Request:
+    check_text("id_image", id_image)
     if isinstance(id_person, bool) or id_person < 0:
         raise ValueError(f"id_person must be a whole number from 0, got {id_person!r}")
     if len(keyword) != 1:
         raise ValueError(f"keyword must have one group and one value, got {dict(keyword)!r}")
     body: dict[str, Any] = {
-        "id_image": _required("id_image", id_image),
+        "id_image": id_image,
         "id_person": id_person,
         "keyword": json.dumps(dict(keyword)),
         "category": "person",
@@ -95,9 +98,3 @@ def delete_notification(notification_id: int) -> Request:
 
 def _options(options: Mapping[str, Any] | None) -> dict[str, str]:
     return {"options": json.dumps(dict(options))} if options else {}
-
-
-def _required(name: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{name} must be a text that is not empty, got {value!r}")
-    return value

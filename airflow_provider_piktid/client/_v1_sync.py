@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
-from airflow_provider_piktid.client._common import Facade
+from airflow_provider_piktid.client._sync import Facade
 from airflow_provider_piktid.client._transfer import ByteStream
 from airflow_provider_piktid.client._v1 import AsyncPiktidV1Client
 from airflow_provider_piktid.models.v1 import (

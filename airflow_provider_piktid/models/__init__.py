@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from airflow_provider_piktid.models.job_type import IMAGES_PER_JOB, JobType
+from airflow_provider_piktid.models._base import one_line
+from airflow_provider_piktid.models.job_type import JobType
 from airflow_provider_piktid.models.v2 import (
     TERMINAL,
     CreditsPeriod,
@@ -27,7 +28,6 @@ from airflow_provider_piktid.models.v2 import (
 )
 
 __all__ = [
-    "IMAGES_PER_JOB",
     "TERMINAL",
     "CreditsPeriod",
     "CreditsUsed",
@@ -48,4 +48,5 @@ __all__ = [
     "Project",
     "UploadTicket",
     "Webhook",
+    "one_line",
 ]

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 _LINK = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 class WireModel(BaseModel):
@@ -33,6 +34,12 @@ class WireModel(BaseModel):
 
     def __str__(self) -> str:
         return repr(self)
+
+
+def one_line(text: str, limit: int = 200) -> str:
+    """Return a server's words as one line without links, at most ``limit`` characters long."""
+    line = " ".join(_CONTROL.sub(" ", _LINK.sub("<link>", text[: limit * 20])).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def _clean(value: str) -> str:

@@ -6,13 +6,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from airflow_provider_piktid.get_provider_info import DEFAULT_IMAGES_PER_JOB
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.models.v2 import Job
-
-#: Images in one job. Source: PiktID's reference; an account may differ.
-IMAGES_PER_JOB: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +59,7 @@ class JobType(ABC):
         """Identity that has to exist before the job is paid for; None if the kind takes none."""
         return None
 
-    def check(self, images: Sequence[str], images_per_job: int = IMAGES_PER_JOB) -> None:
+    def check(self, images: Sequence[str], images_per_job: int = DEFAULT_IMAGES_PER_JOB) -> None:
         """
         Check the images of one job. The options were checked when this object was made.
 

@@ -18,6 +18,8 @@ SWAP_MODELS: Final = ("auto", "onda", "nano_banana_pro", "nano_banana_2")
 MAX_VARIATIONS: Final = 4
 
 _TYPED_OPTIONS = frozenset({"model", "num_variations", "add_ai_watermark", "use_anchor"})
+#: What tells one swap from another; if PiktID leaves one of these out, nobody knows whose job it is.
+_DECISIVE = ("job_type", "identity_code", "images", "model", "num_variations")
 _FIXED_FIELDS = frozenset({"identity_code", "project_id", "images", "post_process", "swap_options"})
 
 
@@ -62,7 +64,8 @@ class ModelSwap(JobType):
         if self.project_id is not None:
             check_text("project_id", self.project_id)
         check_number("num_variations", self.num_variations, 1, MAX_VARIATIONS)
-        object.__setattr__(self, "swap_options", dict(self.swap_options or {}))
+        for name in ("swap_options", "extra"):
+            object.__setattr__(self, name, dict(getattr(self, name) or {}))
         self._check_options()
         self._check_repeated()
 
@@ -90,26 +93,35 @@ class ModelSwap(JobType):
         }
 
     def matches(self, job: Job, images: int) -> bool | None:
+        listed, ours = self._listed(job, images), self._expected(images)
+        # Nobody knows the server's default for an anchor that was not sent.
+        ours.setdefault("use_anchor", listed["use_anchor"])
+        if any(value not in (None, ours[name]) for name, value in listed.items()):
+            return False
+        return None if any(listed[name] is None for name in _DECISIVE) else True
+
+    def _listed(self, job: Job, images: int) -> dict[str, object]:
+        """Return what PiktID says about a job, under the names of :meth:`_expected`."""
         # Whether `total_images` counts inputs or outputs is undocumented.
-        known: dict[str, object] = {
+        counted = images if job.total_images in (images, self.outputs(images)) else job.total_images
+        options: dict[str, object] = {name: job.processing_options.get(name) for name in _TYPED_OPTIONS}
+        return options | {
             "job_type": job.job_type,
             "identity_code": job.identity_code,
-            "images": images if job.total_images in (images, self.outputs(images)) else job.total_images,
+            "images": counted,
             "post_process": job.should_post_process,
         }
-        told = known | {name: job.processing_options.get(name) for name in _TYPED_OPTIONS}
-        ours: dict[str, object] = {
+
+    def _expected(self, images: int) -> dict[str, object]:
+        """Return what PiktID would say about a job that this request started."""
+        expected: dict[str, object] = {
             "job_type": self.word,
             "identity_code": self.identity_code,
             "images": images,
             "post_process": self.post_process,
             "add_ai_watermark": False,
-            "use_anchor": told["use_anchor"],
-        } | self._wire_options()
-        if any(value not in (None, ours[name]) for name, value in told.items()):
-            return False
-        decisive = ("job_type", "identity_code", "images", "model", "num_variations")
-        return None if any(told[name] is None for name in decisive) else True
+        }
+        return expected | self._wire_options()
 
     def _wire_options(self) -> dict[str, Any]:
         options = dict(self.swap_options)

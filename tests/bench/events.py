@@ -38,7 +38,7 @@ def run(*, quick: bool = False) -> list[Row]:
 def wait_for_jobs(base: str, rounds: int) -> dict[str, Any]:
     """Submit jobs and wait for each with a trigger of its own; job id to the moment of the event."""
     from airflow_provider_piktid.client import AsyncPiktidClient
-    from airflow_provider_piktid.models import ModelSwapRequest
+    from airflow_provider_piktid.models.model_swap import ModelSwap
     from airflow_provider_piktid.triggers.job import PiktidJobTrigger
     from tests.support.batch import JPEG
     from tests.support.tasks import first_event, rebuild
@@ -46,8 +46,8 @@ def wait_for_jobs(base: str, rounds: int) -> dict[str, Any]:
     assert os.environ["AIRFLOW_CONN_PIKTID_DEFAULT"]
     events: dict[str, float] = {}
 
-    async def wait(client: AsyncPiktidClient, request: ModelSwapRequest) -> None:
-        job_id = (await client.create_model_swap(request)).job_id
+    async def wait(client: AsyncPiktidClient, swap: ModelSwap, image: str) -> None:
+        job_id = (await client.create_job(swap, [image])).job_id
         payload = await first_event(rebuild(PiktidJobTrigger([job_id])))
         events[job_id] = time.time()
         if payload["status"] != "done":
@@ -57,11 +57,9 @@ def wait_for_jobs(base: str, rounds: int) -> dict[str, Any]:
         async with AsyncPiktidClient("piktid-emulator", base_url=base) as client:
             project = await client.ensure_project("events")
             image = (await client.upload_image("a.jpg", JPEG)).file_id
-            request = ModelSwapRequest(
-                identity_code="PiktidSummer", project_id=project.project_id, images=[image]
-            )
+            swap = ModelSwap(identity_code="PiktidSummer", project_id=project.project_id)
             for _ in range(rounds):
-                await asyncio.gather(*(wait(client, request) for _ in range(AT_ONCE)))
+                await asyncio.gather(*(wait(client, swap, image) for _ in range(AT_ONCE)))
 
     asyncio.run(all_rounds())
     return {"events": events}

@@ -78,7 +78,7 @@ def clients(count: int) -> dict[str, Any]:
 def triggers(base: str, count: int) -> dict[str, Any]:
     """Run triggers in one event loop until the emulator has a stream for each."""
     from airflow_provider_piktid.client import AsyncPiktidClient
-    from airflow_provider_piktid.models import ModelSwapRequest
+    from airflow_provider_piktid.models.model_swap import ModelSwap
     from airflow_provider_piktid.triggers.job import PiktidJobTrigger
     from tests.support.batch import JPEG
     from tests.support.stack import emulator_call
@@ -88,10 +88,8 @@ def triggers(base: str, count: int) -> dict[str, Any]:
         async with AsyncPiktidClient("piktid-emulator", base_url=base) as client:
             project = await client.ensure_project("many")
             image = (await client.upload_image("a.jpg", JPEG)).file_id
-            request = ModelSwapRequest(
-                identity_code="PiktidSummer", project_id=project.project_id, images=[image]
-            )
-            job_id = (await client.create_model_swap(request)).job_id
+            swap = ModelSwap(identity_code="PiktidSummer", project_id=project.project_id)
+            job_id = (await client.create_job(swap, [image])).job_id
         with Meter() as meter:
             waits = [asyncio.create_task(first_event(PiktidJobTrigger([job_id]))) for _ in range(count)]
             deadline = time.monotonic() + 120

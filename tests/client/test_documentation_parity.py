@@ -22,7 +22,8 @@ import requests
 import requests_mock
 
 from airflow_provider_piktid.client import AsyncPiktidClient
-from airflow_provider_piktid.models import ModelSwapRequest, UploadTicket
+from airflow_provider_piktid.models import UploadTicket
+from airflow_provider_piktid.models.model_swap import ModelSwap
 
 pytestmark = pytest.mark.anyio
 
@@ -183,9 +184,11 @@ def model_swap() -> Any:
     ).json()
 
 
-def swap(**options: Any) -> ModelSwapRequest:
-    images = ["img_001", "img_002", "img_003"]
-    return ModelSwapRequest(identity_code="id_xyz", project_id="abc123", images=images, **options)
+IMAGES = ["img_001", "img_002", "img_003"]
+
+
+def swap(**options: Any) -> ModelSwap:
+    return ModelSwap(identity_code="id_xyz", project_id="abc123", **options)
 
 
 def notification_stream() -> Any:
@@ -254,7 +257,7 @@ TICKET = UploadTicket(upload_url=upload_url, file_id="img_001", content_type="im
             id="upload request",
         ),
         pytest.param(upload_put, lambda c: c.put_upload(TICKET, JPEG), id="upload put"),
-        pytest.param(model_swap, lambda c: c.create_model_swap(swap()), id="model swap"),
+        pytest.param(model_swap, lambda c: c.create_job(swap(), IMAGES), id="model swap"),
         pytest.param(notification_stream, read_stream, id="stream"),
         pytest.param(notification_deletion, lambda c: c.delete_notification(12345), id="delete notification"),
         pytest.param(
@@ -273,7 +276,7 @@ async def test_client_sends_what_the_documents_write(
 
 
 @pytest.mark.parametrize(
-    ("documented", "request_"),
+    ("documented", "job"),
     [
         pytest.param(
             {"model": "nano_banana_pro", "num_variations": 2},
@@ -284,14 +287,14 @@ async def test_client_sends_what_the_documents_write(
     ],
 )
 async def test_swap_options_of_the_documents_reach_the_body(
-    documented: dict[str, Any], request_: ModelSwapRequest
+    documented: dict[str, Any], job: ModelSwap
 ) -> None:
     """The documents' other bodies: what they name is there, and the rest has the documented defaults."""
-    body = (await with_client(lambda client: client.create_model_swap(request_))).body
+    body = (await with_client(lambda client: client.create_job(job, IMAGES))).body
     assert body["swap_options"] == {"model": "auto", "num_variations": 1} | documented
 
 
 async def test_post_processing_of_the_documents_is_sent() -> None:
     """`post_process` stands beside the options."""
-    body = (await with_client(lambda client: client.create_model_swap(swap(post_process=True)))).body
+    body = (await with_client(lambda client: client.create_job(swap(post_process=True), IMAGES))).body
     assert body["post_process"] is True

@@ -13,13 +13,14 @@ import pytest
 
 from airflow_provider_piktid import exceptions as errors
 from airflow_provider_piktid.client import NO_RETRY, AsyncPiktidClient
-from airflow_provider_piktid.models import ModelSwapRequest
+from airflow_provider_piktid.models.model_swap import ModelSwap
 from tests.client.conftest import TOKEN
 
 pytestmark = pytest.mark.anyio
 
 Make = Callable[..., Any]
-SWAP = ModelSwapRequest(identity_code="id-1", project_id="prj-1", images=["f-1"])
+SWAP = ModelSwap(identity_code="id-1", project_id="prj-1")
+IMAGES = ["f-1"]
 JOB = {"job_id": "job-1", "status": "pending"}
 CREATED = httpx.Response(202, json={"job_id": "job-1", "status": "pending", "message": "ok"})
 
@@ -78,7 +79,7 @@ async def test_credits_error_says_how_many_are_needed(script: Make) -> None:
     body = {"error": "Insufficient credits to create job", "required_credits": 12.5}
     async with script(httpx.Response(402, json=body)).client() as client:
         with pytest.raises(errors.PiktidCreditsError, match=r"12\.5") as caught:
-            await client.create_model_swap(SWAP)
+            await client.create_job(SWAP, IMAGES)
     assert caught.value.required_credits == 12.5
 
 
@@ -171,7 +172,7 @@ async def test_unreachable_port_is_certainly_not_sent() -> None:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         async with AsyncPiktidClient(TOKEN, base_url=url, retry=NO_RETRY) as client:
             with pytest.raises(errors.PiktidConnectionError, match="cannot be reached") as caught:
-                await client.create_model_swap(SWAP)
+                await client.create_job(SWAP, IMAGES)
     assert caught.value.sent is False
 
 
@@ -208,12 +209,12 @@ async def test_call_wrong_token_is_not_tried_again(script: Make) -> None:
         pytest.param(httpx.Response(302, headers={"location": "/login"}), id="redirect"),
     ],
 )
-async def test_create_model_swap_open_fate_is_never_repeated(script: Make, fate: Any) -> None:
+async def test_create_job_open_fate_is_never_repeated(script: Make, fate: Any) -> None:
     """One request, and an error of its own that says to look first."""
     service = script(fate, CREATED)
     async with service.client() as client:
         with pytest.raises(errors.PiktidSubmissionError, match="Look for the job") as caught:
-            await client.create_model_swap(SWAP)
+            await client.create_job(SWAP, IMAGES)
     assert len(service.requests) == 1
     assert isinstance(caught.value.__cause__, errors.PiktidError)
 
@@ -226,35 +227,51 @@ async def test_create_model_swap_open_fate_is_never_repeated(script: Make, fate:
         pytest.param(httpx.Response(429, json={"error": "too many active jobs"}), id="full house"),
     ],
 )
-async def test_create_model_swap_certainly_not_taken_is_repeated(script: Make, failure: Any) -> None:
+async def test_create_job_certainly_not_taken_is_repeated(script: Make, failure: Any) -> None:
     """What cannot pay twice is sent again."""
     service = script(failure, CREATED)
     async with service.client() as client:
-        assert (await client.create_model_swap(SWAP)).job_id == "job-1"
+        assert (await client.create_job(SWAP, IMAGES)).job_id == "job-1"
     assert len(service.requests) == 2
 
 
-async def test_create_model_swap_without_waiting_raises_the_refusal(script: Make) -> None:
-    """With `wait=False` a full house is the caller's to wait for."""
+PAID: dict[str, Callable[..., Any]] = {
+    "create_job": lambda client, **options: client.create_job(SWAP, IMAGES, **options),
+    "regenerate_image": lambda client, **options: client.regenerate_image("job-1", 0, **options),
+}
+
+
+@pytest.mark.parametrize("call", PAID.values(), ids=PAID)
+async def test_paid_call_without_waiting_raises_the_refusal(script: Make, call: Callable[..., Any]) -> None:
+    """With `wait=False` a 429 is raised at once, so that the caller can wait elsewhere."""
     service = script(httpx.Response(429, json={"error": "too many active jobs"}), CREATED)
     async with service.client() as client:
         with pytest.raises(errors.PiktidActiveJobsError):
-            await client.create_model_swap(SWAP, wait=False)
+            await call(client, wait=False)
     assert (len(service.requests), service.slept) == (1, [])
 
 
+@pytest.mark.parametrize("call", PAID.values(), ids=PAID)
+async def test_paid_call_waits_out_the_refusal(script: Make, call: Callable[..., Any]) -> None:
+    """By default a 429 is waited out and the request is sent again."""
+    service = script(httpx.Response(429, headers={"Retry-After": "7"}), CREATED)
+    async with service.client() as client:
+        await call(client)
+    assert (len(service.requests), len(service.slept)) == (2, 1)
+
+
 @pytest.mark.parametrize("status", [200, 201, 202])
-async def test_create_model_swap_any_success_with_a_job_id_counts(script: Make, status: int) -> None:
+async def test_create_job_any_success_with_a_job_id_counts(script: Make, status: int) -> None:
     """The sources disagree about the status of a creation."""
     async with script(httpx.Response(status, json={"job_id": "job-1"})).client() as client:
-        assert (await client.create_model_swap(SWAP)).job_id == "job-1"
+        assert (await client.create_job(SWAP, IMAGES)).job_id == "job-1"
 
 
-async def test_create_model_swap_unreachable_host_is_no_open_fate(script: Make) -> None:
+async def test_create_job_unreachable_host_is_no_open_fate(script: Make) -> None:
     """A request that never left needs no search for a job."""
     async with script(httpx.ConnectError("x")).client(retry=NO_RETRY) as client:
         with pytest.raises(errors.PiktidConnectionError):
-            await client.create_model_swap(SWAP)
+            await client.create_job(SWAP, IMAGES)
 
 
 async def test_answer_without_end_is_refused(script: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ import pytest
 
 from airflow_provider_piktid.client import AsyncPiktidClient, PiktidClient
 from airflow_provider_piktid.exceptions import PiktidNotFoundError
-from airflow_provider_piktid.models import ModelSwapRequest, UploadTicket
+from airflow_provider_piktid.models import UploadTicket
+from airflow_provider_piktid.models.model_swap import ModelSwap
 from tests.client.conftest import TOKEN
 
 Make = Callable[..., Any]
@@ -160,7 +161,7 @@ def test_facade_fetch_takes_an_async_consumer(script: Make) -> None:
         assert client.fetch("https://cdn/x", consume) == b"abc"
 
 
-SWAP = ModelSwapRequest(identity_code="i", project_id="p", images=["f"])
+SWAP = ModelSwap(identity_code="i", project_id="p")
 TICKET = UploadTicket(upload_url="https://s3/k", file_id="f", content_type="image/png")
 CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "ensure_project": (("spring",), {}),
@@ -172,11 +173,11 @@ CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
     "get_identity": (("i",), {}),
     "iter_identities": ((), {"search": "s", "ownership": "mine", "include_locked": True}),
     "get_identity_status": (("i",), {}),
-    "create_model_swap": ((SWAP,), {"wait": False}),
+    "create_job": ((SWAP, ["a", "b"]), {"images_per_job": 2, "wait": False}),
     "get_job": (("j",), {}),
     "get_job_results": (("j",), {}),
     "get_image_versions": (("j", 2), {}),
-    "regenerate_image": (("j", 2), {"group_index": 1}),
+    "regenerate_image": (("j", 2), {"group_index": 1, "wait": False}),
     "iter_gallery_jobs": (
         (),
         {"project_id": 7, "job_id": "j", "status": "failed", "job_type": "x", "order": "asc"},

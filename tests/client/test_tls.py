@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from airflow_provider_piktid.client import AsyncPiktidClient
-from airflow_provider_piktid.client import _tls as tls
+from airflow_provider_piktid.client import _http as session
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[ssl.SSLContext]:
         found.append(original(*args, **options))  # type: ignore[arg-type]
         return found[-1]
 
-    tls._build.cache_clear()
+    session._context.cache_clear()
     monkeypatch.setattr(ssl, "create_default_context", create)
     return found
 
@@ -39,7 +39,7 @@ def test_fifty_clients_build_one_context(built: list[ssl.SSLContext]) -> None:
 
 def test_threads_at_once_build_one_context(built: list[ssl.SSLContext]) -> None:
     """Workers of one process may start together."""
-    threads = [threading.Thread(target=tls.shared_context) for _ in range(8)]
+    threads = [threading.Thread(target=session.shared_context) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -52,10 +52,10 @@ def test_context_honours_ssl_cert_file(built: list[ssl.SSLContext], monkeypatch:
     import certifi
 
     monkeypatch.setenv("SSL_CERT_FILE", certifi.where())
-    tls.shared_context()
+    session.shared_context()
     monkeypatch.setenv("SSL_CERT_FILE", "/does/not/exist")
-    tls._build.cache_clear()
+    session._context.cache_clear()
     with pytest.raises(FileNotFoundError):
-        tls.shared_context()
+        session.shared_context()
     monkeypatch.undo()
-    tls._build.cache_clear()
+    session._context.cache_clear()

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_piktid.client import _urls as urls
+from airflow_provider_piktid.client import _transfer as transfer
+from airflow_provider_piktid.client._build import segment
+from airflow_provider_piktid.client._http import check_base_url
 from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidResponseError
+from airflow_provider_piktid.models import one_line
 
 
 @pytest.mark.parametrize(
@@ -15,11 +18,13 @@ from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidResponse
         ("https://v2.api.piktid.com/", "https://v2.api.piktid.com"),
         (" http://127.0.0.1:8420 ", "http://127.0.0.1:8420"),
         ("http://[::1]:80/api//", "http://[::1]:80/api"),
+        ("HTTPS://h/api", "https://h/api"),
+        ("https://h?", "https://h"),
     ],
 )
-def test_normalise_base_url_drops_the_trailing_slash(url: str, normal: str) -> None:
+def test_check_base_url_drops_the_trailing_slash(url: str, normal: str) -> None:
     """A base URL joins with paths that begin with a slash."""
-    assert urls.normalise_base_url(url) == normal
+    assert check_base_url(url) == normal
 
 
 @pytest.mark.parametrize(
@@ -32,12 +37,13 @@ def test_normalise_base_url_drops_the_trailing_slash(url: str, normal: str) -> N
         "https://h:port",
         "https://u:p@host",
         "https://h?q=1",
+        "https://h#part",
     ],
 )
-def test_normalise_base_url_refuses_what_is_no_address(url: str) -> None:
+def test_check_base_url_refuses_other_addresses(url: str) -> None:
     """A wrong host is an error of the configuration, and its login is not shown."""
     with pytest.raises(PiktidConfigError) as caught:
-        urls.normalise_base_url(url)
+        check_base_url(url)
     assert "u:p" not in str(caught.value)
 
 
@@ -47,14 +53,14 @@ def test_normalise_base_url_refuses_what_is_no_address(url: str) -> None:
 )
 def test_segment_cannot_leave_its_place(value: str | int, quoted: str) -> None:
     """An id is one segment of a path, whatever it holds."""
-    assert urls.segment(value) == quoted
+    assert segment(value) == quoted
 
 
 @pytest.mark.parametrize("value", ["", ".", ".."])
 def test_segment_that_names_another_path_is_refused(value: str) -> None:
     """Dots and nothing would address something else."""
     with pytest.raises(ValueError, match="id"):
-        urls.segment(value)
+        segment(value)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +81,7 @@ def test_segment_that_names_another_path_is_refused(value: str) -> None:
 def test_check_link_takes_http_only(link: str) -> None:
     """A server cannot point the client at files or other protocols; the link is not shown."""
     with pytest.raises(PiktidResponseError) as caught:
-        urls.check_link(link, "label")
+        transfer.check_link(link, "label")
     assert "label" in str(caught.value)
     assert "etc" not in str(caught.value)
 
@@ -91,7 +97,7 @@ def test_check_link_takes_http_only(link: str) -> None:
 )
 def test_upgrade_scheme_only_towards_https(link: str, base: str, expected: str) -> None:
     """An unencrypted link of an encrypted API is taken encrypted, and never the other way."""
-    assert urls.upgrade_scheme(link, base) == expected
+    assert transfer.upgrade_scheme(link, base) == expected
 
 
 @pytest.mark.parametrize(
@@ -106,7 +112,7 @@ def test_upgrade_scheme_only_towards_https(link: str, base: str, expected: str) 
 )
 def test_raw_target_keeps_every_byte(link: str, target: bytes) -> None:
     """Nothing that HTTP can carry is changed: the signature covers it."""
-    assert urls.raw_target(link) == target
+    assert transfer.raw_target(link) == target
 
 
 @pytest.mark.parametrize(
@@ -121,7 +127,7 @@ def test_raw_target_keeps_every_byte(link: str, target: bytes) -> None:
 def test_redirect_target_to_another_scheme_is_refused(link: str, location: str) -> None:
     """A redirect leads to http(s) only, and never away from encryption."""
     with pytest.raises(PiktidResponseError):
-        urls.redirect_target(link, location, "label")
+        transfer.redirect_target(link, location, "label")
 
 
 @pytest.mark.parametrize(
@@ -136,4 +142,4 @@ def test_redirect_target_to_another_scheme_is_refused(link: str, location: str) 
 )
 def test_one_line_makes_words_harmless(text: str, line: str) -> None:
     """What a server says fits into one line of a log."""
-    assert urls.one_line(text) == line
+    assert one_line(text) == line

@@ -23,7 +23,8 @@ from airflow_provider_piktid.client import (
     verify_signature,
 )
 from airflow_provider_piktid.emulator import VARIANTS, EmulatorServer, Settings
-from airflow_provider_piktid.models import JobResults, ModelSwapRequest
+from airflow_provider_piktid.models import JobResults
+from airflow_provider_piktid.models.model_swap import ModelSwap
 
 pytestmark = pytest.mark.anyio
 
@@ -81,10 +82,8 @@ async def start_job(client: AsyncPiktidClient, images: int = 1, **options: Any) 
         (await client.upload_image(f"front {n}+é.jpg", picture(n), project_name="spring")).file_id
         for n in range(images)
     ]
-    request = ModelSwapRequest(
-        identity_code="PiktidSummer", project_id=project.project_id, images=files, **options
-    )
-    return (await client.create_model_swap(request)).job_id
+    swap = ModelSwap(identity_code="PiktidSummer", project_id=project.project_id, **options)
+    return (await client.create_job(swap, files)).job_id
 
 
 async def ended(client: AsyncPiktidClient, job_id: str) -> JobResults:
@@ -225,8 +224,8 @@ def test_facade_runs_the_same_batch(emulator: EmulatorServer) -> None:
     with PiktidClient(TOKEN, base_url=emulator.url) as client:
         project = client.ensure_project("spring")
         images = client.run(upload)
-        request = ModelSwapRequest(identity_code="PiktidSummer", project_id=project.project_id, images=images)
-        job_id = client.create_model_swap(request).job_id
+        swap = ModelSwap(identity_code="PiktidSummer", project_id=project.project_id)
+        job_id = client.create_job(swap, images).job_id
         assert client.run(ended, job_id).status == "completed"
         assert [job.job_id for job in client.iter_gallery_jobs()] == [job_id]
 
@@ -319,13 +318,11 @@ async def test_full_house_is_told_apart() -> None:
     with EmulatorServer(replace(SETTINGS, active_jobs=1, job_seconds=60)) as server:
         async with connect(server) as client:
             await start_job(client)
-            request = ModelSwapRequest(
-                identity_code="PiktidSummer",
-                project_id=(await client.ensure_project("spring")).project_id,
-                images=[(await client.upload_image("b.jpg", picture())).file_id],
-            )
+            project_id = (await client.ensure_project("spring")).project_id
+            image = (await client.upload_image("b.jpg", picture())).file_id
+            swap = ModelSwap(identity_code="PiktidSummer", project_id=project_id)
             with pytest.raises(errors.PiktidActiveJobsError):
-                await client.create_model_swap(request, wait=False)
+                await client.create_job(swap, [image], wait=False)
 
 
 async def test_empty_purse_says_what_is_needed() -> None:

@@ -14,7 +14,7 @@ from airflow.providers.common.compat.sdk import BaseHook
 
 from airflow_provider_piktid.client import PiktidClient
 from airflow_provider_piktid.emulator import EmulatorServer
-from airflow_provider_piktid.models.requests import ModelSwapRequest
+from airflow_provider_piktid.models.model_swap import ModelSwap
 from tests.conftest import EXAMPLE_DAGS
 from tests.support.batch import jobs, uploaded
 from tests.support.service import picture
@@ -136,8 +136,8 @@ def test_sensor_example_fetches_a_job_that_was_started_elsewhere(
     """A job known by its id only is waited for and downloaded, and nothing is bought."""
     project_id, images = uploaded(connected, 2)
     with PiktidClient("piktid-emulator", base_url=connected.url) as client:
-        request = ModelSwapRequest(identity_code="PiktidSummer", project_id=project_id, images=images)
-        job_id = client.create_model_swap(request).job_id
+        swap = ModelSwap(identity_code="PiktidSummer", project_id=project_id)
+        job_id = client.create_job(swap, images).job_id
 
     run_example("example_sensor", job_id=job_id, output_path=str(tmp_path / "out"))
 

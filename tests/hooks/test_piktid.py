@@ -15,8 +15,15 @@ from airflow.models.connection import Connection
 
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidAuthError, PiktidConfigError
-from airflow_provider_piktid.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
-from airflow_provider_piktid.hooks.piktid import APP_URL, V1_URL, V2_URL, PiktidHook, PiktidSettings
+from airflow_provider_piktid.get_provider_info import (
+    CONN_FIELDS,
+    DEFAULT_APP_URL,
+    DEFAULT_BASE_URL,
+    DEFAULT_V1_URL,
+    UI_FIELD_BEHAVIOUR,
+)
+from airflow_provider_piktid.hooks.piktid import PiktidHook
+from airflow_provider_piktid.hooks.settings import PiktidSettings
 from tests.support.service import connection_json
 
 SECRET = "tok-very-secret"
@@ -35,8 +42,13 @@ def test_blank_connection_leads_to_the_public_services() -> None:
     """Only a password is needed; everything else has the documented default."""
     found = settings()
 
-    assert (found.base_url, found.v1_url, found.app_url) == (V2_URL, V1_URL, APP_URL)
+    assert (found.base_url, found.v1_url, found.app_url) == (
+        DEFAULT_BASE_URL,
+        DEFAULT_V1_URL,
+        DEFAULT_APP_URL,
+    )
     assert (found.timeout, found.max_concurrency, found.rate_window) == (60.0, 8, 60.0)
+    assert found.v1_poll_interval == 3.0
     assert (found.jobs_per_minute, found.active_jobs, found.images_per_job) == (5, 5, 10)
 
 
@@ -85,7 +97,7 @@ def test_missing_token_names_the_connection_and_the_field(password: str | None) 
         ),
         pytest.param({"host": "http://[::1]", "port": 8420}, "http://[::1]:8420", id="IPv6"),
         pytest.param({"host": "http://[::1]:9"}, "http://[::1]:9", id="IPv6 with port"),
-        pytest.param({"host": "  "}, V2_URL, id="blank"),
+        pytest.param({"host": "  "}, DEFAULT_BASE_URL, id="blank"),
     ],
 )
 def test_host_forms(fields: dict[str, Any], url: str) -> None:
@@ -101,7 +113,7 @@ def test_host_forms(fields: dict[str, Any], url: str) -> None:
         ("piktid://:tok@piktid.example/base", "https://piktid.example/base"),
         ("piktid://:tok@http%3A%2F%2F127.0.0.1:8420", "http://127.0.0.1:8420"),
         ("piktid://http://:tok@127.0.0.1:8420", "http://127.0.0.1:8420"),
-        ("piktid://:tok@", V2_URL),
+        ("piktid://:tok@", DEFAULT_BASE_URL),
     ],
 )
 def test_connection_as_uri(monkeypatch: pytest.MonkeyPatch, uri: str, url: str) -> None:
@@ -154,11 +166,24 @@ def test_addresses_of_the_other_services() -> None:
 
 def test_job_url() -> None:
     """The public service documents no page of a job; other hosts are the emulator, which has one."""
-    assert settings().job_url("j") == APP_URL
+    assert settings().job_url("j") == DEFAULT_APP_URL
     assert settings(host="http://h").job_url("j") == "http://h/#j"
 
 
-NUMBERS = ["timeout", "max_concurrency", "jobs_per_minute", "active_jobs", "images_per_job", "rate_window"]
+NUMBERS = [
+    "timeout",
+    "max_concurrency",
+    "jobs_per_minute",
+    "rate_window",
+    "active_jobs",
+    "images_per_job",
+    "v1_poll_interval",
+]
+
+
+def test_every_number_of_the_form_is_in_the_table() -> None:
+    """A new number in the form needs a row."""
+    assert [name for name, field in CONN_FIELDS.items() if "default" in field["schema"]] == NUMBERS
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -180,9 +205,15 @@ def test_bad_numbers_name_the_field(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize("name", ["max_concurrency", "jobs_per_minute", "active_jobs", "images_per_job"])
 def test_counts_are_whole_numbers(name: str) -> None:
-    """Half a job per minute is none."""
+    """Half a job per minute is refused."""
     with pytest.raises(PiktidConfigError, match="whole number"):
         settings({name: 0.5})
+
+
+@pytest.mark.parametrize("name", ["timeout", "rate_window", "v1_poll_interval"])
+def test_seconds_may_be_fractions(name: str) -> None:
+    """An emulator counts in tenths of a second."""
+    assert getattr(settings({name: "0.5"}), name) == 0.5
 
 
 def test_settings_do_not_show_secrets() -> None:
@@ -331,7 +362,7 @@ def test_test_connection_of_an_unreachable_host_answers_soon(monkeypatch: pytest
     ("connection", "words"),
     [
         ({"conn_type": "piktid"}, "no token"),
-        ({"conn_type": "piktid", "password": SECRET, "host": f"ftp://{SECRET}"}, "no http"),
+        ({"conn_type": "piktid", "password": SECRET, "host": f"ftp://{SECRET}"}, "not an http"),
         ({"conn_type": "piktid", "password": SECRET, "extra": {"timeout": "soon"}}, "timeout"),
         ({"conn_type": "piktid", "password": f"{SECRET}\u2028ü"}, "token"),
     ],

@@ -10,7 +10,7 @@ from PIL import Image
 
 from airflow_provider_piktid.client import PiktidClient
 from airflow_provider_piktid.emulator import EmulatorServer
-from airflow_provider_piktid.models import ModelSwapRequest
+from airflow_provider_piktid.models.model_swap import ModelSwap
 from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
 from tests.support.tasks import TaskRun
 
@@ -26,23 +26,18 @@ JPEG = _jpeg()
 
 
 def uploaded(server: EmulatorServer, count: int, project: str = "shoot") -> tuple[str, list[str]]:
-    """Upload small pictures and give the project id and their file ids."""
+    """Upload small pictures and return the project id and their file ids."""
     with PiktidClient("piktid-emulator", base_url=server.url) as client:
         project_id = client.ensure_project(project).project_id
         return project_id, [client.upload_image(f"{i}.jpg", JPEG).file_id for i in range(count)]
 
 
-def buy(server: EmulatorServer, images: int = 1, **request: Any) -> str:
-    """Start a job without an operator and give its id."""
+def buy(server: EmulatorServer, images: int = 1, **options: Any) -> str:
+    """Start a model swap without an operator and return its id."""
     project_id, files = uploaded(server, images)
-    wanted: dict[str, Any] = {
-        "identity_code": "PiktidSummer",
-        "project_id": project_id,
-        "images": files,
-        "post_process": False,
-    }
+    wanted: dict[str, Any] = {"identity_code": "PiktidSummer", "project_id": project_id}
     with PiktidClient("piktid-emulator", base_url=server.url) as client:
-        return client.create_model_swap(ModelSwapRequest(**(wanted | request))).job_id
+        return client.create_job(ModelSwap(**(wanted | options)), files).job_id
 
 
 def swap_run(server: EmulatorServer, images: int | list[str] = 1, **arguments: Any) -> TaskRun:

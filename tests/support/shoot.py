@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_piktid.client import PiktidClient
 from airflow_provider_piktid.emulator import EmulatorServer
-from airflow_provider_piktid.models import ModelSwapRequest
+from airflow_provider_piktid.models.model_swap import ModelSwap
 from airflow_provider_piktid.operators.download import PiktidDownloadOperator
 from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
 from tests.support.service import picture
@@ -19,25 +19,20 @@ from tests.support.tasks import TaskRun
 class Shoot:
     """Pictures in a folder, uploaded and swapped; the jobs have ended."""
 
-    def __init__(self, server: EmulatorServer, folder: Path, *names: str, **request: Any) -> None:
+    def __init__(self, server: EmulatorServer, folder: Path, *names: str, **options: Any) -> None:
         self.server = server
         for number, name in enumerate(names):
             picture(folder / name, size=(16 + number, 16))
         upload = PiktidUploadImagesOperator(task_id="upload", images=str(folder), project_name="spring")
         self.uploaded = TaskRun(lambda: upload).run()
         self.images: list[dict[str, str]] = self.uploaded["images"]
-        self.job_id = self.swap(**request)
+        self.job_id = self.swap(**options)
 
-    def swap(self, **request: Any) -> str:
+    def swap(self, **options: Any) -> str:
         """Buy a job of all pictures and let it end."""
-        wanted = ModelSwapRequest(
-            identity_code="PiktidSummer",
-            project_id=self.uploaded["project_id"],
-            images=self.uploaded["file_ids"],
-            **request,
-        )
+        job = ModelSwap(identity_code="PiktidSummer", project_id=self.uploaded["project_id"], **options)
         with PiktidClient("piktid-emulator", base_url=self.server.url) as client:
-            job_id = client.create_model_swap(wanted).job_id
+            job_id = client.create_job(job, self.uploaded["file_ids"]).job_id
         self.server.state.complete_job(job_id)
         return job_id
 
