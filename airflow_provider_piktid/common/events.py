@@ -51,8 +51,8 @@ class JobEvent:
         """
         if not isinstance(value, Mapping) or value.get("status") not in STATUSES:
             raise PiktidEventError(
-                f"Unexpected trigger event payload of type {type(value).__name__}. Retry the task: it attaches "
-                "to the same jobs."
+                f"Unexpected trigger event payload of type {type(value).__name__}. A retry attaches to "
+                "the same jobs."
             )
         try:
             event = cls(
@@ -66,7 +66,7 @@ class JobEvent:
             )
         except (TypeError, ValueError) as error:
             raise PiktidEventError(
-                "The trigger event has fields of the wrong type. Retry the task: it attaches to the same jobs."
+                "The trigger event has fields of the wrong type. A retry attaches to the same jobs."
             ) from error
         if event.version > EVENT_VERSION:
             raise event._mismatch()
@@ -85,7 +85,7 @@ class JobEvent:
     def _mismatch(self) -> PiktidEventError:
         return PiktidEventError(
             f"Unexpected event {self.status!r} of version {self.version}: triggerer and worker run different "
-            "versions of airflow-provider-piktid. Update both, then retry the task: it attaches to the same jobs."
+            "versions of airflow-provider-piktid. Update both; a retry attaches to the same jobs."
         )
 
     def raise_for_error(self) -> None:

@@ -37,7 +37,7 @@ async def collect(folder: Location, chunks: AsyncIterator[bytes], mark: str) -> 
     """
     Collect a download in a temporary file, so that its content can be checked before it gets its name.
 
-    :param mark: Names the run, for :func:`sweep`.
+    :param mark: Names the run, for :func:`remove_partial_files`.
 
     On a local store the file lies in the target's folder, so that :func:`publish` is a rename; for an
     object store it lies in the temporary folder of this machine. It is gone afterwards in any case.
@@ -64,7 +64,7 @@ async def publish(landed: Landed, target: Location) -> None:
         await asyncio.to_thread(target.fs.put_file, landed.temporary, target.path)
 
 
-def sweep(folder: Location, present: Iterable[str], mark: str) -> None:
+def remove_partial_files(folder: Location, present: Iterable[str], mark: str) -> None:
     """
     Remove what a killed run with the same mark left half-written below a local folder.
 

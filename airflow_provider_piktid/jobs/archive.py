@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.exceptions import PiktidDownloadError, PiktidError
+from airflow_provider_piktid.files.names import safe_name
 from airflow_provider_piktid.files.storage import READ_BYTES
-from airflow_provider_piktid.jobs.manifest import safe_name
 
 if TYPE_CHECKING:
-    from airflow_provider_piktid.client import AsyncPiktidClient
-    from airflow_provider_piktid.client._transfer import ByteStream
+    from airflow_provider_piktid.client import AsyncPiktidClient, ByteStream
     from airflow_provider_piktid.jobs.manifest import Row
     from airflow_provider_piktid.models.v2 import ImageResult
 

@@ -12,13 +12,13 @@ import hashlib
 import itertools
 import json
 import posixpath
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_piktid.exceptions import PiktidDownloadError
+from airflow_provider_piktid.files.names import folded, safe_name, safe_relative
 from airflow_provider_piktid.files.storage import PRIVATE_FOLDER
 from airflow_provider_piktid.jobs.outcome import is_downloadable
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.models.v2 import ImageResult, JobResults
 
 SCHEMA_VERSION = 1
-
-#: Longest name before the part that tells outputs apart, in bytes: most stores and file systems end at 255.
-MAX_STEM_BYTES = 180
 
 RowStatus = Literal["pending", "done", "failed"]
 
@@ -132,29 +129,6 @@ def plan_rows(
     return planned
 
 
-def safe_name(name: str | None, fallback: str) -> str:
-    """
-    Make a base name that cannot leave its folder, hide, or be too long.
-
-    Server-supplied names are hostile until proven: paths, NUL, five thousand characters, nothing at all.
-    """
-    base = (name or "").replace("\\", "/").rsplit("/", 1)[-1]
-    base = "".join(char for char in base if unicodedata.category(char)[0] != "C").strip().lstrip(".")
-    encoded = base.encode("utf-8", "ignore")
-    if len(encoded) > MAX_STEM_BYTES:
-        # The digest keeps long names apart that differ only in what is cut off.
-        mark = "~" + hashlib.sha256(encoded).hexdigest()[:8]
-        base = encoded[: MAX_STEM_BYTES - len(mark)].decode("utf-8", "ignore") + mark
-    return base or fallback
-
-
-def output_stem(relative: str) -> str:
-    """Folder and name that the outputs of a source begin with; two sources with one of these need other names."""
-    path = _safe_relative(relative)
-    stem = posixpath.splitext(safe_name(posixpath.basename(path), "image"))[0]
-    return posixpath.join(posixpath.dirname(path), safe_name(stem, "image"))
-
-
 class _Sources:
     """Which uploaded picture each result was made from."""
 
@@ -179,7 +153,7 @@ class _Sources:
 
 def _with_relative(image: Mapping[str, Any]) -> dict[str, str]:
     row = {name: str(image.get(name) or "") for name in ("file_id", "filename", "source", "relative")}
-    return row | {"relative": _safe_relative(row["relative"])}
+    return row | {"relative": safe_relative(row["relative"])}
 
 
 def _relative_by_source(rows: list[dict[str, str]]) -> None:
@@ -190,12 +164,7 @@ def _relative_by_source(rows: list[dict[str, str]]) -> None:
     common = posixpath.commonprefix([folder + "/" for folder in folders])
     start = len(common[: common.rfind("/") + 1])
     for row in rows:
-        row["relative"] = _safe_relative(row["source"][start:]) or safe_name(row["filename"], "image")
-
-
-def _safe_relative(relative: str) -> str:
-    printable = "".join(char for char in relative if char.isprintable())
-    return "/".join(part for part in printable.split("/") if part not in ("", ".", ".."))
+        row["relative"] = safe_relative(row["source"][start:]) or safe_name(row["filename"], "image")
 
 
 def _by_place(
@@ -232,21 +201,21 @@ def _tell_apart(rows: list[Row]) -> None:
     The ending does not count: it becomes that of the content, once that is known. Nor does letter case.
     """
     named = [row for row in rows if row.file]
-    counts = Counter(_folded(row.file or "") for row in named)
+    counts = Counter(_name_key(row.file or "") for row in named)
     taken = {name for name, count in counts.items() if count == 1}
     for row in named:
-        if counts[_folded(row.file or "")] == 1:
+        if counts[_name_key(row.file or "")] == 1:
             continue
         stem, extension = posixpath.splitext(row.file or "")
         stem = f"{stem}_{_short(safe_name(row.job_id, 'job'))}_{row.image_index}"
         candidates = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
-        row.file = next(name + extension for name in candidates if _folded(name + extension) not in taken)
-        taken.add(_folded(row.file))
+        row.file = next(name + extension for name in candidates if _name_key(name + extension) not in taken)
+        taken.add(_name_key(row.file))
 
 
-def _folded(path: str) -> str:
-    """What two names have in common that a store, or a file system that ignores case, may take for one."""
-    return unicodedata.normalize("NFC", posixpath.splitext(path)[0]).casefold()
+def _name_key(path: str) -> str:
+    """Return what is equal for two names that some store may treat as one; the ending does not count."""
+    return folded(posixpath.splitext(path)[0])
 
 
 def _short(name: str) -> str:

@@ -130,7 +130,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
             key = options_key(self.identity_code, self.options or {}, self.rerun_key)
             limit = None if self.max_images in (None, "") else int(str(self.max_images))
         except (TypeError, ValueError) as error:
-            raise PiktidConfigError(f"{self.task_id}: a number was expected: {error}") from error
+            raise PiktidConfigError(f"{self.task_id}: {error}. Nothing was submitted.") from error
         if limit is not None and limit < 1:
             raise PiktidConfigError(f"max_images must be 1 or more, not {limit}. Use dry_run to buy nothing.")
         return Wanted(

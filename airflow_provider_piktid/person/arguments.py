@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidDownloadError, PiktidImageError
 from airflow_provider_piktid.files import formats, storage
-from airflow_provider_piktid.jobs import manifest
+from airflow_provider_piktid.files.names import safe_name
 from airflow_provider_piktid.person.record import Face
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Source:
 
     @property
     def filename(self) -> str:
-        return manifest.safe_name(posixpath.basename(self.location.path) if self.location else None, "image")
+        return safe_name(posixpath.basename(self.location.path) if self.location else None, "image")
 
     @property
     def identity(self) -> str:
@@ -78,7 +78,7 @@ def name_source(image: str | None, id_image: str | None) -> Source:
             "Pass either image (a path or URI) or id_image (of a picture uploaded within the last 24 hours)."
         )
     if id_image:
-        return Source(manifest.safe_name(str(id_image), "image"), id_image=str(id_image))
+        return Source(safe_name(str(id_image), "image"), id_image=str(id_image))
     name = str(image)
     if name.lower().startswith(("http://", "https://")):
         return Source(_stem(urlsplit(_bare(name)).path, _bare(name)), url=name)
@@ -157,7 +157,7 @@ def _read(location: storage.Location) -> bytes:
 
 
 def _stem(path: str, uri: str) -> str:
-    stem = manifest.safe_name(posixpath.splitext(posixpath.basename(path))[0], "image")
+    stem = safe_name(posixpath.splitext(posixpath.basename(path))[0], "image")
     return f"{stem}-{hashlib.sha256(uri.encode()).hexdigest()[:8]}"
 
 

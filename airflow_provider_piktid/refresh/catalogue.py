@@ -12,7 +12,6 @@ import hashlib
 import json
 import posixpath
 import sys
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,8 +19,8 @@ from typing import Any, Literal, get_args
 
 from airflow_provider_piktid.common.records import fingerprint
 from airflow_provider_piktid.exceptions import PiktidRecordError
+from airflow_provider_piktid.files.names import folded, output_stem
 from airflow_provider_piktid.files.storage import SourceFile
-from airflow_provider_piktid.jobs.manifest import output_stem
 
 SCHEMA_VERSION = 1
 
@@ -30,16 +29,6 @@ Reason = Literal["new", "changed", "options", "failed", "same", "pending", "give
 
 #: Why a source is bought, in the words of the summary.
 WORK: tuple[Reason, ...] = ("new", "changed", "options", "failed")
-
-#: Options of a swap that decide what comes out, with the defaults of the operator.
-CONTENT_OPTIONS: dict[str, Any] = {
-    "model": "auto",
-    "num_variations": 1,
-    "post_process": False,
-    "add_ai_watermark": False,
-    "use_anchor": None,
-    "swap_options": {},
-}
 
 
 @dataclass
@@ -179,18 +168,18 @@ def _together(one: Status, other: Status) -> Status:
 
 def options_key(identity_code: str, options: Mapping[str, Any], rerun_key: str | None = None) -> str:
     """
-    Digest what decides what comes out of a source.
+    Return a digest of what decides the outputs of a source.
 
     An option that is given as its default and one that is left out are the same.
 
-    :param options: Arguments of the model swap; those that decide nothing about the content are left out.
-    :param rerun_key: Any text; another one makes everything anew.
+    :param options: Arguments of the model swap; those that do not decide the content are ignored.
+    :param rerun_key: Any text; another one makes everything again.
+    :raises ValueError: An option is not what the swap takes.
     """
-    chosen = {name: options.get(name, default) for name, default in CONTENT_OPTIONS.items()}
-    # Templates give text.
-    chosen["num_variations"] = int(chosen["num_variations"])
-    chosen["swap_options"] = dict(chosen["swap_options"] or {})
-    return fingerprint({"identity_code": identity_code, "rerun_key": rerun_key, **chosen})[:16]
+    from airflow_provider_piktid.models.model_swap import ModelSwap
+
+    job = ModelSwap.from_arguments({**options, "identity_code": identity_code})
+    return fingerprint({"rerun_key": rerun_key, **job.content()})[:16]
 
 
 def compare(known: Known | None, file: SourceFile, key: str, *, max_attempts: int) -> Reason:
@@ -243,15 +232,17 @@ def targets(work: Sequence[SourceFile], listing: Iterable[str], known: Mapping[s
     :param listing: Relative paths of all sources.
     :return: Relative path to the path that its outputs are named after.
     """
-    counts = Counter(_folded(relative) for relative in listing)
-    counts.update(_folded(entry.target) for relative, entry in known.items() if entry.target != relative)
-    gone = {_folded(entry.target) for entry in known.values()}
+    counts = Counter(folded(output_stem(relative)) for relative in listing)
+    counts.update(
+        folded(output_stem(entry.target)) for relative, entry in known.items() if entry.target != relative
+    )
+    gone = {folded(output_stem(entry.target)) for entry in known.values()}
     named = {}
     for file in work:
         entry = known.get(file.relative)
         if entry is not None:
             named[file.relative] = entry.target
-        elif counts[_folded(file.relative)] > 1 or _folded(file.relative) in gone:
+        elif counts[folded(output_stem(file.relative))] > 1 or folded(output_stem(file.relative)) in gone:
             named[file.relative] = _marked(file.relative)
         else:
             named[file.relative] = file.relative
@@ -264,8 +255,3 @@ def _marked(relative: str) -> str:
     stem, extension = posixpath.splitext(name)
     # Names are cut behind this: the mark has to survive that.
     return posixpath.join(folder, f"{stem[:40]}~{mark}{extension}")
-
-
-def _folded(relative: str) -> str:
-    """What two names have in common that a store, or a file system that ignores case, may take for one."""
-    return unicodedata.normalize("NFC", output_stem(relative)).casefold()

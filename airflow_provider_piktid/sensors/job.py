@@ -107,8 +107,8 @@ class PiktidJobSensor(BaseSensorOperator):
             answer.raise_for_error()
             if answer.status == "timeout":
                 late = PiktidJobTimeout(
-                    f"{self.piktid_conn_id}: job {self.job_id} did not end within {self.timeout:g} s. It is still running and "
-                    "will be billed; clear the task to wait for it again.",
+                    f"{self.piktid_conn_id}: job {self.job_id} did not end within {self.timeout:g} s. It is still "
+                    "running and will be billed; clear the task to wait for it again.",
                     job_ids=(self.job_id,),
                 )
                 # As in the other mode: Airflow does not retry a sensor that has timed out.

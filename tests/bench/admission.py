@@ -135,7 +135,7 @@ def mapped_tasks(base: str, jobs: int) -> dict[str, Any]:
 def prepare(base: str, jobs: int, token: str = "piktid-emulator") -> tuple[str, list[str]]:
     """Upload ten small images for each job; project and file ids."""
     from airflow_provider_piktid.client import AsyncPiktidClient
-    from airflow_provider_piktid.common.task import run_bounded
+    from airflow_provider_piktid.common.concurrency import run_bounded
     from tests.support.batch import JPEG
 
     async def upload() -> tuple[str, list[str]]:

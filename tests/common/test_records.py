@@ -10,21 +10,22 @@ from typing import Any
 import pytest
 
 from airflow_provider_piktid.common.records import (
-    RECORD_VERSION,
-    STATE_KEY,
-    JobRecord,
     NoRecords,
     ObjectRecords,
-    RecordStore,
-    Submission,
+    Store,
     TaskStateRecords,
+    choose_store,
     fingerprint,
-    open_store,
-    plan,
     record_key,
 )
 from airflow_provider_piktid.exceptions import PiktidRecordError
+from airflow_provider_piktid.jobs.record import RECORD_VERSION, STATE_KEY, JobRecord, Submission, plan
+from airflow_provider_piktid.models.model_swap import ModelSwap
 from tests.support.tasks import StateStore, TaskInstance
+
+
+def open_store(context: dict[str, Any], state_path: str | None) -> Store[JobRecord]:
+    return choose_store(context, state_path, STATE_KEY, JobRecord.from_json)
 
 
 def record() -> JobRecord:
@@ -32,25 +33,25 @@ def record() -> JobRecord:
         "print",
         100.0,
         [
-            Submission(10, "submitted", 101.0, 102.0, "job-1", ended="completed"),
-            Submission(10, "submitted", 103.0, 104.0, "job-2", replaces=["job-0"]),
-            Submission(3, "intent", 105.0),
+            Submission(10, 102.0, "job-1", "completed", state="submitted", intent_at=101.0),
+            Submission(10, 104.0, "job-2", None, ["job-0"], state="submitted", intent_at=103.0),
+            Submission(3, state="intent", intent_at=105.0),
             Submission(1),
         ],
         superseded=["job-x"],
     )
 
 
-def state_store() -> RecordStore:
+def state_store() -> Store[JobRecord]:
     return TaskStateRecords(StateStore(), STATE_KEY, JobRecord.from_json)
 
 
-def object_store(folder: Path) -> RecordStore:
+def object_store(folder: Path) -> Store[JobRecord]:
     return ObjectRecords(str(folder), "key", JobRecord.from_json)
 
 
 @pytest.fixture(params=["task state", "objects"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> RecordStore:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store[JobRecord]:
     return state_store() if request.param == "task state" else object_store(tmp_path / "state")
 
 
@@ -60,7 +61,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> RecordStore:
 )
 def test_plan_splits_images_in_order(images: int, per_job: int, counts: list[int]) -> None:
     """Submissions are full but the last, and none is sent yet."""
-    planned = plan(images, per_job, fingerprint="f", now=5.0)
+    split = ModelSwap(identity_code="x").split(images, per_job)
+    planned = plan(split, fingerprint="f", now=5.0)
 
     assert [item.count for item in planned.submissions] == counts
     assert {item.state for item in planned.submissions} <= {"planned"}
@@ -116,14 +118,14 @@ def test_record_that_cannot_be_understood_stops_the_task(value: Any) -> None:
         JobRecord.from_json(value)
 
 
-def test_store_without_a_record_says_so(store: RecordStore) -> None:
+def test_store_without_a_record_says_so(store: Store[JobRecord]) -> None:
     """None means that there certainly is none."""
     assert store.load() is None
 
 
-def test_store_gives_back_what_was_saved_last(store: RecordStore) -> None:
+def test_store_gives_back_what_was_saved_last(store: Store[JobRecord]) -> None:
     """Saving again replaces the record."""
-    store.save(plan(1, 1, fingerprint="other", now=1.0))
+    store.save(plan([1], fingerprint="other", now=1.0))
     store.save(record())
 
     assert store.load() == record()
@@ -176,7 +178,7 @@ def test_object_store_leaves_nothing_but_the_record(tmp_path: Path) -> None:
 
 def test_no_store_forgets() -> None:
     """Where nothing can be kept, nothing is pretended."""
-    store: RecordStore = NoRecords()
+    store: Store[JobRecord] = NoRecords()
     store.save(record())
 
     assert store.load() is None

@@ -1,17 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What operators and the sensor share: errors that fail_fast_if_permanent, and bounded concurrency."""
+"""How tasks behave towards Airflow: permanent errors are not retried."""
 
 from __future__ import annotations
-
-import asyncio
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_piktid.common.task import fail_fast_if_permanent, run_bounded
+from airflow_provider_piktid.common.task import fail_fast_if_permanent
 from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidConnectionError
-
-pytestmark = pytest.mark.anyio
 
 
 def test_permanent_error_fails_without_a_retry() -> None:
@@ -33,61 +29,3 @@ def test_other_errors_pass_as_they_are(error: Exception) -> None:
         raise error
 
     assert caught.value is error
-
-
-async def test_results_come_in_the_order_of_the_items() -> None:
-    """Whoever is ready first does not come first."""
-    gates = [asyncio.Event() for _ in range(3)]
-    gates[2].set()
-
-    async def work(index: int) -> int:
-        await gates[index].wait()
-        gates[index - 1].set()
-        return index * 10
-
-    assert await asyncio.wait_for(run_bounded(work, [0, 1, 2], 3), 5) == [0, 10, 20]
-
-
-@pytest.mark.parametrize(("limit", "most"), [(1, 1), (3, 3), (100, 8), (0, 1)])
-async def test_no_more_than_the_limit_run_at_once(limit: int, most: int) -> None:
-    """A limit of nothing still does the work, one by one."""
-    running = peak = 0
-
-    async def work(index: int) -> None:
-        nonlocal running, peak
-        running += 1
-        peak = max(peak, running)
-        await asyncio.sleep(0)
-        running -= 1
-
-    await run_bounded(work, range(8), limit)
-
-    assert peak == most
-
-
-async def test_nothing_to_do_gives_nothing() -> None:
-    """An empty list is no error."""
-
-    async def work(item: int) -> int:
-        raise AssertionError
-
-    assert await run_bounded(work, [], 8) == []
-
-
-async def test_first_error_ends_the_rest_and_comes_as_it_is() -> None:
-    """No group around it, and nobody goes on in the background."""
-    cancelled: list[int] = []
-
-    async def work(index: int) -> None:
-        if index == 1:
-            raise PiktidConnectionError("away")
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            cancelled.append(index)
-            raise
-
-    with pytest.raises(PiktidConnectionError, match="away"):
-        await asyncio.wait_for(run_bounded(work, [0, 1, 2, 3], 3), 5)
-
-    assert cancelled == [0, 2]

@@ -12,7 +12,6 @@ import pytest
 from airflow_provider_piktid.client._login import TOKENS
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.operators.generate_person import PiktidGeneratePersonOperator
-from airflow_provider_piktid.person import poller
 from tests.dags.test_examples import run_example
 from tests.support.fixtures import start
 from tests.support.person import QUICK_PERSONS, account_json, bought
@@ -34,7 +33,6 @@ def test_example_gives_a_file_for_each_person_and_keyword(
     TOKENS.clear()
     if account == "login":
         monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", account_json(server.url))
-    monkeypatch.setattr(poller, "INTERVAL", 0.1)
     monkeypatch.setattr(
         PiktidGeneratePersonOperator, "execute", _hurried(PiktidGeneratePersonOperator.execute)
     )

@@ -334,13 +334,13 @@ async def test_landing_that_is_not_published_leaves_nothing(tmp_path: Path) -> N
     assert everything(tmp_path) == []
 
 
-def test_sweep_takes_only_half_files_of_the_same_run(tmp_path: Path) -> None:
+def test_removal_takes_only_half_files_of_the_same_run(tmp_path: Path) -> None:
     """What a killed run left goes; what others are writing, and whole files, stay."""
     names = [".m.1.part", "_piktid/.m.json.2.part", ".other.3.part", "m.jpg", ".m.jpg", "photo.part"]
     put(tmp_path, *names)
     folder = locate(str(tmp_path))
 
-    receive.sweep(folder, storage.sizes_below(folder), "m")
+    receive.remove_partial_files(folder, storage.sizes_below(folder), "m")
 
     assert everything(tmp_path) == sorted(names[2:])
 

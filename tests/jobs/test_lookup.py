@@ -12,10 +12,24 @@ from airflow_provider_piktid.client import PiktidClient, RetrySettings
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidServerError
 from airflow_provider_piktid.jobs.lookup import SCAN_LIMIT, find_job
+from airflow_provider_piktid.models.model_swap import ModelSwap
 from tests.support.batch import buy, jobs
 
 #: 2026-01-01T00:00:00Z in epoch seconds.
 NEW_YEAR = 1767225600.0
+
+
+SWAP = ModelSwap(identity_code="PiktidSummer", project_id="prj")
+
+#: What PiktID says about a job that this request started.
+STATUS: dict[str, Any] = {
+    "job_id": "job-1",
+    "job_type": "model_swap",
+    "status": "processing",
+    "identity_code": "PiktidSummer",
+    "total_images": 2,
+    "processing_options": {"model": "auto", "num_variations": 1},
+}
 
 
 def row(*file_ids: str, uuid: bool = True) -> list[dict[str, Any]]:
@@ -40,15 +54,22 @@ class Gallery:
     """Lists jobs as given; remembers what was asked."""
 
     def __init__(
-        self, *jobs: dict[str, Any], results: dict[str, Any] | None = None, refuses: str = ""
+        self,
+        *jobs: dict[str, Any],
+        results: dict[str, Any] | None = None,
+        status: dict[str, Any] | None = None,
+        refuses: str = "",
     ) -> None:
         self.jobs = list(jobs)
         self.results = results
+        self.status = STATUS | (status or {})
         self.refuses = refuses
         self.asked: list[str] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(str(request.url.raw_path.decode()))
+        if request.url.path.endswith("/status"):
+            return httpx.Response(200, json=self.status)
         if request.url.path.endswith("/results"):
             return httpx.Response(404) if self.results is None else httpx.Response(200, json=self.results)
         if self.refuses and self.refuses in request.url.params:
@@ -58,14 +79,10 @@ class Gallery:
         more = page * size < len(self.jobs)
         return httpx.Response(200, json={"jobs": chosen, "pagination": {"has_next": more, "page": page}})
 
-    def find(
-        self, *, since: float = NEW_YEAR, known: set[str] | None = None, ours: bool = True
-    ) -> str | None:
+    def find(self, *, since: float = NEW_YEAR, known: set[str] | None = None) -> str | None:
         transport = httpx.MockTransport(self)
         with PiktidClient("t", transport=transport, retry=RetrySettings(max_attempts=1)) as client:
-            return find_job(
-                client, "prj", ["a", "b"], since=since, known=known or set(), is_ours=lambda job: ours
-            )
+            return find_job(client, SWAP, ["a", "b"], since=since, known=known or set())
 
 
 @pytest.mark.parametrize(
@@ -89,10 +106,34 @@ def test_job_is_found_by_its_images(job: dict[str, Any], found: bool) -> None:
     assert Gallery(job).find() == ("job-1" if found else None)
 
 
-def test_known_jobs_and_jobs_of_another_kind_are_passed_over() -> None:
-    """A job that answers another request, or swaps another person, is not the one."""
+def test_known_job_is_skipped() -> None:
+    """A job that answers another request is not the one."""
     assert Gallery(listed("known"), listed("wanted")).find(known={"known"}) == "wanted"
-    assert Gallery(listed()).find(ours=False) is None
+
+
+def test_job_of_another_kind_is_skipped_without_asking_for_more() -> None:
+    """The listing names the kind."""
+    gallery = Gallery(listed(job_type="flat_2_model"))
+
+    assert gallery.find() is None
+    assert len(gallery.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        pytest.param({"identity_code": "PiktidPremium"}, id="other identity"),
+        pytest.param({"processing_options": {"model": "onda", "num_variations": 1}}, id="other engine"),
+        pytest.param({"processing_options": {"model": "auto", "num_variations": 2}}, id="more variations"),
+        pytest.param({"total_images": 1}, id="fewer images"),
+        pytest.param({"should_post_process": True}, id="with post-processing"),
+        pytest.param({"processing_options": None}, id="options not told"),
+        pytest.param({"identity_code": None}, id="identity not told"),
+    ],
+)
+def test_job_of_the_same_images_with_other_options_is_not_taken(status: dict[str, Any]) -> None:
+    """Two tasks may use the same images with different options; what cannot be told apart is not taken either."""
+    assert Gallery(listed(), status=status).find() is None
 
 
 def test_search_ends_at_the_first_job_that_is_too_old() -> None:
@@ -122,7 +163,7 @@ def test_results_tell_the_images_where_the_listing_does_not() -> None:
 
 
 def test_job_that_does_not_tell_its_images_is_not_taken() -> None:
-    """Without any word on its images a job is nobody's."""
+    """A job whose images PiktID does not tell may be any request's."""
     assert Gallery(listed(images=[])).find() is None
 
 
@@ -141,7 +182,7 @@ def test_listing_that_cannot_be_read_is_not_empty(server: EmulatorServer) -> Non
         PiktidClient("piktid-emulator", base_url=server.url, retry=RetrySettings(max_attempts=1)) as client,
         pytest.raises(PiktidServerError),
     ):
-        find_job(client, "prj", ["a"], since=0.0, known=set(), is_ours=lambda job: True)
+        find_job(client, SWAP, ["a"], since=0.0, known=set())
 
 
 def test_job_is_found_at_the_emulator(server: EmulatorServer) -> None:
@@ -152,8 +193,7 @@ def test_job_is_found_at_the_emulator(server: EmulatorServer) -> None:
     assert project is not None
 
     with PiktidClient("piktid-emulator", base_url=server.url) as client:
-        found = find_job(
-            client, project.key, bought["images"], since=0.0, known=set(), is_ours=lambda job: True
-        )
+        job = ModelSwap(identity_code="PiktidSummer", project_id=project.key)
+        found = find_job(client, job, bought["images"], since=0.0, known=set())
 
     assert found == job_id

@@ -21,7 +21,6 @@ from airflow_provider_piktid.jobs.manifest import (
     load,
     manifest_path,
     plan_rows,
-    safe_name,
 )
 from airflow_provider_piktid.models.v2 import JobResults
 
@@ -193,35 +192,6 @@ def test_manifest_path_depends_on_the_jobs_only() -> None:
     assert manifest_path(["b", "a"]) == manifest_path(["a", "b"])
     assert manifest_path(["a"]) != manifest_path(["b"])
     assert manifest_path(["a"]).startswith("_piktid/manifest-")
-
-
-@pytest.mark.parametrize(
-    ("name", "safe"),
-    [
-        ("photo.jpg", "photo.jpg"),
-        ("/etc/passwd", "passwd"),
-        ("..\\..\\evil.jpg", "evil.jpg"),
-        ("../..", "fallback"),
-        ("", "fallback"),
-        (None, "fallback"),
-        (".htaccess", "htaccess"),
-        ("a\0b\nc.jpg", "abc.jpg"),
-        ("\u202egpj.exe", "gpj.exe"),
-        ("  spaced .jpg ", "spaced .jpg"),
-        ("名前.jpg", "名前.jpg"),
-    ],
-)
-def test_safe_name(name: str | None, safe: str) -> None:
-    """Only a visible, harmless base name is left."""
-    assert safe_name(name, "fallback") == safe
-
-
-def test_safe_name_of_long_names_keeps_them_apart() -> None:
-    """Five thousand characters are cut, but not to the same name."""
-    first, second = safe_name("x" * 5000 + "1", "f"), safe_name("x" * 5000 + "2", "f")
-
-    assert first != second
-    assert len(first.encode()) <= 180
 
 
 # -- whatever the server says ---------------------------------------------------------------------------------

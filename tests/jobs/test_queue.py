@@ -11,21 +11,21 @@ from typing import Any
 import pytest
 
 from airflow_provider_piktid.jobs import queue
-from airflow_provider_piktid.jobs.queue import AdmissionQueue, Limits, admission_queue
+from airflow_provider_piktid.jobs.queue import AccountLimits, AdmissionQueue, admission_queue
 
 pytestmark = pytest.mark.anyio
 
-#: Limits that never hold anybody up.
-WIDE = Limits(jobs_per_minute=1000, active_jobs=1000)
+#: AccountLimits that never hold anybody up.
+WIDE = AccountLimits(jobs_per_minute=1000, active_jobs=1000)
 SOON = 5.0
 #: A delay that no test waits out.
 LONG = 100.0
 
 
 class Line:
-    """Tasks that wait at one turnstile; remembers in which order they went through."""
+    """Tasks that wait in one queue; remembers in which order they went through."""
 
-    def __init__(self, limits: Limits = WIDE) -> None:
+    def __init__(self, limits: AccountLimits = WIDE) -> None:
         self.gate = AdmissionQueue()
         self.limits = limits
         self.passed: list[str] = []
@@ -89,7 +89,7 @@ async def test_task_without_delay_does_not_wait_for_one_with() -> None:
 
 async def test_rate_lets_as_many_through_as_the_window_takes() -> None:
     """The next goes when the first of them is a window old."""
-    line = Line(Limits(jobs_per_minute=2, active_jobs=100, rate_window=0.2))
+    line = Line(AccountLimits(jobs_per_minute=2, active_jobs=100, rate_window=0.2))
 
     await line.join("a", "b", "c", "d", "e")
     assert line.passed == ["a", "b"]
@@ -100,7 +100,7 @@ async def test_rate_lets_as_many_through_as_the_window_takes() -> None:
 
 async def test_watched_jobs_fill_the_account() -> None:
     """Jobs that run leave no slot, and one that ends leaves one."""
-    line = Line(Limits(jobs_per_minute=100, active_jobs=2))
+    line = Line(AccountLimits(jobs_per_minute=100, active_jobs=2))
 
     with line.gate.watching(["j1", "j2"]) as watching:
         await line.join("a", "b", "c")
@@ -113,7 +113,7 @@ async def test_watched_jobs_fill_the_account() -> None:
 
 async def test_job_watched_twice_counts_once() -> None:
     """A trigger may run twice at once."""
-    line = Line(Limits(jobs_per_minute=100, active_jobs=2))
+    line = Line(AccountLimits(jobs_per_minute=100, active_jobs=2))
 
     with line.gate.watching(["j1"]), line.gate.watching(["j1"]):
         await line.join("a")
@@ -123,7 +123,7 @@ async def test_job_watched_twice_counts_once() -> None:
 
 async def test_trigger_that_stops_watching_makes_room() -> None:
     """What is not watched any more is not known to be active."""
-    line = Line(Limits(jobs_per_minute=100, active_jobs=1))
+    line = Line(AccountLimits(jobs_per_minute=100, active_jobs=1))
 
     with line.gate.watching(["j1"]):
         pass
@@ -176,7 +176,7 @@ async def test_end_is_told_once() -> None:
 
 async def test_task_let_through_counts_until_its_job_is_watched() -> None:
     """Between the turn and the new trigger the slot is taken already; then the job itself counts."""
-    line = Line(Limits(jobs_per_minute=100, active_jobs=1))
+    line = Line(AccountLimits(jobs_per_minute=100, active_jobs=1))
     await line.join("a", "b")
     assert line.passed == ["a"]
 
@@ -191,7 +191,7 @@ async def test_task_let_through_counts_until_its_job_is_watched() -> None:
 
 async def test_task_that_comes_back_without_a_job_gives_its_turn_away() -> None:
     """The server refused it: neither a submission nor an active job came of that turn."""
-    line = Line(Limits(jobs_per_minute=1, active_jobs=1, rate_window=LONG))
+    line = Line(AccountLimits(jobs_per_minute=1, active_jobs=1, rate_window=LONG))
     await line.join("a", "b")
     assert line.passed == ["a"]
 
@@ -203,7 +203,7 @@ async def test_task_that_comes_back_without_a_job_gives_its_turn_away() -> None:
 
 async def test_rate_is_counted_by_when_jobs_were_submitted() -> None:
     """The server counts from the submission, whenever the turn was."""
-    line = Line(Limits(jobs_per_minute=1, active_jobs=100, rate_window=LONG))
+    line = Line(AccountLimits(jobs_per_minute=1, active_jobs=100, rate_window=LONG))
     await line.join("a", "b")
     assert line.passed == ["a"]
 
@@ -215,7 +215,7 @@ async def test_rate_is_counted_by_when_jobs_were_submitted() -> None:
 
 async def test_jobs_of_tasks_that_never_waited_count_for_the_rate() -> None:
     """Whoever submitted them, they fill the window."""
-    line = Line(Limits(jobs_per_minute=1, active_jobs=100, rate_window=LONG))
+    line = Line(AccountLimits(jobs_per_minute=1, active_jobs=100, rate_window=LONG))
 
     with line.gate.watching(["j1"], {"j1": time.time()}):
         await line.join("a")
@@ -227,7 +227,7 @@ async def test_jobs_of_tasks_that_never_waited_count_for_the_rate() -> None:
 async def test_task_let_through_whose_job_never_comes_frees_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that was refused or died does not block the others for ever."""
     monkeypatch.setattr(queue, "SETTLING_SECONDS", 0.1)
-    line = Line(Limits(jobs_per_minute=100, active_jobs=1))
+    line = Line(AccountLimits(jobs_per_minute=100, active_jobs=1))
 
     await line.join("a", "b")
     await line.all()
@@ -238,7 +238,7 @@ async def test_task_let_through_whose_job_never_comes_frees_its_slot(monkeypatch
 async def test_patience_ends_even_if_the_account_looks_full(monkeypatch: pytest.MonkeyPatch) -> None:
     """What this process believes may be wrong; the server is asked now and then."""
     monkeypatch.setattr(queue, "PATIENCE_SECONDS", 0.1)
-    line = Line(Limits(jobs_per_minute=100, active_jobs=1))
+    line = Line(AccountLimits(jobs_per_minute=100, active_jobs=1))
 
     with line.gate.watching(["j1"]):
         await line.join("a")
@@ -250,7 +250,7 @@ async def test_patience_ends_even_if_the_account_looks_full(monkeypatch: pytest.
 
 async def test_task_that_gives_up_lets_the_next_one_in() -> None:
     """A killed task leaves the queue."""
-    line = Line(Limits(jobs_per_minute=100, active_jobs=1))
+    line = Line(AccountLimits(jobs_per_minute=100, active_jobs=1))
     with line.gate.watching(["j1"]) as watching:
         await line.join("a", "b")
         line.tasks["a"].cancel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_provider_piktid.common.paid import SlotWait
 from airflow_provider_piktid.exceptions import (
     PiktidActiveJobsError,
     PiktidConnectionError,
@@ -14,13 +15,13 @@ from airflow_provider_piktid.exceptions import (
     PiktidRecordError,
     PiktidSubmissionError,
 )
+from airflow_provider_piktid.jobs.queue import AccountLimits
 from airflow_provider_piktid.jobs.submission import (
     CLOCK_SLACK_SECONDS,
-    FULL_HOUSE_SECONDS,
+    FULL_ACCOUNT_SECONDS,
     PROBE_SECONDS,
-    SlotWait,
 )
-from tests.support.submitting import LOST, START, Limits, Service, World
+from tests.support.submitting import LOST, START, Service, World
 
 
 def rate(retry_after: float | None = None) -> PiktidRateLimitError:
@@ -172,7 +173,7 @@ def test_lost_reply_without_a_listed_job_waits_for_the_grace_period() -> None:
     """PiktID may not list a fresh job yet."""
     world = World(service=Service(answers=[LOST]))
 
-    wait = waiting(world.batch(grace=30).advance())
+    wait = waiting(world.batch(lost_reply_grace=30).advance())
 
     assert wait.not_before == START + 30
     assert not wait.until_job_ends
@@ -182,23 +183,23 @@ def test_lost_reply_without_a_listed_job_waits_for_the_grace_period() -> None:
 def test_lost_reply_is_found_after_the_grace_period() -> None:
     """The second look finds what the first could not."""
     world = World(service=Service(answers=[LOST]))
-    world.batch(grace=30).advance()
+    world.batch(lost_reply_grace=30).advance()
     world.now += 30
     world.service.listed[("file-0",)] = "job-late"
 
-    assert world.batch(grace=30).advance() is None
+    assert world.batch(lost_reply_grace=30).advance() is None
     assert world.record.job_ids == ["job-late"]
 
 
 def test_lost_reply_that_stays_lost_fails_by_default() -> None:
     """Paying twice is nobody's decision but the author's; a later try looks again."""
     world = World(service=Service(answers=[LOST]))
-    world.batch(grace=30).advance()
+    world.batch(lost_reply_grace=30).advance()
     world.now += 30
 
     for _ in range(2):
         with pytest.raises(PiktidSubmissionError, match=r"^piktid_test: .*on_lost_reply"):
-            world.batch(grace=30).advance()
+            world.batch(lost_reply_grace=30).advance()
 
     assert len(world.service.calls("submit")) == 1
 
@@ -206,13 +207,13 @@ def test_lost_reply_that_stays_lost_fails_by_default() -> None:
 def test_lost_reply_is_resubmitted_once_when_told() -> None:
     """``resubmit`` buys a second time, and never a third."""
     world = World(service=Service(answers=[LOST, LOST]))
-    world.batch(grace=30, on_lost_reply="resubmit").advance()
+    world.batch(lost_reply_grace=30, on_lost_reply="resubmit").advance()
     world.now += 30
-    assert world.batch(grace=30, on_lost_reply="resubmit").advance() is not None
+    assert world.batch(lost_reply_grace=30, on_lost_reply="resubmit").advance() is not None
     world.now += 30
 
     with pytest.raises(PiktidSubmissionError):
-        world.batch(grace=30, on_lost_reply="resubmit").advance()
+        world.batch(lost_reply_grace=30, on_lost_reply="resubmit").advance()
 
     assert len(world.service.calls("submit")) == 2
 
@@ -221,7 +222,7 @@ def test_resubmission_that_succeeds_is_an_ordinary_job() -> None:
     """After one lost reply the second request counts."""
     world = World(service=Service(answers=[LOST]))
 
-    assert world.batch(grace=0, on_lost_reply="resubmit").advance() is None
+    assert world.batch(lost_reply_grace=0, on_lost_reply="resubmit").advance() is None
     assert world.record.job_ids == ["job-1"]
     assert world.record.submissions[0].resubmitted
 
@@ -236,7 +237,7 @@ def test_failure_to_look_is_raised_and_keeps_the_intent() -> None:
     world.service.find = away  # type: ignore[method-assign]
 
     with pytest.raises(PiktidConnectionError):
-        world.batch(grace=0, on_lost_reply="resubmit").advance()
+        world.batch(lost_reply_grace=0, on_lost_reply="resubmit").advance()
     assert world.states == ["intent"]
 
 
@@ -250,11 +251,11 @@ def test_crash_between_intent_and_reply_is_cleared_up_by_the_next_try(listed: bo
         world.service.listed[("file-0",)] = "job-paid"
 
     if listed:
-        assert world.batch(grace=30).advance() is None
+        assert world.batch(lost_reply_grace=30).advance() is None
         assert world.record.job_ids == ["job-paid"]
     else:
         with pytest.raises(PiktidSubmissionError):
-            world.batch(grace=30).advance()
+            world.batch(lost_reply_grace=30).advance()
     assert world.service.calls("submit") == []
 
 
@@ -263,14 +264,14 @@ def test_crash_without_a_time_counts_from_the_record() -> None:
     world = World()
     world.record.submissions[0].state = "intent"
 
-    assert waiting(world.batch(grace=30).advance()).not_before == START + 30
+    assert waiting(world.batch(lost_reply_grace=30).advance()).not_before == START + 30
 
 
 def test_unclear_submission_holds_up_those_behind_it() -> None:
     """Nothing more is bought before the fate of the last request is known."""
     world = World(images=3, service=Service(answers=[LOST]))
 
-    world.batch(grace=30).advance()
+    world.batch(lost_reply_grace=30).advance()
 
     assert world.states == ["intent", "planned", "planned"]
 
@@ -279,17 +280,17 @@ def test_own_rate_is_kept_without_asking() -> None:
     """The sixth job of a minute waits until the first is a minute old."""
     world = World(images=7)
 
-    wait = waiting(world.batch(limits=Limits(active_jobs=100)).advance())
+    wait = waiting(world.batch(limits=AccountLimits(active_jobs=100)).advance())
 
     assert (len(world.service.bought), wait.not_before, wait.until_job_ends) == (5, START + 60, False)
     world.now = wait.not_before
-    assert world.batch(limits=Limits(active_jobs=100)).advance() is None
+    assert world.batch(limits=AccountLimits(active_jobs=100)).advance() is None
 
 
 def test_own_rate_is_a_sliding_window() -> None:
     """Each submission makes room for one a minute later."""
     world = World(images=4)
-    limits = Limits(jobs_per_minute=2, active_jobs=100)
+    limits = AccountLimits(jobs_per_minute=2, active_jobs=100)
     world.record.submissions[0].state, world.record.submissions[0].job_id = "submitted", "job-a"
     world.record.submissions[0].submitted_at = START - 50
 
@@ -301,11 +302,11 @@ def test_own_rate_is_a_sliding_window() -> None:
 def test_own_active_jobs_are_asked_for_when_the_house_is_full() -> None:
     """Jobs that have ended make room at once; the others are waited for."""
     world = World(images=4)
-    limits = Limits(jobs_per_minute=100, active_jobs=2)
+    limits = AccountLimits(jobs_per_minute=100, active_jobs=2)
 
     wait = waiting(world.batch(limits=limits).advance())
 
-    assert (len(world.service.bought), wait.not_before) == (2, START + FULL_HOUSE_SECONDS)
+    assert (len(world.service.bought), wait.not_before) == (2, START + FULL_ACCOUNT_SECONDS)
     assert wait.until_job_ends
     world.service.done = {"job-1": "completed", "job-2": "failed"}
     assert world.batch(limits=limits).advance() is None

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_piktid.common.records import ObjectRecords, open_store, plan
+from airflow_provider_piktid.common.records import ObjectRecords, choose_store
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidDownloadError
 from airflow_provider_piktid.files import storage
+from airflow_provider_piktid.jobs.record import STATE_KEY, JobRecord, plan
 from airflow_provider_piktid.operators.download import PiktidDownloadOperator
 from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
 from tests.support.batch import JPEG, jobs, swap_run
@@ -166,10 +167,12 @@ def test_record_of_jobs_lies_in_a_bucket(server: EmulatorServer, bucket: str) ->
 def test_record_is_read_back_from_a_bucket(bucket: str) -> None:
     """Saved and loaded by two different objects."""
     context = {"ti": TaskInstance()}
-    store = open_store(context, f"{bucket}/state/")
+    store = choose_store(context, f"{bucket}/state/", STATE_KEY, JobRecord.from_json)
     assert isinstance(store, ObjectRecords)
     assert store.load() is None
 
-    store.save(plan(3, 2, fingerprint="f", now=1.0))
+    store.save(plan([2, 1], fingerprint="f", now=1.0))
 
-    assert open_store(context, f"{bucket}/state").load() == plan(3, 2, fingerprint="f", now=1.0)
+    assert choose_store(context, f"{bucket}/state", STATE_KEY, JobRecord.from_json).load() == plan(
+        [2, 1], fingerprint="f", now=1.0
+    )

@@ -42,7 +42,6 @@ BOTH_WAYS = pytest.mark.parametrize(
 @pytest.fixture
 def serve(start: Serve, monkeypatch: pytest.MonkeyPatch) -> Serve:
     """Start an emulator behind a login; polls come quickly, and no login is left from before."""
-    monkeypatch.setattr(poller, "INTERVAL", 0.05)
     TOKENS.clear()
 
     def begin(**settings: Any) -> EmulatorServer:
@@ -208,7 +207,7 @@ def test_poll_limit_of_the_service_is_waited_out(
 ) -> None:
     """A server that refuses polls that follow each other too fast costs time, nothing else."""
     server = serve(faces=1, variants={"v1_poll_limit": "on"}, poll_seconds=0.3)
-    monkeypatch.setattr(poller, "INTERVAL", 0.3)
+    monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", account_json(server.url, v1_poll_interval=0.3))
     assert len(person_run(tmp_path).run()) == 2
     assert len(bought(server)) == 2
 
@@ -582,15 +581,15 @@ def test_result_that_expires_before_the_worker_comes_is_named(
     run = person_run(tmp_path, keywords=["Oceania"])
     from airflow_provider_piktid.person.run import PersonRun
 
-    genuine = PersonRun.collect_ended
+    genuine = PersonRun._collect_ended
 
     def late(self: PersonRun, ended: Any) -> None:
         server.state.clock.advance(700)
         genuine(self, ended)
 
     with monkeypatch.context() as patch:
-        patch.setattr(PersonRun, "collect_ended", late)
-        with pytest.raises(PiktidDownloadError, match="gone before it was fetched"):
+        patch.setattr(PersonRun, "_collect_ended", late)
+        with pytest.raises(PiktidDownloadError, match="expired before it was fetched"):
             run.run()
     assert len(run.run()) == 1
     assert len(bought(server)) == 2
@@ -609,4 +608,4 @@ def test_kill_names_what_runs_on(
     run.make = lambda: operator
     with pytest.raises(OSError):  # noqa: PT011 - stands for the end of the process
         run.run()
-    assert "person 0, Location Oceania still run and bill" in capsys.readouterr().out
+    assert "person 0, Location Oceania are still running and will be billed" in capsys.readouterr().out

@@ -10,20 +10,16 @@ import pytest
 
 from airflow_provider_piktid.exceptions import PiktidRecordError
 from airflow_provider_piktid.models.v1 import PersonNotification
-from airflow_provider_piktid.person.record import (
-    Face,
-    Generation,
-    PersonRecord,
-    Wanted,
-    match,
-    output_name,
-)
+from airflow_provider_piktid.person.matching import AwaitedGeneration, match
+from airflow_provider_piktid.person.record import Face, Generation, PersonRecord, output_name
 
 ASKED = 1000.0
 
 
-def want(person: int = 0, word: str = "oceania", image: str = "img") -> Wanted:
-    return Wanted(f"{person} {word}", image, person, ("location", word), ASKED, f"task-{person}-{word}")
+def want(person: int = 0, word: str = "oceania", image: str = "img") -> AwaitedGeneration:
+    return AwaitedGeneration(
+        f"{person} {word}", image, person, ("location", word), ASKED, f"task-{person}-{word}"
+    )
 
 
 def result(number: int | None = 1, **data: Any) -> PersonNotification:
@@ -129,7 +125,7 @@ def test_result_without_link_is_a_failure() -> None:
     ],
 )  # fmt: skip
 def test_error_fails_only_what_it_is_certainly_about(
-    errors: list[PersonNotification], wanted: list[Wanted], alone: bool, failed: list[str]
+    errors: list[PersonNotification], wanted: list[AwaitedGeneration], alone: bool, failed: list[str]
 ) -> None:
     """An error with ids is taken at its word; one without only when nothing else can be meant."""
     findings = match(errors, wanted, alone=alone)
@@ -150,7 +146,7 @@ def test_record_survives_the_strictest_store() -> None:
     record = PersonRecord("f", 1.0, "img", 2.0, faces=[Face(0, True, 0.1)], used=[7, "~abc"])
     record.want(range(30), [{"Location": word} for word in "abcdefghi"])
     for item in record.generations:
-        item.state, item.id_image, item.asked_at, item.asks = "done", "a" * 32, 1760000000.123, 1
+        item.state, item.id_image, item.intent_at, item.asks = "done", "a" * 32, 1760000000.123, 1
         item.file = "s3://conn@bucket/folder/" + "n" * 40
     value = record.to_json()
     assert json.loads(json.dumps(value)) == value

@@ -15,10 +15,10 @@ from airflow_provider_piktid.exceptions import (
     PiktidRateLimitError,
     PiktidServerError,
 )
+from airflow_provider_piktid.hooks.settings import PiktidSettings
 from airflow_provider_piktid.models.v1 import PersonNotification
-from airflow_provider_piktid.person import poller
-from airflow_provider_piktid.person.poller import Poller, Watch, Watched, shared_poller
-from airflow_provider_piktid.person.record import Wanted
+from airflow_provider_piktid.person.matching import AwaitedGeneration
+from airflow_provider_piktid.person.poller import Poller, PollRequest, PollResult, shared_poller
 
 pytestmark = pytest.mark.anyio
 
@@ -63,12 +63,12 @@ class Account:
         )
 
 
-def want(name: str) -> Wanted:
-    return Wanted(name, name, 0, ("location", "africa"), time.time() - 1)
+def want(name: str) -> AwaitedGeneration:
+    return AwaitedGeneration(name, name, 0, ("location", "africa"), time.time() - 1)
 
 
-def watch(*names: str, **more: Any) -> Watch:
-    return Watch([want(name) for name in names], **more)
+def watch(*names: str, **more: Any) -> PollRequest:
+    return PollRequest([want(name) for name in names], **more)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def shared(account: Account) -> Poller:
     return Poller(account.connect, interval=0.05)
 
 
-async def within(task: Any) -> Watched:
+async def within(task: Any) -> PollResult:
     return await asyncio.wait_for(task, 10)
 
 
@@ -101,8 +101,8 @@ async def test_fifty_waiters_share_one_list(account: Account, shared: Poller) ->
 
 async def test_same_account_and_loop_mean_the_same_poller(account: Account) -> None:
     """Tasks find each other by account; another account is asked on its own."""
-    assert shared_poller("a", account.connect) is shared_poller("a", account.connect)
-    assert shared_poller("a", account.connect) is not shared_poller("b", account.connect)
+    assert shared_poller("a", account.connect, 3.0) is shared_poller("a", account.connect, 3.0)
+    assert shared_poller("a", account.connect, 3.0) is not shared_poller("b", account.connect, 3.0)
 
 
 async def test_distance_is_kept_over_waits(account: Account, shared: Poller) -> None:
@@ -116,7 +116,7 @@ async def test_distance_is_kept_over_waits(account: Account, shared: Poller) -> 
 
 def test_default_distance_is_the_documented_one() -> None:
     """PiktID asks for one request every 3 seconds at most."""
-    assert poller.INTERVAL == 3.0
+    assert PiktidSettings("c", None, None, None).v1_poll_interval == 3.0
 
 
 async def test_nobody_is_asked_when_nobody_waits(account: Account, shared: Poller) -> None:

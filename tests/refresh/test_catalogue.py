@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import random
 from typing import Any
@@ -11,10 +10,23 @@ from typing import Any
 import pytest
 
 from airflow_provider_piktid.exceptions import PiktidRecordError
+from airflow_provider_piktid.files.names import folded, output_stem
 from airflow_provider_piktid.files.storage import SourceFile
-from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
+from airflow_provider_piktid.models.model_swap import ModelSwap
 from airflow_provider_piktid.refresh import catalogue
 from tests.support.catalogue import KEY, known_of, row, source
+
+#: A value other than its default for each option of a swap that decides the content.
+OTHER_OPTIONS: dict[str, Any] = {
+    "model": "onda",
+    "num_variations": 2,
+    "post_process": True,
+    "add_ai_watermark": True,
+    "use_anchor": True,
+    "use_alternative_method": True,
+    "swap_options": {"seed": 7},
+    "extra": {"preset_code": "p"},
+}
 
 
 @pytest.mark.parametrize(
@@ -162,13 +174,15 @@ def test_other_options_have_another_key(
     assert catalogue.options_key(identity, options, rerun_key) != KEY
 
 
-def test_options_are_those_of_the_swap() -> None:
-    """Names and defaults are the operator's own, and none that goes to PiktID is forgotten."""
-    swap = PiktidModelSwapOperator(task_id="swap", identity_code="x", project_id="p", images=["f"])
-    sent = swap._fingerprint_parts()
+@pytest.mark.parametrize(("name", "value"), OTHER_OPTIONS.items(), ids=OTHER_OPTIONS)
+def test_every_option_of_the_swap_decides_the_key(name: str, value: Any) -> None:
+    """No option that goes to PiktID is forgotten."""
+    assert catalogue.options_key("PiktidSummer", {name: value}) != catalogue.options_key("PiktidSummer", {})
 
-    assert sent == {"kind": "model_swap", "identity_code": "x", **catalogue.CONTENT_OPTIONS}
-    assert set(catalogue.CONTENT_OPTIONS) < set(inspect.signature(PiktidModelSwapOperator).parameters)
+
+def test_options_of_the_swap_are_all_tried() -> None:
+    """The table has every option that decides the content of a swap."""
+    assert set(ModelSwap(identity_code="x").content()) == {"job_type", "identity_code", *OTHER_OPTIONS}
 
 
 def test_oldest_come_first_and_failures_last() -> None:
@@ -202,8 +216,7 @@ def test_sources_that_would_share_an_output_get_a_mark(names: list[str], marked:
     named = catalogue.targets(files, names, {})
 
     assert sorted(name for name in names if named[name] != name) == sorted(marked)
-    folded = {catalogue._folded(name) for name in named.values()}
-    assert len(folded) == len(names)
+    assert len({folded(output_stem(name)) for name in named.values()}) == len(names)
 
 
 def test_source_keeps_the_name_it_had() -> None:

@@ -13,8 +13,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_piktid.common import records
-from airflow_provider_piktid.common.records import JobRecord, RecordStore
+from airflow_provider_piktid.common import records, task
+from airflow_provider_piktid.common.records import Store
+from airflow_provider_piktid.jobs.record import JobRecord
 
 #: Where a worker can die around the record. The times in between are hit from outside.
 POINTS = ("before the intent", "after the intent", "before the record", "after the record")
@@ -39,19 +40,19 @@ def arm(point: str | None, marker: Path, submission: int = -1) -> None:
         return
     if point not in POINTS:
         raise ValueError(f"{point!r} is none of {POINTS}")
-    original = records.open_store
+    original = records.choose_store
 
-    def open_store(context: Any, state_path: str | None) -> RecordStore:
-        return DyingStore(original(context, state_path), point, marker, submission)
+    def choose_store(*arguments: Any, **options: Any) -> Any:
+        return DyingStore(original(*arguments, **options), point, marker, submission)
 
     # The process ends with this task, so nothing is put back.
-    records.open_store = open_store
+    vars(task)["choose_store"] = choose_store
 
 
 class DyingStore:
     """A store whose process dies before or after a certain write."""
 
-    def __init__(self, inner: RecordStore, point: str, marker: Path, submission: int) -> None:
+    def __init__(self, inner: Store[JobRecord], point: str, marker: Path, submission: int) -> None:
         self.durable = inner.durable
         self._inner = inner
         self._when, _, self._what = point.partition(" the ")

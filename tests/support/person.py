@@ -16,10 +16,11 @@ from tests.support.tasks import TaskRun
 QUICK_PERSONS: dict[str, Any] = {"faces": 2, "generate_seconds": 0.15, "mask_seconds": 0.05}
 
 
-def account_json(url: str, **more: Any) -> str:
-    """Describe a connection with a login, as ``AIRFLOW_CONN_*`` wants it."""
+def account_json(url: str, *, v1_poll_interval: float = 0.05, **more: Any) -> str:
+    """Describe a connection with a login, as ``AIRFLOW_CONN_*`` takes it; notifications are polled quickly."""
     login = {"login": "demo@example.com", "password": "piktid-emulator"}
-    return json.dumps({"conn_type": "piktid", "host": url, **login, **more})
+    extra = {"v1_poll_interval": v1_poll_interval}
+    return json.dumps({"conn_type": "piktid", "host": url, "extra": extra, **login, **more})
 
 
 def person_run(folder: Path, **arguments: Any) -> TaskRun:

@@ -4,25 +4,21 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_piktid.common.records import JobRecord, plan
+from airflow_provider_piktid.common.paid import PaidRequests, Terms
 from airflow_provider_piktid.exceptions import PiktidRecordError, PiktidSubmissionError
-from airflow_provider_piktid.jobs.submission import Batch
+from airflow_provider_piktid.jobs.queue import AccountLimits
+from airflow_provider_piktid.jobs.record import JobRecord, Submission, plan
+from airflow_provider_piktid.jobs.submission import JobPort
 
 #: When the clock stands, epoch seconds.
 START = 1_000_000.0
 #: The fate of a request is unknown.
 LOST = PiktidSubmissionError("the reply was lost.")
-
-
-@dataclass
-class Limits:
-    jobs_per_minute: int = 5
-    active_jobs: int = 5
-    rate_window: float = 60.0
 
 
 @dataclass
@@ -63,7 +59,8 @@ class World:
         self.images = [f"file-{n}" for n in range(images)]
         self.service = service or Service()
         self.now = START
-        self.record = plan(images, per_job, fingerprint="f", now=START)
+        counts = [min(per_job, images - start) for start in range(0, images, per_job)]
+        self.record = plan(counts, fingerprint="f", now=START)
         self.saved: JobRecord | None = None
         self.refuse_saves: Callable[[int], bool] = lambda count: False
         self._saves = 0
@@ -75,16 +72,23 @@ class World:
         self.saved = copy.deepcopy(self.record)
         self.service.log.append(("save", *(item.state for item in self.record.submissions)))
 
-    def batch(self, *, limits: Limits | None = None, **options: Any) -> Batch:
-        return Batch(
+    def batch(self, *, limits: AccountLimits | None = None, **terms: Any) -> PaidRequests[Submission]:
+        port = JobPort(
             self.record,
-            self.record.chunks(self.images),
+            self.images,
             self.service,
-            limits or Limits(),
-            save=self.save,
+            limits or AccountLimits(),
             connection="piktid_test",
+            noun="model swap",
+            log=logging.getLogger(__name__),
             clock=lambda: self.now,
-            **options,
+        )
+        return PaidRequests(
+            self.record.submissions,
+            port,
+            Terms(connection="piktid_test", **terms),
+            save=self.save,
+            clock=lambda: self.now,
         )
 
     def crash(self) -> None:

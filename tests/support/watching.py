@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_provider_piktid.client import AsyncPiktidClient, RetrySettings
 from airflow_provider_piktid.emulator import EmulatorServer
-from airflow_provider_piktid.jobs.watch import JobWatcher, Watched, WatchOptions
+from airflow_provider_piktid.jobs.watch import JobWatcher, WatchOptions, WatchResult
 from airflow_provider_piktid.models import Job
 
 #: Longer than any test: whoever waits for this has missed the hint.
@@ -45,7 +45,7 @@ async def watch(
     submitted_at: dict[str, float] | None = None,
     on_change: Callable[[Job], None] | None = None,
     **options: Any,
-) -> Watched:
+) -> WatchResult:
     """Wait for jobs; fail if that takes long. Without options only hints can make it quick."""
     settings = {"poll_interval": NEVER, "status_interval": NEVER, "coalesce_seconds": 0.05}
     watcher = JobWatcher(

@@ -13,7 +13,6 @@ import pytest
 
 from airflow_provider_piktid.client._login import TOKENS
 from airflow_provider_piktid.emulator import EmulatorServer
-from airflow_provider_piktid.person import poller
 from airflow_provider_piktid.triggers.generate_person import PiktidGeneratePersonTrigger
 from tests.support.fixtures import start
 from tests.support.person import account_json
@@ -27,7 +26,6 @@ Serve = Callable[..., EmulatorServer]
 @pytest.fixture
 def serve(start: Serve, monkeypatch: pytest.MonkeyPatch) -> Serve:
     """Start an emulator behind a login; polls come quickly."""
-    monkeypatch.setattr(poller, "INTERVAL", 0.05)
     TOKENS.clear()
 
     def begin(**settings: Any) -> EmulatorServer:
@@ -74,7 +72,7 @@ def test_trigger_is_rebuilt_from_json() -> None:
 
 
 def test_done_names_what_ended_without_links(serve: Serve) -> None:
-    """The event is stored in the database: it holds names and notification ids, no link; the resume_state comes back."""
+    """The event is stored in the database: names and notification ids, no link; `resume_state` comes back."""
     server = serve()
     number = finish(server)
     event = fire(PiktidGeneratePersonTrigger([wanted()], resume_state={"record": 1}))
@@ -171,7 +169,7 @@ def test_unknown_connection_is_an_event(serve: Serve, monkeypatch: pytest.Monkey
 def test_waiting_tasks_of_one_account_share_the_polls(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty triggers, under two connection ids of one account, are one poller at the service."""
     server = serve()
-    monkeypatch.setattr(poller, "INTERVAL", 0.2)
+    monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", account_json(server.url, v1_poll_interval=0.2))
     monkeypatch.setenv("AIRFLOW_CONN_PIKTID_TWIN", account_json(server.url))
     for person in range(20):
         finish(server, person=person)

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.hooks import piktid as hook_module
-from airflow_provider_piktid.triggers.job import JobWaitTrigger, PiktidJobTrigger, PiktidSlotTrigger
+from airflow_provider_piktid.triggers.job import JobWatchTrigger, PiktidJobTrigger, PiktidSlotTrigger
 from tests.support.batch import buy
 from tests.support.fixtures import Start
 from tests.support.service import connection_json
@@ -32,7 +32,7 @@ def slot_trigger(*job_ids: str, **arguments: Any) -> PiktidSlotTrigger:
     return PiktidSlotTrigger(job_ids=list(job_ids), **({"poll_interval": 0.1} | arguments))
 
 
-def all_events(trigger: JobWaitTrigger) -> list[dict[str, Any]]:
+def all_events(trigger: JobWatchTrigger) -> list[dict[str, Any]]:
     """Everything a trigger ever says."""
 
     async def collect() -> list[dict[str, Any]]:
@@ -68,7 +68,7 @@ FULL_SLOT = slot_trigger(
 @pytest.mark.parametrize(
     "trigger", [FULL_JOB, FULL_SLOT, job_trigger("a"), slot_trigger()], ids=["job", "slot", "few", "none"]
 )
-def test_trigger_survives_serialisation(trigger: JobWaitTrigger) -> None:
+def test_trigger_survives_serialisation(trigger: JobWatchTrigger) -> None:
     """A restarted triggerer builds the same trigger from JSON."""
     again = rebuild(trigger)
 
@@ -79,13 +79,13 @@ def test_trigger_survives_serialisation(trigger: JobWaitTrigger) -> None:
 
 
 @pytest.mark.parametrize("kind", [PiktidJobTrigger, PiktidSlotTrigger])
-def test_trigger_serialises_every_argument(kind: type[JobWaitTrigger]) -> None:
+def test_trigger_serialises_every_argument(kind: type[JobWatchTrigger]) -> None:
     """An argument that is left out would be lost at a restart of the triggerer."""
     import inspect
 
     names = set(inspect.signature(kind.__init__).parameters) - {"self"}
 
-    assert set(kind(job_ids=[]).serialize()[1]) == names  # type: ignore[call-arg]
+    assert set(kind(job_ids=[]).serialize()[1]) == names
 
 
 # -- the job trigger --------------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ class Recorder:
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Warnings of triggers."""
     recorder = Recorder()
-    monkeypatch.setattr(JobWaitTrigger, "log", recorder)
+    monkeypatch.setattr(JobWatchTrigger, "log", recorder)
     return recorder.lines
 
 
