@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from .storage import Blob
+from .blobs import Blob
 from .wire import Refused
 
 if TYPE_CHECKING:

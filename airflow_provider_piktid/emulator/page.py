@@ -10,11 +10,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from .blobs import EXTENSIONS, Blob
 from .clock import iso
 from .limits import LIMITS
-from .storage import EXTENSIONS, Blob
 from .v1 import section as v1
-from .v2.records import Identity, Job, Output
+from .v2.entities import Identity, Job, Output
 from .v2.shapes import identity_link, progress_of
 
 if TYPE_CHECKING:

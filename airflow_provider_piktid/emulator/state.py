@@ -8,15 +8,15 @@ from typing import Any
 
 from starlette.requests import Request
 
+from .blobs import EXTENSIONS, Blob, BlobFolder
 from .clock import Clock
 from .counters import Counters
 from .faults import Faults
-from .links import Signer
 from .scheduler import Scheduler
 from .settings import Settings
-from .storage import EXTENSIONS, Blob, Storage
-from .v1.store import V1
-from .v2.store import V2
+from .signing import Signer
+from .v1.account import V1
+from .v2.account import V2
 from .variants import Variants
 
 
@@ -35,7 +35,7 @@ class State:
         self.counters = Counters()
         self.faults = Faults()
         self.signer = Signer()
-        self.storage = Storage(settings.data_dir)
+        self.folder = BlobFolder(settings.data_dir)
         self.scheduler = Scheduler(settings.picture_workers)
         self.deliveries = Scheduler(2)
         self.blobs: dict[str, Blob] = {}
@@ -58,7 +58,7 @@ class State:
         self.v2.close()
         self.scheduler.close()
         self.deliveries.close()
-        self.storage.close()
+        self.folder.close()
 
     def base_url(self, request: Request) -> str:
         """Return the address under which the caller reaches this emulator, without a slash at the end."""

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..wire import read_json
+from .entities import Generation, Wish
 from .pictures import LOCATIONS
-from .records import Generation, Wish
 from .refusals import invalid, refusal
 from .targets import find_target
 

@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from ..faces import Face, cut_face
-from .records import Generation, Person
+from .entities import Generation, Person
 
 #: In this order their colours go round the colour circle.
 LOCATIONS = (

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..blobs import EXTENSIONS, Blob
 from ..faces import encode, open_picture, thumbnail
-from ..storage import EXTENSIONS, Blob
+from .entities import Generation
 from .pictures import replace_person
-from .records import Generation
 
 if TYPE_CHECKING:
     from ..state import State
@@ -86,15 +86,15 @@ class Runner:
         self._tell(generation, partial(self._state.v1.notices.completed, generation, links))
 
     def _picture(self, generation: Generation) -> tuple[Blob, Blob]:
-        source, storage = generation.target.blob, self._state.storage
+        source, folder = generation.target.blob, self._state.folder
         if "broken_picture" in generation.faults:
-            blob = storage.save(b"<html>not a picture</html>", source.content_type)
+            blob = folder.save(b"<html>not a picture</html>", source.content_type)
             return blob, blob
         if not self._state.settings.transform:
             return source, source
         image, content_type = open_picture(source.path)
-        blob = storage.save(encode(replace_person(image, generation), content_type), content_type)
-        return blob, storage.save(thumbnail(blob.path), "image/jpeg")
+        blob = folder.save(encode(replace_person(image, generation), content_type), content_type)
+        return blob, folder.save(thumbnail(blob.path), "image/jpeg")
 
     def _links(self, generation: Generation, blob: Blob, small: Blob) -> dict[str, str]:
         links = {

@@ -7,8 +7,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from ..clock import iso
+from .entities import Generation, Person, Target
 from .pictures import colour_of
-from .records import Generation, Person, Target
 from .targets import coordinates
 
 if TYPE_CHECKING:

@@ -18,13 +18,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ..blobs import Blob
 from ..clock import iso
 from ..faces import UnreadablePicture, open_picture
 from ..faults import TARGET, TARGET_KINDS
-from ..storage import Blob
 from ..wire import read_json
-from .faces import persons_in, pretended
-from .records import Person, Target
+from .entities import Person, Target
+from .persons import persons_in, pretended
 from .refusals import invalid, refusal
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def make_target(state: State, data: bytes, filename: str) -> Target:
     :raises UnreadablePicture: If it is no picture of a supported format.
     :raises Refused: If it shows too many persons.
     """
-    path = state.storage.new_path(Path(filename).suffix[:10])
+    path = state.folder.new_path(Path(filename).suffix[:10])
     path.write_bytes(data)
     try:
         content_type = open_picture(path)[1]

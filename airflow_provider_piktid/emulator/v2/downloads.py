@@ -13,14 +13,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ..blobs import Blob
 from ..clock import iso
 from ..faults import Fault
 from ..files import blob_response
-from ..storage import Blob
 from ..wire import Refused, read_json
+from .entities import Job, Output, ZipLink
 from .jobs import find_job
 from .projects import body_check, finish
-from .records import Job, Output, ZipLink
 
 if TYPE_CHECKING:
     from ..state import State
@@ -89,7 +89,7 @@ def entry_name(output: Output) -> str:
 
 
 def _build(state: State, link: ZipLink) -> Blob:
-    path = state.storage.new_path(".zip")
+    path = state.folder.new_path(".zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         taken: set[str] = set()
         for job_id in link.job_ids:

@@ -12,9 +12,9 @@ from starlette.responses import JSONResponse, Response
 
 from ..clock import iso
 from ..wire import page_of
+from .entities import Job, Output, Project
 from .ledger import PREPROCESSING
 from .projects import paging, query_check
-from .records import Job, Output, Project
 from .shapes import result_shape
 
 if TYPE_CHECKING:

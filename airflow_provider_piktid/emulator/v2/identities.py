@@ -12,11 +12,11 @@ from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ..blobs import Blob
 from ..faces import UnreadablePicture, cut_face, encode, find_faces, open_picture
-from ..storage import Blob
 from ..wire import Check, Refused, page_of, read_json
+from .entities import Identity
 from .projects import body_check, finish, paging, query_check
-from .records import Identity
 from .shapes import identity_shape
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ async def _image_part(request: Request, state: State, check: Check, form: Any) -
     filename = PurePosixPath((part.filename or "image.jpg").replace("\\", "/")).name or "image.jpg"
     data = await part.read()
     state.counters.moved(into=len(data))
-    return state.storage.save(data, part.content_type or "image/jpeg"), filename
+    return state.folder.save(data, part.content_type or "image/jpeg"), filename
 
 
 def _look_at(path: Path, detect: bool) -> tuple[int, Any]:
@@ -190,7 +190,7 @@ async def upload_pov(request: Request, state: State) -> Response:
         check.wrong("image", str(error))
         check.done()
         raise
-    saved = state.storage.save(data, "image/jpeg")
+    saved = state.folder.save(data, "image/jpeg")
     key = f"pov-{identity.code}-{index}"
     state.keep(key, saved)
     image = {"original_filename": filename, "link": state.link(key, saved, state.base_url(request))}

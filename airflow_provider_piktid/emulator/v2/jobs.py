@@ -10,9 +10,9 @@ from starlette.responses import JSONResponse, Response
 
 from ..clock import iso
 from ..wire import Refused, page_of, read_json
+from .entities import Job, Output
 from .ledger import PREPROCESSING
 from .projects import body_check, finish, paging, query_check
-from .records import Job, Output
 from .shapes import job_shape, result_shape, results_shape
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..faults import JOB, JOB_KINDS
 from ..wire import Refused
-from .records import Identity, Job, Output, Project, StoredFile
+from .entities import Identity, Job, Output, Project, StoredFile
 
 if TYPE_CHECKING:
     from ..state import State

@@ -15,9 +15,9 @@ from starlette.types import Receive, Scope, Send
 from ..failing import cut_connection, until_disconnect
 from ..faults import STREAM_KINDS, Fault
 from ..wire import Check, Refused, read_json
-from .notices import Subscription
+from .entities import Notification
+from .notification_store import Subscription
 from .projects import body_check, finish
-from .records import Notification
 
 if TYPE_CHECKING:
     from ..state import State

@@ -12,10 +12,10 @@ from xml.sax.saxutils import escape
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from ..blobs import Blob
 from ..clock import iso
-from ..storage import Blob
 from ..wire import Check, Refused, page_of, read_json
-from .records import Project, StoredFile
+from .entities import Project, StoredFile
 from .shapes import asset_shape
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ async def put_upload(request: Request, state: State) -> Response:
         raise s3_refusal(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
     if int(length) > LARGEST_UPLOAD:
         raise s3_refusal(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
-    path = state.storage.new_path(Path(file.filename).suffix[:10])
+    path = state.folder.new_path(Path(file.filename).suffix[:10])
     size = 0
     try:
         with path.open("wb") as out:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..blobs import Blob
 from ..faces import Face, Look, UnreadablePicture, encode, find_faces, open_picture, transform
-from ..storage import Blob
-from .records import Identity, Job, Output, StoredFile
+from .entities import Identity, Job, Output, StoredFile
 
 if TYPE_CHECKING:
     from ..state import State
@@ -114,7 +114,7 @@ class Runner:
             version=output.version,
             watermark=bool(job.options.get("add_ai_watermark")),
         )
-        return self._state.storage.save(encode(transform(image, faces, look), content_type), content_type)
+        return self._state.folder.save(encode(transform(image, faces, look), content_type), content_type)
 
     def _finish(
         self, job: Job, output: Output, *, blob: Blob | None = None, error: str | None = None

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..clock import iso
+from .entities import Identity, Job, Output, StoredFile
 from .ledger import PREPROCESSING
-from .records import Identity, Job, Output, StoredFile
 
 if TYPE_CHECKING:
     from ..state import State
@@ -20,7 +20,7 @@ def identity_link(state: State, identity: Identity, base_url: str) -> str:
     if identity.blob is None:
         from ..faces import portrait
 
-        identity.blob = state.storage.save(portrait(identity.name, identity.code), "image/jpeg")
+        identity.blob = state.folder.save(portrait(identity.name, identity.code), "image/jpeg")
     state.keep(f"identity-{identity.code}", identity.blob)
     return state.link(f"identity-{identity.code}", identity.blob, base_url)
 

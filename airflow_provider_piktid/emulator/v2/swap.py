@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..wire import Check, Refused, read_json
+from .entities import Identity, Project, StoredFile
 from .projects import body_check, finish
-from .records import Identity, Project, StoredFile
 
 if TYPE_CHECKING:
     from ..state import State

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from ..clock import iso
 from ..wire import Check, Refused, read_json
-from .records import Notification, Webhook
+from .entities import Notification, Webhook
 
 if TYPE_CHECKING:
     from ..state import State

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from airflow_provider_piktid.emulator.faces import Face
-from airflow_provider_piktid.emulator.v1.faces import pretended, sharpness, usable
+from airflow_provider_piktid.emulator.v1.persons import pretended, sharpness, usable
 
 FIELDS = {"id", "boxHeight", "boxWidth", "centerX", "centerY", "cornerX", "cornerY", "approve"}
 

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from ..faces import DETECTION_SIDE, Face, cut_face, find_faces, open_picture
-from .records import Person
+from .entities import Person
 
 #: Pictures of groups are searched again at this size, in pixels of the longer side; one person's picture is not,
 #: since the cascade finds more in it than there is.

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..blobs import Blob
 from ..faults import Fault
-from ..storage import Blob
 
 TERMINAL = frozenset({"completed", "failed", "aborted"})
 

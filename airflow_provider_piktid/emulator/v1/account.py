@@ -6,11 +6,11 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from ..blobs import Blob
 from ..faults import GENERATION, GENERATION_KINDS, Fault
-from ..storage import Blob
-from .counts import Counts
-from .notices import Notices
-from .records import Generation, Person, Target, Wish
+from .counters import GenerationCounters
+from .entities import Generation, Person, Target, Wish
+from .notification_store import NotificationStore
 from .runner import Runner
 from .tokens import Tokens
 
@@ -28,9 +28,9 @@ class V1:
     def __init__(self, state: State) -> None:
         self._state = state
         self.tokens = Tokens(state)
-        self.notices = Notices(state)
+        self.notices = NotificationStore(state)
         self.runner = Runner(state)
-        self.counts = Counts()
+        self.counts = GenerationCounters()
         self.clear()
 
     def clear(self) -> None:

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .records import Generation, Notification
+from .entities import Generation, Notification
 
 if TYPE_CHECKING:
     from ..state import State
@@ -16,7 +16,7 @@ GENERATED = "edit_generate"
 FAILED = "error"
 
 
-class Notices:
+class NotificationStore:
     """The notifications of the account."""
 
     def __init__(self, state: State) -> None:

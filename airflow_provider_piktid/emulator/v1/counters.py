@@ -9,10 +9,10 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
-from .records import Generation
+from .entities import Generation
 
 
-class Counts:
+class GenerationCounters:
     """Counts since the start or the last clear. Safe to use from any thread."""
 
     def __init__(self) -> None:

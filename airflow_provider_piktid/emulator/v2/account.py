@@ -7,10 +7,10 @@ import itertools
 import uuid
 from typing import TYPE_CHECKING
 
-from ..storage import content_type_of
+from ..blobs import content_type_of
+from .entities import Identity, Project, StoredFile, ZipLink
 from .ledger import Jobs
-from .notices import Notices
-from .records import Identity, Project, StoredFile, ZipLink
+from .notification_store import NotificationStore
 from .runner import Runner
 from .tokens import Tokens
 from .webhooks import Webhooks
@@ -30,7 +30,7 @@ class V2:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self.notices = Notices(state)
+        self.notices = NotificationStore(state)
         self.webhooks = Webhooks(state)
         self.notices.listeners.append(self.webhooks.deliver)
         self.tokens = Tokens(state)

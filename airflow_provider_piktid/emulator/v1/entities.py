@@ -7,9 +7,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..blobs import Blob
 from ..faces import Face
 from ..faults import Fault
-from ..storage import Blob
 
 
 @dataclass(frozen=True)

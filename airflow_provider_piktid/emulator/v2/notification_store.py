@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .records import Job, Notification
+from .entities import Job, Notification
 
 if TYPE_CHECKING:
     from ..state import State
@@ -42,7 +42,7 @@ class Subscription:
             await self._ready.wait()
 
 
-class Notices:
+class NotificationStore:
     """The notifications of the account."""
 
     def __init__(self, state: State) -> None:

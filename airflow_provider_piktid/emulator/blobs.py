@@ -27,7 +27,7 @@ class Blob:
     size: int
 
 
-class Storage:
+class BlobFolder:
     """
     A folder of files with names of its own making.
 
