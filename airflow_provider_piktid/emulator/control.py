@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -12,13 +12,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .faces import UnreadablePicture, thumbnail
+from .state import State
 from .variants import VARIANTS
 from .wire import Refused, read_json
 
-if TYPE_CHECKING:
-    from .state import State
-
-Answer = Callable[[Request, "State"], Awaitable[Response]]
+Answer = Callable[[Request, State], Awaitable[Response]]
 
 
 def admin(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
@@ -67,7 +65,7 @@ async def show_stats(request: Request, state: State) -> Response:
 async def show_ledger(request: Request, state: State) -> Response:
     """``GET``: paid jobs of v2 and generations of v1."""
     bought = {"jobs": state.ledger(), "generations": state.generations()}
-    return JSONResponse({**bought, "balance": state.v2.jobs.balance})
+    return JSONResponse({**bought, "balance": state.credits.balance})
 
 
 async def end_job(request: Request, state: State) -> Response:

@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from .blobs import Blob
+from .state import State
 from .wire import Refused
-
-if TYPE_CHECKING:
-    from .state import State
 
 _DENIED = (
     '<?xml version="1.0" encoding="UTF-8"?>'

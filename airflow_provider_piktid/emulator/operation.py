@@ -5,20 +5,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from .failing import WITHOUT_ANSWER, fail
+from .state import State
 from .wire import Refused
 
-if TYPE_CHECKING:
-    from .state import State
-
-Handler = Callable[[Request, "State"], Awaitable[Response]]
-Guard = Callable[[Request, "State"], None]
+Handler = Callable[[Request, State], Awaitable[Response]]
+Guard = Callable[[Request, State], None]
 
 
 class Operation:

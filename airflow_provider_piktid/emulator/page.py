@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -13,12 +12,10 @@ from starlette.routing import Route
 from .blobs import EXTENSIONS, Blob
 from .clock import iso
 from .limits import LIMITS
+from .state import State
 from .v1 import section as v1
 from .v2.entities import Identity, Job, Output
 from .v2.shapes import identity_link, progress_of
-
-if TYPE_CHECKING:
-    from .state import State
 
 MOST_JOBS = 30
 MOST_PAIRS = 12
@@ -100,7 +97,7 @@ def _person(state: State, identity: Identity) -> str:
 def _numbers(state: State) -> str:
     stats = state.stats()
     numbers = {
-        "credits left": f"{state.v2.jobs.balance:g}",
+        "credits left": f"{state.credits.balance:g}",
         "jobs": stats["jobs_created"],
         "active": stats["active_jobs"],
         "generations": stats["v1"]["generations"],

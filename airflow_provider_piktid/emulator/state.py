@@ -1,82 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything one emulator knows: what its APIs share, and the state of each API."""
+"""The state of one emulator: what its APIs share, and what each API holds."""
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
-from starlette.requests import Request
-
-from .blobs import EXTENSIONS, Blob, BlobFolder
-from .clock import Clock
-from .counters import Counters
-from .faults import Faults
-from .scheduler import Scheduler
+from .core import Core
 from .settings import Settings
-from .signing import Signer
 from .v1.account import V1
 from .v2.account import V2
-from .variants import Variants
 
 
-class State:
+class State(Core):
     """
-    The state of one emulator; ``lock`` guards everything that is changed from several threads.
+    The state of one emulator.
 
     :param settings: How it behaves.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.variants = Variants(settings.variants)
-        self.lock = threading.RLock()
-        self.clock = Clock()
-        self.counters = Counters()
-        self.faults = Faults()
-        self.signer = Signer()
-        self.folder = BlobFolder(settings.data_dir)
-        self.scheduler = Scheduler(settings.picture_workers)
-        self.deliveries = Scheduler(2)
-        self.blobs: dict[str, Blob] = {}
+        super().__init__(settings)
         self.v2 = V2(self)
         self.v1 = V1(self)
 
     def clear(self) -> None:
-        """Forget everything but the settings: jobs, pictures, generations, notifications, faults, counts."""
+        """Remove everything but the settings: jobs, pictures, generations, notifications, faults, counts."""
         with self.lock:
-            self.scheduler.clear()
-            self.deliveries.clear()
-            self.blobs.clear()
+            super().clear()
             self.v2.clear()
             self.v1.clear()
-            self.faults.clear()
-            self.counters.clear()
 
     def close(self) -> None:
-        """End threads and streams, remove the temporary folder."""
+        """Close the streams, stop the threads and remove the temporary folder."""
         self.v2.close()
-        self.scheduler.close()
-        self.deliveries.close()
-        self.folder.close()
-
-    def base_url(self, request: Request) -> str:
-        """Return the address under which the caller reaches this emulator, without a slash at the end."""
-        return self.settings.public_url or str(request.base_url).rstrip("/")
-
-    def keep(self, name: str, blob: Blob) -> None:
-        """Make bytes fetchable under ``/f/<name><extension>``."""
-        self.blobs[self.blob_name(name, blob)] = blob
-
-    @staticmethod
-    def blob_name(name: str, blob: Blob) -> str:
-        """Return the name under which bytes are kept."""
-        return name + EXTENSIONS.get(blob.content_type, "")
-
-    def link(self, name: str, blob: Blob, base_url: str) -> str:
-        """Return a signed link to kept bytes."""
-        expires = self.clock.time() + self.settings.result_link_seconds
-        return base_url + self.signer.file_target(self.blob_name(name, blob), expires)
+        super().close()
 
     def stats(self) -> dict[str, Any]:
         """Return counts of requests, jobs, refusals and bytes, and those of v1 under ``v1``."""

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..blobs import Blob
+from ..core import Core
 from ..faults import GENERATION, GENERATION_KINDS, Fault
 from .counters import GenerationCounters
 from .entities import Generation, Person, Target, Wish
@@ -14,23 +15,20 @@ from .notification_store import NotificationStore
 from .runner import Runner
 from .tokens import Tokens
 
-if TYPE_CHECKING:
-    from ..state import State
-
 
 class V1:
     """
     Pictures, generations, notifications and tokens of the one account. Its balance is that of v2.
 
-    :param state: The emulator it belongs to.
+    :param core: What it shares with v2.
     """
 
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self.tokens = Tokens(state)
-        self.notices = NotificationStore(state)
-        self.runner = Runner(state)
+    def __init__(self, core: Core) -> None:
+        self._core = core
         self.counts = GenerationCounters()
+        self.tokens = Tokens(core, self.counts)
+        self.notices = NotificationStore(core)
+        self.runner = Runner(core, self.notices)
         self.clear()
 
     def clear(self) -> None:
@@ -44,11 +42,11 @@ class V1:
 
     def targets(self) -> list[Target]:
         """Return the pictures that are still kept, oldest first."""
-        with self._state.lock:
-            oldest = self._state.clock.time() - self._state.settings.target_seconds
+        with self._core.lock:
+            oldest = self._core.clock.time() - self._core.settings.target_seconds
             for target in [t for t in self._targets.values() if t.created_at <= oldest]:
                 del self._targets[target.id_image]
-                self._state.blobs.pop(self._state.blob_name(f"target-{target.id_image}", target.blob), None)
+                self._core.blobs.pop(self._core.blob_name(f"target-{target.id_image}", target.blob), None)
             return list(self._targets.values())
 
     def target(self, id_image: str) -> Target | None:
@@ -59,16 +57,16 @@ class V1:
         self, filename: str, blob: Blob, size: tuple[int, int], persons: list[Person], digest: str
     ) -> Target:
         """Keep an uploaded picture."""
-        now = self._state.clock.time()
+        now = self._core.clock.time()
         target = Target(uuid.uuid4().hex, filename, blob, size, persons, digest, now)
-        with self._state.lock:
+        with self._core.lock:
             self._targets[target.id_image] = target
-            self._state.keep(f"target-{target.id_image}", blob)
+            self._core.keep(f"target-{target.id_image}", blob)
         return target
 
     def generations(self) -> list[Generation]:
         """Return all paid requests, oldest first."""
-        with self._state.lock:
+        with self._core.lock:
             return list(self._generations.values())
 
     def generation(self, id_task: str) -> Generation | None:
@@ -79,12 +77,12 @@ class V1:
         self, target: Target, person: Person, wish: Wish, price: float, base_url: str
     ) -> Generation:
         """Note a paid request, and what was planned to go wrong with it."""
-        now = self._state.clock.time()
+        now = self._core.clock.time()
         generation = Generation(uuid.uuid4().hex, target, person, wish, price, now, base_url)
-        generation.faults = self._state.faults.take_each(
+        generation.faults = self._core.faults.take_each(
             GENERATION, GENERATION_KINDS, lambda fault: _concerns(fault, generation)
         )
-        with self._state.lock:
+        with self._core.lock:
             self._generations[generation.id_task] = generation
             active = sum(1 for other in self._generations.values() if not other.ended)
         self.counts.generation(generation, active)

@@ -4,19 +4,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ..state import State
 from ..wire import read_json
 from .entities import Generation, Wish
 from .pictures import LOCATIONS
 from .refusals import invalid, refusal
 from .targets import find_target
-
-if TYPE_CHECKING:
-    from ..state import State
 
 GROUP = "Location"
 CATEGORIES = ("person",)
@@ -55,10 +53,8 @@ def _answer(state: State, generation: Generation) -> dict[str, str]:
 
 
 def _charge(state: State, price: float) -> None:
-    if price > state.v2.jobs.balance:
-        state.counters.refused("credits")
+    if not state.credits.take(price):
         raise refusal(402, f"Insufficient credits: {price:g} are needed")
-    state.v2.jobs.balance -= price
 
 
 def read_wish(state: State, body: dict[str, Any]) -> Wish:

@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..core import Core
 from .entities import Generation, Notification
-
-if TYPE_CHECKING:
-    from ..state import State
 
 GENERATED = "edit_generate"
 FAILED = "error"
@@ -19,8 +17,8 @@ FAILED = "error"
 class NotificationStore:
     """The notifications of the account."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, core: Core) -> None:
+        self._core = core
         self.listeners: list[Callable[[Notification], None]] = []
         self.clear()
 
@@ -37,8 +35,8 @@ class NotificationStore:
 
         :param id_image: What a filter on the image finds; default ``data["address"]``.
         """
-        with self._state.lock:
-            number, now = next(self._numbers), self._state.clock.time()
+        with self._core.lock:
+            number, now = next(self._numbers), self._core.clock.time()
             image = id_image or data.get("address")
             self._kept[number] = notification = Notification(number, name, data, now, image, id_task)
         for listener in self.listeners:
@@ -47,20 +45,20 @@ class NotificationStore:
 
     def current(self) -> list[Notification]:
         """Return those neither deleted nor too old, oldest first."""
-        with self._state.lock:
-            oldest = self._state.clock.time() - self._state.settings.notification_seconds
+        with self._core.lock:
+            oldest = self._core.clock.time() - self._core.settings.notification_seconds
             self._kept = {number: item for number, item in self._kept.items() if item.timestamp > oldest}
             return list(self._kept.values())
 
     def delete(self, number: int) -> bool:
         """Forget one; False if there is none."""
-        with self._state.lock:
+        with self._core.lock:
             self.current()
             return self._kept.pop(number, None) is not None
 
     def shape(self, notification: Notification) -> dict[str, Any]:
         """Return a notification as the list carries it."""
-        fields = self._state.variants["v1_notification_fields"]
+        fields = self._core.variants["v1_notification_fields"]
         body: dict[str, Any] = {"name": notification.name, "data": notification.data}
         if fields in ("both", "id"):
             body["id"] = notification.id
@@ -77,17 +75,17 @@ class NotificationStore:
     def failed(self, generation: Generation, message: str) -> None:
         """Tell that a generation failed; the documents name no ids in it."""
         data: dict[str, Any] = {"tasks": GENERATED, "msg": message}
-        if self._state.variants["v1_error_ids"] == "present":
+        if self._core.variants["v1_error_ids"] == "present":
             data |= {"id_task": generation.id_task, **self._names(generation)}
         self._of(generation, FAILED, data)
 
     def _names(self, generation: Generation) -> dict[str, Any]:
         number = generation.person.id
         names: dict[str, Any] = {
-            "id_person": str(number) if self._state.variants["v1_id_person"] == "text" else number,
+            "id_person": str(number) if self._core.variants["v1_id_person"] == "text" else number,
             "address": generation.target.id_image,
         }
-        shape = self._state.variants["v1_notification_keyword"]
+        shape = self._core.variants["v1_notification_keyword"]
         if shape == "string":
             names["keyword"] = generation.wish.sent
         elif shape == "object":

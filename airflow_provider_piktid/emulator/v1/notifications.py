@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..faults import LIST_KINDS, Fault
+from ..state import State
 from ..wire import read_json
 from .refusals import invalid, refusal
-
-if TYPE_CHECKING:
-    from ..state import State
 
 OPERATION = "v1_notifications"
 #: Share of the shortest interval that a poll may come early: requests take unequal times on their way.
@@ -45,7 +43,7 @@ def _admit(state: State) -> None:
         if wait <= 0 or state.variants["rate_counts"] == "all":
             state.v1.polled_at = now
     if wait > 0:
-        raise refusal(429, "Too many requests", state.v2.jobs.retry_after(wait))
+        raise refusal(429, "Too many requests", state.retry_after(wait))
 
 
 async def list_notifications(request: Request, state: State) -> Response:

@@ -4,12 +4,9 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
+from ..core import Core
 from ..wire import Refused
-
-if TYPE_CHECKING:
-    from ..state import State
 
 
 def refusal(status: int, description: str, headers: dict[str, str] | None = None) -> Refused:
@@ -18,6 +15,6 @@ def refusal(status: int, description: str, headers: dict[str, str] | None = None
     return Refused(status, body, headers)
 
 
-def invalid(state: State, description: str) -> Refused:
+def invalid(core: Core, description: str) -> Refused:
     """Return the refusal of a request that is wrong."""
-    return refusal(state.variants.number("validation_status"), description)
+    return refusal(core.variants.number("validation_status"), description)

@@ -10,28 +10,27 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..blobs import EXTENSIONS, Blob
+from ..core import Core
 from ..faces import encode, open_picture, thumbnail
 from .entities import Generation
+from .notification_store import NotificationStore
 from .pictures import replace_person
-
-if TYPE_CHECKING:
-    from ..state import State
 
 
 class Runner:
     """Carries out generations. All methods may be called from any thread."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, core: Core, notices: NotificationStore) -> None:
+        self._core = core
+        self._notices = notices
 
     def start(self, generation: Generation) -> None:
         """Begin a new generation."""
-        settings, target = self._state.settings, generation.target
-        with self._state.lock:
-            now = self._state.clock.time()
+        settings, target = self._core.settings, generation.target
+        with self._core.lock:
+            now = self._core.clock.time()
             if target.masks_at is None:
                 target.masks_at = now + settings.mask_seconds
             generation.made_masks = now < target.masks_at
@@ -39,7 +38,7 @@ class Runner:
         if generation.made_masks:
             generation.seconds += settings.mask_seconds
         if "never_end" not in generation.faults:
-            self._state.scheduler.call_later(generation.seconds, partial(self._due, generation))
+            self._core.scheduler.call_later(generation.seconds, partial(self._due, generation))
 
     def _due(self, generation: Generation) -> None:
         fault = generation.faults.get("fail")
@@ -52,21 +51,21 @@ class Runner:
 
     def complete(self, generation: Generation) -> None:
         """Make the picture now."""
-        if self._state.settings.transform:
-            self._state.scheduler.submit(self._work, generation)
+        if self._core.settings.transform:
+            self._core.scheduler.submit(self._work, generation)
         else:
             self._work(generation)
 
     def fail(self, generation: Generation, message: str) -> None:
         """End as failed. What has ended stays as it is."""
-        with self._state.lock:
+        with self._core.lock:
             if generation.ended:
                 return
             generation.status, generation.error_message = "failed", message
-            if self._state.variants["refund_failed"] == "yes":
-                self._state.v2.jobs.balance += generation.credits
+            if self._core.variants["refund_failed"] == "yes":
+                self._core.credits.refund(generation.credits)
                 generation.credits = 0.0
-        self._tell(generation, partial(self._state.v1.notices.failed, generation, message))
+        self._tell(generation, partial(self._notices.failed, generation, message))
 
     def _work(self, generation: Generation) -> None:
         if generation.ended:
@@ -76,21 +75,21 @@ class Runner:
         except Exception as error:
             self.fail(generation, f"Internal error: {type(error).__name__}")
             raise
-        with self._state.lock:
+        with self._core.lock:
             if generation.ended:
                 return
             generation.status, generation.blob = "completed", blob
-            self._state.keep(generation.id_task, blob)
-            self._state.keep(f"{generation.id_task}-thumb", small)
+            self._core.keep(generation.id_task, blob)
+            self._core.keep(f"{generation.id_task}-thumb", small)
             links = [self._links(generation, blob, small)]
-        self._tell(generation, partial(self._state.v1.notices.completed, generation, links))
+        self._tell(generation, partial(self._notices.completed, generation, links))
 
     def _picture(self, generation: Generation) -> tuple[Blob, Blob]:
-        source, folder = generation.target.blob, self._state.folder
+        source, folder = generation.target.blob, self._core.folder
         if "broken_picture" in generation.faults:
             blob = folder.save(b"<html>not a picture</html>", source.content_type)
             return blob, blob
-        if not self._state.settings.transform:
+        if not self._core.settings.transform:
             return source, source
         image, content_type = open_picture(source.path)
         blob = folder.save(encode(replace_person(image, generation), content_type), content_type)
@@ -98,9 +97,9 @@ class Runner:
 
     def _links(self, generation: Generation, blob: Blob, small: Blob) -> dict[str, str]:
         links = {
-            "l": self._state.link(generation.id_task, blob, generation.base_url),
+            "l": self._core.link(generation.id_task, blob, generation.base_url),
             "n": f"{Path(generation.target.filename).stem}_{generation.id_task[:8]}{EXTENSIONS[blob.content_type]}",
-            "t": self._state.link(f"{generation.id_task}-thumb", small, generation.base_url),
+            "t": self._core.link(f"{generation.id_task}-thumb", small, generation.base_url),
         }
         fault = generation.faults.get("hostile_links")
         if fault is not None:
@@ -113,4 +112,4 @@ class Runner:
         if fault is None:
             tell()
         else:
-            self._state.scheduler.call_later(float(fault.get("seconds", 1.0)), tell)
+            self._core.scheduler.call_later(float(fault.get("seconds", 1.0)), tell)

@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
 
 from ..clock import iso
+from ..state import State
 from .entities import Generation, Person, Target
 from .pictures import colour_of
 from .targets import coordinates
-
-if TYPE_CHECKING:
-    from ..state import State
 
 MOST_TARGETS = 12
 MOST_GENERATIONS = 24

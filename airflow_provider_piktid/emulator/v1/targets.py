@@ -9,7 +9,7 @@ import urllib.error
 import urllib.request
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -22,13 +22,11 @@ from ..blobs import Blob
 from ..clock import iso
 from ..faces import UnreadablePicture, open_picture
 from ..faults import TARGET, TARGET_KINDS
+from ..state import State
 from ..wire import read_json
 from .entities import Person, Target
 from .persons import persons_in, pretended
 from .refusals import invalid, refusal
-
-if TYPE_CHECKING:
-    from ..state import State
 
 MOST_PERSONS = 30
 LARGEST = 100 * 1024**2

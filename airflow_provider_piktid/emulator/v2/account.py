@@ -5,18 +5,15 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from typing import TYPE_CHECKING
 
 from ..blobs import content_type_of
+from ..core import Core
+from .delivery import Webhooks
 from .entities import Identity, Project, StoredFile, ZipLink
 from .ledger import Jobs
 from .notification_store import NotificationStore
 from .runner import Runner
 from .tokens import Tokens
-from .webhooks import Webhooks
-
-if TYPE_CHECKING:
-    from ..state import State
 
 DEFAULT_IDENTITIES = ("PiktidSummer", "PiktidPremium")
 
@@ -25,31 +22,33 @@ class V2:
     """
     Projects, files, identities, jobs, notifications, webhook and tokens of the one account.
 
-    :param state: The emulator it belongs to.
+    :param core: What it shares with v1.
     """
 
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self.notices = NotificationStore(state)
-        self.webhooks = Webhooks(state)
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.notices = NotificationStore(core)
+        self.webhooks = Webhooks(core)
         self.notices.listeners.append(self.webhooks.deliver)
-        self.tokens = Tokens(state)
-        self.jobs = Jobs(state)
-        self.runner = Runner(state)
-        self.clear()
-
-    def clear(self) -> None:
-        """Start anew."""
+        self.tokens = Tokens(core)
+        self.jobs = Jobs(core)
         self.projects: dict[str, Project] = {}
         self.files: dict[str, StoredFile] = {}
         self.identities: dict[str, Identity] = {}
         self.zips: dict[str, ZipLink] = {}
+        self.runner = Runner(core, self.jobs, self.notices, self.files)
+        self.clear()
+
+    def clear(self) -> None:
+        """Start anew."""
+        for held in (self.projects, self.files, self.identities, self.zips):
+            held.clear()
         self._numbers = itertools.count(7)
         self.notices.clear()
         self.webhooks.clear()
         self.tokens.clear()
         self.jobs.clear()
-        now = self._state.clock.time()
+        now = self._core.clock.time()
         for code in DEFAULT_IDENTITIES:
             self.identities[code] = Identity(code, code, now, now, visibility="default", created_by="piktid")
 
@@ -59,7 +58,7 @@ class V2:
 
     def add_project(self, name: str) -> Project:
         """Create a project."""
-        project = Project(f"prj-{uuid.uuid4().hex[:16]}", next(self._numbers), name, self._state.clock.time())
+        project = Project(f"prj-{uuid.uuid4().hex[:16]}", next(self._numbers), name, self._core.clock.time())
         self.projects[project.key] = project
         return project
 
@@ -73,8 +72,8 @@ class V2:
 
     def add_file(self, filename: str, project: Project | None) -> StoredFile:
         """Create the ticket of an upload."""
-        now = self._state.clock.time()
-        expires = now + self._state.settings.upload_link_seconds
+        now = self._core.clock.time()
+        expires = now + self._core.settings.upload_link_seconds
         file = StoredFile(str(uuid.uuid4()), filename, content_type_of(filename), now, expires, project)
         self.files[file.file_id] = file
         return file

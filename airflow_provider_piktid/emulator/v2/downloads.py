@@ -7,7 +7,6 @@ import secrets
 import stat
 import zipfile
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -17,13 +16,11 @@ from ..blobs import Blob
 from ..clock import iso
 from ..faults import Fault
 from ..files import blob_response
+from ..state import State
 from ..wire import Refused, read_json
+from .checks import body_check, finish
 from .entities import Job, Output, ZipLink
 from .jobs import find_job
-from .projects import body_check, finish
-
-if TYPE_CHECKING:
-    from ..state import State
 
 BULK_IMAGES = 100
 _CHUNK = bytes(1024 * 1024)

@@ -5,20 +5,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..clock import iso
+from ..state import State
 from ..wire import page_of
+from .checks import paging, query_check
 from .entities import Job, Output, Project
 from .ledger import PREPROCESSING
-from .projects import paging, query_check
 from .shapes import result_shape
-
-if TYPE_CHECKING:
-    from ..state import State
 
 
 def _matches(job: Job, query: Any) -> bool:
@@ -124,7 +122,7 @@ async def get_credits(request: Request, state: State) -> Response:
     start, end = (_moment(check, request, name) for name in ("start_date", "end_date"))
     check.done()
     if state.variants["billing"] == "balance":
-        return JSONResponse({"credits": state.v2.jobs.balance})
+        return JSONResponse({"credits": state.credits.balance})
     groups: dict[tuple[datetime, str], list[float]] = defaultdict(list)
     for job in state.v2.jobs.all():
         created = datetime.fromtimestamp(job.created_at, UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
@@ -14,13 +14,11 @@ from starlette.responses import JSONResponse, Response
 
 from ..blobs import Blob
 from ..faces import UnreadablePicture, cut_face, encode, find_faces, open_picture
+from ..state import State
 from ..wire import Check, Refused, page_of, read_json
+from .checks import body_check, finish, paging, query_check
 from .entities import Identity
-from .projects import body_check, finish, paging, query_check
 from .shapes import identity_shape
-
-if TYPE_CHECKING:
-    from ..state import State
 
 POV_SIDE = 1024
 _OWNERSHIP = {"mine": "private", "shared": "shared", "default": "default"}

@@ -3,20 +3,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..clock import iso
+from ..state import State
 from ..wire import Refused, page_of, read_json
+from .checks import body_check, finish, paging, query_check
 from .entities import Job, Output
 from .ledger import PREPROCESSING
-from .projects import body_check, finish, paging, query_check
 from .shapes import job_shape, result_shape, results_shape
-
-if TYPE_CHECKING:
-    from ..state import State
 
 _NOT_FOUND = {"error": "Job not found"}
 

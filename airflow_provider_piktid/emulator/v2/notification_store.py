@@ -7,12 +7,10 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..core import Core
 from .entities import Job, Notification
-
-if TYPE_CHECKING:
-    from ..state import State
 
 
 class Subscription:
@@ -45,8 +43,8 @@ class Subscription:
 class NotificationStore:
     """The notifications of the account."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, core: Core) -> None:
+        self._core = core
         self.listeners: list[Callable[[Notification], None]] = []
         self._subscriptions: list[Subscription] = []
         self.clear()
@@ -63,8 +61,8 @@ class NotificationStore:
 
     def publish(self, name: str, data: dict[str, Any]) -> Notification:
         """Keep a notification and send it to all streams and to the webhook."""
-        with self._state.lock:
-            notification = Notification(next(self._numbers), name, data, self._state.clock.time())
+        with self._core.lock:
+            notification = Notification(next(self._numbers), name, data, self._core.clock.time())
             self._kept[notification.id] = notification
             for subscription in self._subscriptions:
                 subscription.push(notification)
@@ -74,32 +72,32 @@ class NotificationStore:
 
     def current(self) -> list[Notification]:
         """Return those neither deleted nor too old, oldest first."""
-        with self._state.lock:
-            oldest = self._state.clock.time() - self._state.settings.notification_seconds
+        with self._core.lock:
+            oldest = self._core.clock.time() - self._core.settings.notification_seconds
             for number in [n.id for n in self._kept.values() if n.timestamp <= oldest]:
                 del self._kept[number]
             return list(self._kept.values())
 
     def delete(self, number: int) -> bool:
         """Forget one; False if there is none."""
-        with self._state.lock:
+        with self._core.lock:
             return self._kept.pop(number, None) is not None
 
     def subscribe(self) -> tuple[list[Notification], Subscription]:
         """Return what is there now, and a subscription to what comes, with nothing between them lost."""
-        with self._state.lock:
+        with self._core.lock:
             subscription = Subscription()
             self._subscriptions.append(subscription)
             return self.current(), subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        with self._state.lock:
+        with self._core.lock:
             if subscription in self._subscriptions:
                 self._subscriptions.remove(subscription)
 
     def close(self) -> None:
         """Close all streams."""
-        with self._state.lock:
+        with self._core.lock:
             for subscription in self._subscriptions:
                 subscription.push(None)
 
@@ -107,13 +105,13 @@ class NotificationStore:
 
     def job_data(self, job: Job, **more: Any) -> dict[str, Any]:
         """Return an event's data with the job id under the keys in use."""
-        keys = self._state.variants["job_id_key"]
+        keys = self._core.variants["job_id_key"]
         ids = {key: job.job_id for key in ("id_task", "job_id") if keys in (key, "both")}
         return {**ids, **more}
 
     def job_changed(self, job: Job) -> None:
         """Tell that a job's status changed, under the names in use."""
-        names = self._state.variants["events"]
+        names = self._core.variants["events"]
         if names in ("both", "docs"):
             data = self.job_data(job, job_type=job.job_type, status=job.status)
             self._of_job(job, "batch_edit", data)
@@ -124,7 +122,7 @@ class NotificationStore:
 
     def image_finished(self, job: Job, **row: Any) -> None:
         """Tell that one output is finished."""
-        if self._state.variants["events"] != "seed":
+        if self._core.variants["events"] != "seed":
             self._of_job(job, "image_result", self.job_data(job, **row))
 
     def _of_job(self, job: Job, name: str, data: dict[str, Any]) -> None:

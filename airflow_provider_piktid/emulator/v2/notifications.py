@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -14,20 +14,19 @@ from starlette.types import Receive, Scope, Send
 
 from ..failing import cut_connection, until_disconnect
 from ..faults import STREAM_KINDS, Fault
+from ..state import State
 from ..wire import Check, Refused, read_json
+from .checks import body_check, finish
 from .entities import Notification
+from .login import guard
 from .notification_store import Subscription
-from .projects import body_check, finish
-
-if TYPE_CHECKING:
-    from ..state import State
 
 
 def guard_stream(request: Request, state: State) -> None:
     """Refuse a stream without a good token in header or query."""
     token = request.query_params.get("token")
     if token is None or not state.v2.tokens.is_good(token):
-        state.v2.tokens.check(request)
+        guard(request, state)
 
 
 def values_of(given: Iterable[str]) -> set[str]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import secrets
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from starlette.requests import ClientDisconnect, Request
@@ -14,12 +13,11 @@ from starlette.responses import JSONResponse, Response
 
 from ..blobs import Blob
 from ..clock import iso
-from ..wire import Check, Refused, page_of, read_json
+from ..state import State
+from ..wire import Refused, page_of, read_json
+from .checks import body_check, finish, paging
 from .entities import Project, StoredFile
 from .shapes import asset_shape
-
-if TYPE_CHECKING:
-    from ..state import State
 
 LONGEST_PROJECT_NAME = 128
 LARGEST_UPLOAD = 5 * 1024**3
@@ -168,33 +166,3 @@ async def get_asset(request: Request, state: State) -> Response:
     if file is None or file.blob is None:
         raise Refused(404, {"error": "Asset not found"})
     return JSONResponse(asset_shape(state, file, state.base_url(request)))
-
-
-# Shared by the modules of this API -----------------------------------------------------------------------
-
-
-def body_check(state: State, body: object) -> Check:
-    """Return a check of a JSON body."""
-    return Check(body, status=state.variants.number("validation_status"))
-
-
-def finish(state: State, check: Check) -> None:
-    """Refuse if the check found something wrong."""
-    if state.variants["unknown_fields"] == "reject":
-        check.nothing_else()
-    check.done()
-
-
-def query_check(request: Request, state: State) -> Check:
-    """Return a check of the query."""
-    return Check(request.query_params, position="query", status=state.variants.number("validation_status"))
-
-
-def paging(request: Request, state: State, order: str) -> tuple[int, int, str]:
-    """Return ``page``, ``per_page`` and ``order`` of a listing."""
-    check = query_check(request, state)
-    page = check.number("page", 1, 1, 10**6)
-    per_page = check.number("per_page", 20, 1, 100)
-    order = check.choice("order", ("asc", "desc"), order)
-    check.done()
-    return page, per_page, order

@@ -3,30 +3,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from starlette.requests import Request
 from starlette.routing import Route
 
 from ..operation import Guard, Handler, Operation
-from . import downloads, gallery, identities, jobs, notifications, projects, swap, tokens, webhooks
-
-if TYPE_CHECKING:
-    from ..state import State
+from . import downloads, gallery, identities, jobs, login, notifications, projects, swap, webhooks
 
 
-def _token(request: Request, state: State) -> None:
-    state.v2.tokens.check(request)
-
-
-def _route(method: str, path: str, name: str, handler: Handler, guard: Guard | None = _token) -> Route:
+def _route(method: str, path: str, name: str, handler: Handler, guard: Guard | None = login.guard) -> Route:
     return Route(path, Operation(name, handler, guard), methods=[method])
 
 
 ROUTES = [
-    _route("POST", "/auth/login", "login", tokens.login, None),
-    _route("POST", "/auth/refresh", "refresh", tokens.refresh, None),
-    _route("POST", "/auth/token", "new_token", tokens.new_token),
+    _route("POST", "/auth/login", "login", login.login, None),
+    _route("POST", "/auth/refresh", "refresh", login.refresh, None),
+    _route("POST", "/auth/token", "new_token", login.new_token),
     _route("POST", "/project", "project", projects.create_project),
     _route("GET", "/project", "projects", projects.list_projects),
     _route("POST", "/upload", "upload", projects.request_upload),

@@ -7,15 +7,15 @@ A tenth of ``job_seconds`` is spent pending; the outputs come spread evenly over
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING
 
 from ..blobs import Blob
+from ..core import Core
 from ..faces import Face, Look, UnreadablePicture, encode, find_faces, open_picture, transform
 from .entities import Identity, Job, Output, StoredFile
-
-if TYPE_CHECKING:
-    from ..state import State
+from .ledger import Jobs
+from .notification_store import NotificationStore
 
 PENDING_SHARE = 0.1
 
@@ -23,16 +23,21 @@ PENDING_SHARE = 0.1
 class Runner:
     """Moves jobs and identities through their states. All methods may be called from any thread."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(
+        self, core: Core, jobs: Jobs, notices: NotificationStore, files: Mapping[str, StoredFile]
+    ) -> None:
+        self._core = core
+        self._jobs = jobs
+        self._notices = notices
+        self._files = files
         self._faces: dict[str, list[Face]] = {}
 
     # Jobs ---------------------------------------------------------------------------------------------
 
     def start(self, job: Job) -> None:
         """Begin a new job."""
-        seconds = self._state.settings.job_seconds
-        self._state.scheduler.call_later(seconds * PENDING_SHARE, partial(self._begin, job))
+        seconds = self._core.settings.job_seconds
+        self._core.scheduler.call_later(seconds * PENDING_SHARE, partial(self._begin, job))
 
     def _begin(self, job: Job) -> None:
         strange = job.faults.get("unknown_status")
@@ -40,13 +45,13 @@ class Runner:
             self._process(job)
             return
         self._move(job, str(strange.get("word", "archiving")))
-        self._state.scheduler.call_later(float(strange.get("seconds", 0.5)), partial(self._process, job))
+        self._core.scheduler.call_later(float(strange.get("seconds", 0.5)), partial(self._process, job))
 
     def _process(self, job: Job) -> None:
         if not self._move(job, "processing"):
             return
-        later = self._state.scheduler.call_later
-        seconds = self._state.settings.job_seconds * (1 - PENDING_SHARE)
+        later = self._core.scheduler.call_later
+        seconds = self._core.settings.job_seconds * (1 - PENDING_SHARE)
         if (fault := job.faults.get("fail_job")) is not None:
             later(seconds / 2, partial(self.end, job, "failed", str(fault.get("message", "The job failed"))))
         if "abort_job" in job.faults:
@@ -55,23 +60,23 @@ class Runner:
             later(seconds * number / len(job.outputs), partial(self.produce, job, output))
 
     def _move(self, job: Job, status: str) -> bool:
-        with self._state.lock:
+        with self._core.lock:
             if job.ended:
                 return False
             job.status = status
-            job.updated_at = self._state.clock.time()
-            self._state.v2.notices.job_changed(job)
+            job.updated_at = self._core.clock.time()
+            self._notices.job_changed(job)
             return True
 
     def produce(self, job: Job, output: Output) -> None:
         """Make one output."""
-        with self._state.lock:
+        with self._core.lock:
             if output.status != "pending":
                 return
             output.status = "processing"
-            output.started_at = output.updated_at = self._state.clock.time()
-        if self._state.settings.transform:
-            self._state.scheduler.submit(self._work, job, output)
+            output.started_at = output.updated_at = self._core.clock.time()
+        if self._core.settings.transform:
+            self._core.scheduler.submit(self._work, job, output)
         else:
             self._work(job, output)
 
@@ -80,7 +85,7 @@ class Runner:
         if fault is not None and output.image_index in fault.get("indices", [0]) and output.version == 0:
             self._finish(job, output, error=str(fault.get("message", "The image could not be processed")))
             return
-        file = self._state.v2.files.get(output.file_id)
+        file = self._files.get(output.file_id)
         if file is None or file.blob is None:
             self._finish(job, output, error="The image was never uploaded")
             return
@@ -88,7 +93,7 @@ class Runner:
             blob = self._picture(job, output, file, file.blob)
         except UnreadablePicture as error:
             self._finish(job, output, error=f"Invalid image: {error}")
-            if self._state.variants["undecodable"] == "job":
+            if self._core.variants["undecodable"] == "job":
                 self.end(job, "failed", f"Invalid image: {error}")
             return
         except Exception as error:
@@ -97,7 +102,7 @@ class Runner:
         self._finish(job, output, blob=blob)
 
     def _picture(self, job: Job, output: Output, file: StoredFile, source: Blob) -> Blob:
-        if not self._state.settings.transform:
+        if not self._core.settings.transform:
             output.description = {"emulated": True, "transformed": False}
             return source
         image, content_type = open_picture(source.path)
@@ -114,24 +119,24 @@ class Runner:
             version=output.version,
             watermark=bool(job.options.get("add_ai_watermark")),
         )
-        return self._state.folder.save(encode(transform(image, faces, look), content_type), content_type)
+        return self._core.folder.save(encode(transform(image, faces, look), content_type), content_type)
 
     def _finish(
         self, job: Job, output: Output, *, blob: Blob | None = None, error: str | None = None
     ) -> None:
-        with self._state.lock:
+        with self._core.lock:
             if output.finished:
                 return
-            now = self._state.clock.time()
+            now = self._core.clock.time()
             output.status = "completed" if error is None else "failed"
             output.blob, output.error_message = blob, error
             output.updated_at = now
             output.processing_time = round(now - (output.started_at or now), 3)
             if blob is not None:
-                self._state.keep(output.uuid, blob)
+                self._core.keep(output.uuid, blob)
             if not job.ended:
                 job.updated_at = now
-            self._state.v2.notices.image_finished(
+            self._notices.image_finished(
                 job,
                 image_index=output.image_index,
                 group_index=output.group_index,
@@ -145,48 +150,48 @@ class Runner:
         if job.ended or "never_end" in job.faults or not all(output.finished for output in job.outputs):
             return
         failed = [output for output in job.outputs if output.status == "failed"]
-        if failed and self._state.variants["partial_job"] == "failed":
+        if failed and self._core.variants["partial_job"] == "failed":
             self.end(job, "failed", f"{len(failed)} of {len(job.outputs)} images failed")
-        elif not (failed and self._state.variants["undecodable"] == "job" and _undecodable(failed)):
+        elif not (failed and self._core.variants["undecodable"] == "job" and _undecodable(failed)):
             self.end(job, "completed")
 
     def end(self, job: Job, status: str, message: str | None = None) -> None:
         """End a job; what it has not finished fails with it. An ended job stays as it is."""
-        with self._state.lock:
+        with self._core.lock:
             if job.ended:
                 return
-            now = self._state.clock.time()
+            now = self._core.clock.time()
             for output in job.outputs:
                 if not output.finished:
                     output.status, output.error_message, output.updated_at = "failed", message, now
-            if self._state.variants["refund_failed"] == "yes":
+            if self._core.variants["refund_failed"] == "yes":
                 self._refund(job)
             job.status, job.error_message, job.updated_at = status, message, now
             if job.post_process and status == "completed":
                 job.post_processing_status = "processing"
-                wait = self._state.settings.post_process_seconds
-                self._state.scheduler.call_later(wait, partial(self._post_processed, job))
-            self._state.v2.notices.job_changed(job)
+                wait = self._core.settings.post_process_seconds
+                self._core.scheduler.call_later(wait, partial(self._post_processed, job))
+            self._notices.job_changed(job)
 
     def _refund(self, job: Job) -> None:
         failed = sum(1 for output in job.outputs if output.status == "failed")
         back = job.credits * failed / len(job.outputs) if job.outputs else 0.0
         job.credits -= back
-        self._state.v2.jobs.balance += back
+        self._core.credits.refund(back)
 
     def _post_processed(self, job: Job) -> None:
         fault = job.faults.get("post_processing_failed")
-        with self._state.lock:
+        with self._core.lock:
             job.post_processing_status = "completed" if fault is None else "failed"
             if fault is not None:
                 job.post_processing_error = str(fault.get("message", "Post-processing failed"))
-            job.updated_at = self._state.clock.time()
-            if self._state.variants["post_process_event"] == "on":
-                self._state.v2.notices.job_changed(job)
+            job.updated_at = self._core.clock.time()
+            if self._core.variants["post_process_event"] == "on":
+                self._notices.job_changed(job)
 
     def complete(self, job: Job) -> None:
         """Finish what a job has still to do, now."""
-        with self._state.lock:
+        with self._core.lock:
             job.faults.pop("never_end", None)
             self._move(job, "processing") if job.status != "processing" else None
             waiting = [output for output in job.outputs if output.status == "pending"]
@@ -196,21 +201,21 @@ class Runner:
 
     def regenerate(self, job: Job, old: Output) -> Output:
         """Add a pending row with the next version and produce it in the time of one output."""
-        with self._state.lock:
-            file = self._state.v2.files[old.file_id]
-            output = self._state.v2.jobs.new_output(job, file, old.image_index, old.group_index)
+        with self._core.lock:
+            file = self._files[old.file_id]
+            output = self._jobs.new_output(job, file, old.image_index, old.group_index)
             output.version = old.version + 1
             job.outputs.append(output)
-        wait = self._state.settings.job_seconds / max(1, len(job.newest()))
-        self._state.scheduler.call_later(wait, partial(self.produce, job, output))
+        wait = self._core.settings.job_seconds / max(1, len(job.newest()))
+        self._core.scheduler.call_later(wait, partial(self.produce, job, output))
         return output
 
     # Identities ---------------------------------------------------------------------------------------
 
     def prepare(self, identity: Identity, job: Job) -> None:
         """Begin the preprocessing of an identity."""
-        later = self._state.scheduler.call_later
-        seconds = self._state.settings.preprocessing_seconds
+        later = self._core.scheduler.call_later
+        seconds = self._core.settings.preprocessing_seconds
         later(seconds * PENDING_SHARE, partial(self._prepared, identity, job, "processing"))
         if identity.faces:
             later(seconds, partial(self._prepared, identity, job, "completed"))
@@ -220,13 +225,13 @@ class Runner:
             )
 
     def _prepared(self, identity: Identity, job: Job, status: str, error: str | None = None) -> None:
-        with self._state.lock:
+        with self._core.lock:
             if job.ended:
                 return
             identity.preprocessing_status = job.status = status
             identity.error_message = job.error_message = error
-            identity.updated_at = job.updated_at = self._state.clock.time()
-            notices = self._state.v2.notices
+            identity.updated_at = job.updated_at = self._core.clock.time()
+            notices = self._notices
             data = notices.job_data(job, job_type=job.job_type, identity_code=identity.code, status=status)
             notices.publish("identity_preprocessing", data)
 

@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..clock import iso
+from ..state import State
 from .entities import Identity, Job, Output, StoredFile
 from .ledger import PREPROCESSING
-
-if TYPE_CHECKING:
-    from ..state import State
 
 _ENGINES = {"auto": "onda"}
 

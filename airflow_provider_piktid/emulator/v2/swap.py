@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ..state import State
 from ..wire import Check, Refused, read_json
+from .checks import body_check, finish
 from .entities import Identity, Project, StoredFile
-from .projects import body_check, finish
-
-if TYPE_CHECKING:
-    from ..state import State
 
 MODEL_SWAP = "model_swap"
 ENGINES = {

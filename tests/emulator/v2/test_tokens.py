@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from airflow_provider_piktid.emulator.v2.tokens import duration
+from airflow_provider_piktid.emulator.v2.login import duration
 
 LOGIN = ("demo@example.com", "piktid-emulator")
 
