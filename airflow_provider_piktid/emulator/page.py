@@ -14,7 +14,8 @@ from .clock import iso
 from .limits import LIMITS
 from .state import State
 from .v1 import section as v1
-from .v2.entities import Identity, Job, Output
+from .v2.entities import Identity
+from .v2.job import Job, Output
 from .v2.shapes import identity_link, progress_of
 
 MOST_JOBS = 30
@@ -55,9 +56,8 @@ def _thumb(name: str, blob: Blob | None, label: str) -> str:
     return f'<img src="{escape(address)}" alt="{escape(label)}" title="{escape(label)}" loading="lazy">'
 
 
-def _pair(state: State, output: Output) -> str:
-    file = state.v2.files.get(output.file_id)
-    before = _thumb(output.file_id, file.blob if file else None, "before")
+def _pair(output: Output) -> str:
+    before = "".join(_thumb(file.file_id, file.blob, "before") for file in output.inputs)
     after = _thumb(output.uuid, output.blob, "after" if output.blob else output.status)
     note = f"{output.filename[:60]} · variation {output.group_index} · v{output.version}"
     if output.error_message:
@@ -65,10 +65,10 @@ def _pair(state: State, output: Output) -> str:
     return f'<figure><div class="pair">{before}{after}</div><figcaption>{escape(note)}</figcaption></figure>'
 
 
-def _job(state: State, job: Job) -> str:
+def _job(job: Job) -> str:
     outputs = job.newest()
     progress, status = progress_of(job), escape(job.status)
-    pairs = "".join(_pair(state, output) for output in outputs[:MOST_PAIRS])
+    pairs = "".join(_pair(output) for output in outputs[:MOST_PAIRS])
     identity = job.identity.name if job.identity else ""
     project = job.project.name if job.project else ""
     post = f" · post-processing {job.post_processing_status}" if job.post_processing_status else ""
@@ -127,7 +127,7 @@ def render(state: State) -> str:
     limits = "".join(f"<li>{escape(limit)}</li>" for limit in LIMITS)
     with state.lock:
         jobs = [job for job in state.v2.jobs.all() if job.outputs][::-1]
-        sections = "".join(_job(state, job) for job in jobs[:MOST_JOBS]) or "<p>None yet.</p>"
+        sections = "".join(_job(job) for job in jobs[:MOST_JOBS]) or "<p>None yet.</p>"
         people = "".join(_person(state, identity) for identity in state.v2.identities.values())
         return (
             f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>PiktID emulator</title>'

@@ -32,17 +32,15 @@ class V2:
         self.notices.listeners.append(self.webhooks.deliver)
         self.tokens = Tokens(core)
         self.jobs = Jobs(core)
-        self.projects: dict[str, Project] = {}
-        self.files: dict[str, StoredFile] = {}
-        self.identities: dict[str, Identity] = {}
-        self.zips: dict[str, ZipLink] = {}
-        self.runner = Runner(core, self.jobs, self.notices, self.files)
+        self.runner = Runner(core, self.jobs, self.notices)
         self.clear()
 
     def clear(self) -> None:
         """Start anew."""
-        for held in (self.projects, self.files, self.identities, self.zips):
-            held.clear()
+        self.projects: dict[str, Project] = {}
+        self.files: dict[str, StoredFile] = {}
+        self.identities: dict[str, Identity] = {}
+        self.zips: dict[str, ZipLink] = {}
         self._numbers = itertools.count(7)
         self.notices.clear()
         self.webhooks.clear()

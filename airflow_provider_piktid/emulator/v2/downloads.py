@@ -19,7 +19,8 @@ from ..files import blob_response
 from ..state import State
 from ..wire import Refused, read_json
 from .checks import body_check, finish
-from .entities import Job, Output, ZipLink
+from .entities import ZipLink
+from .job import Job, Output
 from .jobs import find_job
 
 BULK_IMAGES = 100

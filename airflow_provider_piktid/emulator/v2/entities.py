@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..blobs import Blob
-from ..faults import Fault
-
-TERMINAL = frozenset({"completed", "failed", "aborted"})
+from ..faces import Face
 
 
 @dataclass
@@ -24,7 +22,7 @@ class Project:
 
 @dataclass
 class StoredFile:
-    """An upload: first a ticket, then, when ``blob`` is set, an asset."""
+    """An upload: first a ticket, then, when ``blob`` is set, an asset; ``faces`` once they were searched for."""
 
     file_id: str
     filename: str
@@ -33,6 +31,7 @@ class StoredFile:
     link_expires: float
     project: Project | None = None
     blob: Blob | None = None
+    faces: list[Face] | None = None
 
 
 @dataclass
@@ -54,71 +53,6 @@ class Identity:
     preprocessing_status: str = "completed"
     error_message: str | None = None
     picture: Any = None
-
-
-@dataclass
-class Output:
-    """One version of one output of a job: a row of its results."""
-
-    id: int
-    uuid: str
-    image_index: int
-    group_index: int
-    file_id: str
-    filename: str
-    created_at: float
-    version: int = 0
-    download_filename: str | None = None
-    status: str = "pending"
-    blob: Blob | None = None
-    error_message: str | None = None
-    description: dict[str, Any] = field(default_factory=dict)
-    started_at: float | None = None
-    updated_at: float = 0.0
-    processing_time: float | None = None
-
-    @property
-    def finished(self) -> bool:
-        return self.status in ("completed", "failed")
-
-    @property
-    def key(self) -> tuple[int, int]:
-        return self.image_index, self.group_index
-
-
-@dataclass
-class Job:
-    """A job of any type; ``options`` are what the request chose for it."""
-
-    job_id: str
-    job_type: str
-    created_at: float
-    updated_at: float
-    identity: Identity | None = None
-    project: Project | None = None
-    images: list[str] = field(default_factory=list)
-    options: dict[str, Any] = field(default_factory=dict)
-    outputs: list[Output] = field(default_factory=list)
-    post_process: bool = False
-    post_processing_status: str | None = None
-    post_processing_error: str | None = None
-    status: str = "pending"
-    error_message: str | None = None
-    credits: float = 0.0
-    hidden: int = 0
-    faults: dict[str, Fault] = field(default_factory=dict)
-
-    @property
-    def ended(self) -> bool:
-        return self.status in TERMINAL
-
-    def newest(self) -> list[Output]:
-        """Return the newest version of each output, in order."""
-        rows: dict[tuple[int, int], Output] = {}
-        for output in self.outputs:
-            if output.key not in rows or output.version > rows[output.key].version:
-                rows[output.key] = output
-        return [rows[key] for key in sorted(rows)]
 
 
 @dataclass

@@ -14,8 +14,8 @@ from ..clock import iso
 from ..state import State
 from ..wire import page_of
 from .checks import paging, query_check
-from .entities import Job, Output, Project
-from .ledger import PREPROCESSING
+from .entities import Project
+from .job import Job, Output
 from .shapes import result_shape
 
 
@@ -126,7 +126,7 @@ async def get_credits(request: Request, state: State) -> Response:
     groups: dict[tuple[datetime, str], list[float]] = defaultdict(list)
     for job in state.v2.jobs.all():
         created = datetime.fromtimestamp(job.created_at, UTC)
-        if job.job_type != PREPROCESSING and (not start or created >= start) and (not end or created <= end):
+        if job.kind.paid and (not start or created >= start) and (not end or created <= end):
             groups[_period(created, resolution), job.job_type].append(job.credits)
     summary = [
         {

@@ -11,9 +11,8 @@ from typing import Any
 from ..core import Core
 from ..faults import JOB, JOB_KINDS
 from ..wire import Refused
-from .entities import Identity, Job, Output, Project, StoredFile
-
-PREPROCESSING = "identity_preprocessing"
+from .entities import Identity, Project
+from .job import Job, JobKind, Output, PlannedOutput, Preprocessing
 
 
 class Jobs:
@@ -57,11 +56,7 @@ class Jobs:
 
     def active(self) -> list[Job]:
         """Return the paid jobs that have not ended."""
-        return [job for job in self._jobs.values() if not job.ended and job.job_type != PREPROCESSING]
-
-    def next_row(self) -> int:
-        """Return the number of a new row of results."""
-        return next(self._rows)
+        return [job for job in self._jobs.values() if not job.ended and job.kind.paid]
 
     # Limits -------------------------------------------------------------------------------------------
 
@@ -114,47 +109,46 @@ class Jobs:
 
     def create(
         self,
-        job_type: str,
+        kind: JobKind,
+        planned: list[PlannedOutput],
         *,
         identity: Identity | None,
         project: Project | None,
-        files: list[StoredFile],
-        variations: int,
+        images: list[str],
         options: dict[str, Any],
         post_process: bool,
         price: float,
     ) -> Job:
-        """Add a paid job with one row of results for each file and variation."""
-        now = self._core.clock.time()
-        job = Job(f"job_{uuid.uuid4().hex}", job_type, now, now, identity=identity, project=project)
-        job.images = [file.file_id for file in files]
+        """Add a paid job with one row of results for each planned output."""
+        job = self._add(kind, identity)
+        job.project = project
+        job.images = images
         job.options = options
         job.credits = price
         job.post_process = post_process
         job.post_processing_status = "pending" if post_process else None
         job.hidden = self._core.variants.number("fresh_404")
         job.faults = self._core.faults.take_each(JOB, JOB_KINDS)
-        for image_index, file in enumerate(files):
-            for group_index in range(variations):
-                job.outputs.append(self.new_output(job, file, image_index, group_index))
-        self._jobs[job.job_id] = job
+        job.outputs = [self.new_output(job, plan) for plan in planned]
         self._core.counters.job(job.images, len(self.active()))
         return job
 
     def create_preprocessing(self, identity: Identity) -> Job:
         """Add the free job that prepares an identity."""
+        return self._add(Preprocessing(), identity)
+
+    def _add(self, kind: JobKind, identity: Identity | None) -> Job:
         now = self._core.clock.time()
-        job = Job(f"job_{uuid.uuid4().hex}", PREPROCESSING, now, now, identity=identity)
+        job = Job(f"job_{uuid.uuid4().hex}", kind, now, now, identity=identity)
         self._jobs[job.job_id] = job
         return job
 
-    def new_output(self, job: Job, file: StoredFile, image_index: int, group_index: int) -> Output:
+    def new_output(self, job: Job, plan: PlannedOutput, version: int = 0) -> Output:
         """Return a new pending row."""
         now = self._core.clock.time()
-        output = Output(
-            self.next_row(), str(uuid.uuid4()), image_index, group_index, file.file_id, file.filename, now
-        )
-        output.updated_at = now
+        number, name = next(self._rows), str(uuid.uuid4())
+        output = Output(number, name, plan.image_index, plan.group_index, plan.inputs, plan.filename, now)
+        output.version, output.updated_at = version, now
         fault = job.faults.get("hostile_filename")
         if fault is not None:
             output.filename = fault.get("original_filename", output.filename)
@@ -178,5 +172,5 @@ class Jobs:
                     "updated_at": job.updated_at,
                 }
                 for job in self._jobs.values()
-                if job.job_type != PREPROCESSING
+                if job.kind.paid
             ]

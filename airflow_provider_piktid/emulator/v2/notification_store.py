@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core import Core
-from .entities import Job, Notification
+from .entities import Notification
+from .job import Job
 
 
 class Subscription:

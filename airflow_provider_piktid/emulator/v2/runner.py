@@ -7,13 +7,13 @@ A tenth of ``job_seconds`` is spent pending; the outputs come spread evenly over
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
 from ..blobs import Blob
 from ..core import Core
-from ..faces import Face, Look, UnreadablePicture, encode, find_faces, open_picture, transform
-from .entities import Identity, Job, Output, StoredFile
+from ..faces import UnreadablePicture
+from .entities import Identity
+from .job import Job, Output
 from .ledger import Jobs
 from .notification_store import NotificationStore
 
@@ -23,14 +23,10 @@ PENDING_SHARE = 0.1
 class Runner:
     """Moves jobs and identities through their states. All methods may be called from any thread."""
 
-    def __init__(
-        self, core: Core, jobs: Jobs, notices: NotificationStore, files: Mapping[str, StoredFile]
-    ) -> None:
+    def __init__(self, core: Core, jobs: Jobs, notices: NotificationStore) -> None:
         self._core = core
         self._jobs = jobs
         self._notices = notices
-        self._files = files
-        self._faces: dict[str, list[Face]] = {}
 
     # Jobs ---------------------------------------------------------------------------------------------
 
@@ -85,12 +81,12 @@ class Runner:
         if fault is not None and output.image_index in fault.get("indices", [0]) and output.version == 0:
             self._finish(job, output, error=str(fault.get("message", "The image could not be processed")))
             return
-        file = self._files.get(output.file_id)
-        if file is None or file.blob is None:
+        sources = [file.blob for file in output.inputs if file.blob is not None]
+        if len(sources) < len(output.inputs):
             self._finish(job, output, error="The image was never uploaded")
             return
         try:
-            blob = self._picture(job, output, file, file.blob)
+            blob = job.kind.picture(self._core, job, output, sources)
         except UnreadablePicture as error:
             self._finish(job, output, error=f"Invalid image: {error}")
             if self._core.variants["undecodable"] == "job":
@@ -100,26 +96,6 @@ class Runner:
             self._finish(job, output, error=f"Internal error: {type(error).__name__}")
             raise
         self._finish(job, output, blob=blob)
-
-    def _picture(self, job: Job, output: Output, file: StoredFile, source: Blob) -> Blob:
-        if not self._core.settings.transform:
-            output.description = {"emulated": True, "transformed": False}
-            return source
-        image, content_type = open_picture(source.path)
-        faces = self._faces.get(file.file_id)
-        if faces is None:
-            faces = self._faces[file.file_id] = find_faces(image)
-        output.description = {"emulated": True, "faces": len(faces), "note": "" if faces else "no face found"}
-        identity = job.identity
-        look = Look(
-            name=identity.name if identity else "",
-            code=identity.code if identity else "",
-            face=identity.picture if identity else None,
-            variation=output.group_index,
-            version=output.version,
-            watermark=bool(job.options.get("add_ai_watermark")),
-        )
-        return self._core.folder.save(encode(transform(image, faces, look), content_type), content_type)
 
     def _finish(
         self, job: Job, output: Output, *, blob: Blob | None = None, error: str | None = None
@@ -141,7 +117,7 @@ class Runner:
                 image_index=output.image_index,
                 group_index=output.group_index,
                 version=output.version,
-                id_image=output.file_id,
+                id_image=output.id_image,
                 status=output.status,
             )
             self._end_when_done(job)
@@ -202,9 +178,7 @@ class Runner:
     def regenerate(self, job: Job, old: Output) -> Output:
         """Add a pending row with the next version and produce it in the time of one output."""
         with self._core.lock:
-            file = self._files[old.file_id]
-            output = self._jobs.new_output(job, file, old.image_index, old.group_index)
-            output.version = old.version + 1
+            output = self._jobs.new_output(job, old.plan(), old.version + 1)
             job.outputs.append(output)
         wait = self._core.settings.job_seconds / max(1, len(job.newest()))
         self._core.scheduler.call_later(wait, partial(self.produce, job, output))

@@ -6,30 +6,27 @@ from __future__ import annotations
 from typing import Any
 
 from ..clock import iso
-from ..state import State
-from .entities import Identity, Job, Output, StoredFile
-from .ledger import PREPROCESSING
+from ..core import Core
+from ..faces import portrait
+from .entities import Identity, StoredFile
+from .job import Job, Output
 
-_ENGINES = {"auto": "onda"}
 
-
-def identity_link(state: State, identity: Identity, base_url: str) -> str:
+def identity_link(core: Core, identity: Identity, base_url: str) -> str:
     """Return the link to an identity's picture; default identities have a drawn one."""
     if identity.blob is None:
-        from ..faces import portrait
-
-        identity.blob = state.folder.save(portrait(identity.name, identity.code), "image/jpeg")
-    state.keep(f"identity-{identity.code}", identity.blob)
-    return state.link(f"identity-{identity.code}", identity.blob, base_url)
+        identity.blob = core.folder.save(portrait(identity.name, identity.code), "image/jpeg")
+    core.keep(f"identity-{identity.code}", identity.blob)
+    return core.link(f"identity-{identity.code}", identity.blob, base_url)
 
 
-def identity_shape(state: State, identity: Identity, base_url: str) -> dict[str, Any]:
+def identity_shape(core: Core, identity: Identity, base_url: str) -> dict[str, Any]:
     """Return an Identity."""
     return {
         "identity_code": identity.code,
         "name": identity.name,
         "original_filename": identity.original_filename,
-        "link": identity_link(state, identity, base_url),
+        "link": identity_link(core, identity, base_url),
         "visibility": identity.visibility,
         "groups": [],
         "created_by": identity.created_by,
@@ -40,15 +37,15 @@ def identity_shape(state: State, identity: Identity, base_url: str) -> dict[str,
     }
 
 
-def asset_shape(state: State, file: StoredFile, base_url: str) -> dict[str, Any]:
+def asset_shape(core: Core, file: StoredFile, base_url: str) -> dict[str, Any]:
     """Return an Asset."""
     assert file.blob is not None
     return {
         "id": file.file_id,
         "filename": file.filename,
-        "url": state.link(file.file_id, file.blob, base_url),
+        "url": core.link(file.file_id, file.blob, base_url),
         "created_at": iso(file.created_at),
-        "created_by": state.settings.login,
+        "created_by": core.settings.login,
         "tags": [],
         "visibility": "private",
         "thumbnail_big": None,
@@ -95,18 +92,20 @@ def job_shape(job: Job) -> dict[str, Any]:
 def model_used(job: Job) -> str:
     """Return the engine that ran."""
     model = str(job.options.get("model", "auto"))
-    return _ENGINES.get(model, model)
+    return job.kind.auto_model if model == "auto" else model
 
 
 def _picture(url: str | None, uuid: str | None) -> dict[str, str | None]:
     return {"full_size": url, "thumbnail": None, "uuid": uuid}
 
 
-def result_shape(state: State, job: Job, output: Output, base_url: str) -> dict[str, Any]:
+def _input(core: Core, file: StoredFile, base_url: str) -> dict[str, str | None]:
+    return _picture(core.link(file.file_id, file.blob, base_url) if file.blob else None, file.file_id)
+
+
+def result_shape(core: Core, job: Job, output: Output, base_url: str) -> dict[str, Any]:
     """Return one ImageResult."""
-    file = state.v2.files.get(output.file_id)
-    source = state.link(file.file_id, file.blob, base_url) if file and file.blob else None
-    url = state.link(output.uuid, output.blob, base_url) if output.blob else None
+    url = core.link(output.uuid, output.blob, base_url) if output.blob else None
     done = output.status == "completed"
     shape: dict[str, Any] = {
         "id": output.id,
@@ -117,7 +116,7 @@ def result_shape(state: State, job: Job, output: Output, base_url: str) -> dict[
         "version": output.version,
         "original_filename": output.filename,
         "download_filename": output.download_filename,
-        "inputs": [_picture(source, output.file_id)],
+        "inputs": [_input(core, file, base_url) for file in output.inputs],
         "output": _picture(url, output.uuid if url else None),
         "url": url,
         "input_description": output.description,
@@ -132,7 +131,7 @@ def result_shape(state: State, job: Job, output: Output, base_url: str) -> dict[
         "feedback_comment": None,
         "created_at": iso(output.updated_at if output.finished else output.created_at),
     }
-    return _by_variants(state, shape)
+    return _by_variants(core, shape)
 
 
 _SEED_KEYS = ("image_index", "url", "model_used", "status")
@@ -153,8 +152,8 @@ _G1_KEYS = (
 )
 
 
-def _by_variants(state: State, shape: dict[str, Any]) -> dict[str, Any]:
-    variants = state.variants
+def _by_variants(core: Core, shape: dict[str, Any]) -> dict[str, Any]:
+    variants = core.variants
     number = variants["draft_id"]
     for key in ("id", "image_result_id"):
         if number not in (key, "both"):
@@ -174,11 +173,11 @@ def _by_variants(state: State, shape: dict[str, Any]) -> dict[str, Any]:
     return shape
 
 
-def rows_shape(state: State, job: Job, base_url: str) -> list[dict[str, Any]]:
+def rows_shape(core: Core, job: Job, base_url: str) -> list[dict[str, Any]]:
     """Return the newest version of each result."""
-    finished_only = state.variants["partial_rows"] == "finished"
+    finished_only = core.variants["partial_rows"] == "finished"
     rows = [output for output in job.newest() if output.finished or not finished_only]
-    return [result_shape(state, job, output, base_url) for output in rows]
+    return [result_shape(core, job, output, base_url) for output in rows]
 
 
 def summary_shape(job: Job) -> dict[str, Any]:
@@ -200,13 +199,13 @@ _G1_JOB_KEYS = (
 )
 
 
-def results_shape(state: State, job: Job, base_url: str) -> dict[str, Any]:
+def results_shape(core: Core, job: Job, base_url: str) -> dict[str, Any]:
     """Return the results body of a job."""
     block = job_shape(job)
-    if job.job_type == PREPROCESSING and job.identity is not None:
-        return {**block, "identity": identity_shape(state, job.identity, base_url), "results": []}
-    rows, summary = rows_shape(state, job, base_url), summary_shape(job)
-    kind = state.variants["results"]
+    if job.identity is not None and not job.kind.paid:
+        return {**block, "identity": identity_shape(core, job.identity, base_url), "results": []}
+    rows, summary = rows_shape(core, job, base_url), summary_shape(job)
+    kind = core.variants["results"]
     if kind == "seed":
         keys = ("job_id", "job_type", "status")
         return {**{key: block[key] for key in keys}, "results": rows, "summary": summary}
