@@ -14,7 +14,7 @@ from starlette.routing import Route
 from .faces import UnreadablePicture, thumbnail
 from .state import State
 from .variants import VARIANTS
-from .wire import Refused, read_json
+from .wire import Refused, read_json, read_object
 
 Answer = Callable[[Request, State], Awaitable[Response]]
 
@@ -93,20 +93,20 @@ async def end_generation(request: Request, state: State) -> Response:
 
 async def publish_v1(request: Request, state: State) -> Response:
     """``POST``: add a notification ``{"name": ..., "data": {...}}`` to the list of v1."""
-    body = await read_json(request) or {}
+    body = await read_object(request)
     notification = state.v1.notices.publish(str(body["name"]), dict(body.get("data", {})))
     return JSONResponse({"id": notification.id}, 201)
 
 
 async def publish(request: Request, state: State) -> Response:
     """``POST``: send a notification ``{"name": ..., "data": {...}}`` on v2."""
-    body = await read_json(request) or {}
+    body = await read_object(request)
     return JSONResponse({"id": state.publish(str(body["name"]), dict(body.get("data", {})))}, 201)
 
 
 async def advance(request: Request, state: State) -> Response:
     """``POST``: let ``{"seconds": ...}`` pass for everything that expires."""
-    body = await read_json(request) or {}
+    body = await read_object(request)
     state.clock.advance(float(body["seconds"]))
     return JSONResponse({"time": state.clock.time()})
 
@@ -114,7 +114,7 @@ async def advance(request: Request, state: State) -> Response:
 async def variants(request: Request, state: State) -> Response:
     """``GET``: the switches; ``POST``: turn some, as ``{name: value}``."""
     if request.method == "POST":
-        for name, value in (await read_json(request) or {}).items():
+        for name, value in (await read_object(request)).items():
             state.variants.set(name, str(value))
     meanings = {name: variant.meaning for name, variant in VARIANTS.items()}
     return JSONResponse({"variants": state.variants.as_dict(), "meanings": meanings})

@@ -4,29 +4,41 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter
 from typing import Any
 
 
-class Counters:
-    """Counts since the start or the last clear. Safe to use from any thread."""
+class LockedCounters(ABC):
+    """Counts since the start or the last :meth:`clear`. Safe to use from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.clear()
+        self._reset()
 
     def clear(self) -> None:
+        """Set all counts to zero."""
         with self._lock:
-            self.requests: Counter[str] = Counter()
-            self.statuses: Counter[tuple[str, int]] = Counter()
-            self.jobs_by_images: Counter[tuple[str, ...]] = Counter()
-            self.jobs_created = 0
-            self.refused_submissions: Counter[str] = Counter()
-            self.bytes_in = 0
-            self.bytes_out = 0
-            self.open_requests = 0
-            self.most_open_requests = 0
-            self.most_active_jobs = 0
+            self._reset()
+
+    @abstractmethod
+    def _reset(self) -> None: ...
+
+
+class Counters(LockedCounters):
+    """Counts of requests, submissions and bytes."""
+
+    def _reset(self) -> None:
+        self.requests: Counter[str] = Counter()
+        self.statuses: Counter[tuple[str, int]] = Counter()
+        self.jobs_by_images: Counter[tuple[str, ...]] = Counter()
+        self.jobs_created = 0
+        self.refused_submissions: Counter[str] = Counter()
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.open_requests = 0
+        self.most_open_requests = 0
+        self.most_active_jobs = 0
 
     def begin(self, operation: str) -> None:
         """Note a request."""

@@ -9,8 +9,6 @@ face if its picture shows one, else by a coarse, tinted version of itself, insid
 
 from __future__ import annotations
 
-import colorsys
-import hashlib
 import io
 import threading
 from dataclasses import dataclass
@@ -18,7 +16,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
+
+from .drawing import Colour, font, hue_of, rgb, strip, watermark
 
 DETECTION_SIDE = 360
 _FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
@@ -70,11 +70,6 @@ def _cascade() -> Any:
     from skimage.feature import Cascade
 
     return Cascade(lbp_frontal_face_cascade_filename())
-
-
-@lru_cache(maxsize=8)
-def _font(size: int) -> Any:
-    return ImageFont.load_default(size)
 
 
 def open_picture(path: Path) -> tuple[Image.Image, str]:
@@ -133,11 +128,9 @@ def cut_face(image: Image.Image, face: Face) -> Image.Image:
     return image.crop((face.left, face.top, face.right, face.bottom))
 
 
-def colour_of(code: str, variation: int = 0, version: int = 0) -> tuple[int, int, int]:
+def colour_of(code: str, variation: int = 0, version: int = 0) -> Colour:
     """Return the tint of an identity; variations and versions shift its hue."""
-    seed = int.from_bytes(hashlib.sha256(code.encode()).digest()[:2]) / 65536
-    red, green, blue = colorsys.hls_to_rgb((seed + 0.17 * variation + 0.31 * version) % 1.0, 0.4, 0.7)
-    return int(red * 255), int(green * 255), int(blue * 255)
+    return rgb(hue_of(code) + 0.17 * variation + 0.31 * version, 0.4, 0.7)
 
 
 def transform(image: Image.Image, faces: list[Face], look: Look) -> Image.Image:
@@ -148,11 +141,12 @@ def transform(image: Image.Image, faces: list[Face], look: Look) -> Image.Image:
         _replace_face(result, face, look, colour)
     _banner(result, look, colour, found=bool(faces))
     if look.watermark:
-        _watermark(result)
+        size = max(8, result.height // 28)
+        watermark(result, size, result.height - size // 2)
     return result
 
 
-def _replace_face(image: Image.Image, face: Face, look: Look, colour: tuple[int, int, int]) -> None:
+def _replace_face(image: Image.Image, face: Face, look: Look, colour: Colour) -> None:
     width, height = face.size
     if look.face is not None:
         new = look.face.resize((width, height))
@@ -176,28 +170,12 @@ def _replace_face(image: Image.Image, face: Face, look: Look, colour: tuple[int,
     )
 
 
-def _banner(image: Image.Image, look: Look, colour: tuple[int, int, int], *, found: bool) -> None:
+def _banner(image: Image.Image, look: Look, colour: Colour, *, found: bool) -> None:
     height = max(12, min(image.height // 12, 60))
     text = f"EMULATED · {look.name} · variation {look.variation} · v{look.version}"
     if not found:
         text += " · no face found"
-    draw = ImageDraw.Draw(image)
-    draw.rectangle((0, 0, image.width, height), fill=colour)
-    size = int(height * 0.6)
-    wide = draw.textlength(text, font=_font(size)) or 1
-    font = _font(max(8, min(size, int(size * (image.width - height // 2) / wide))))
-    draw.text((height // 4, height // 2), text, fill="white", font=font, anchor="lm")
-
-
-def _watermark(image: Image.Image) -> None:
-    size = max(8, image.height // 28)
-    font = _font(size)
-    draw = ImageDraw.Draw(image, "RGBA")
-    corner = (image.width - size // 2, image.height - size // 2)
-    box = draw.textbbox(corner, "AI-generated", font=font, anchor="rd")
-    margin = size // 3
-    draw.rectangle((box[0] - margin, box[1] - margin, box[2] + margin, box[3] + margin), fill=(0, 0, 0, 150))
-    draw.text(corner, "AI-generated", fill=(255, 255, 255, 255), font=font, anchor="rd")
+    strip(image, text, colour, top=0, height=height)
 
 
 def encode(image: Image.Image, content_type: str) -> bytes:
@@ -235,5 +213,5 @@ def portrait(name: str, code: str, side: int = 256) -> bytes:
     draw = ImageDraw.Draw(image)
     draw.ellipse((side * 0.3, side * 0.15, side * 0.7, side * 0.65), fill=(240, 215, 195))
     draw.ellipse((side * 0.1, side * 0.62, side * 0.9, side * 1.4), fill=(70, 70, 90))
-    draw.text((side // 2, side - 8), name, fill="white", font=_font(side // 12), anchor="md")
+    draw.text((side // 2, side - 8), name, fill="white", font=font(side // 12), anchor="md")
     return encode(image, "image/jpeg")

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from .failing import WITHOUT_ANSWER, fail
@@ -63,6 +64,11 @@ class Operation:
             if fault.kind in WITHOUT_ANSWER:
                 state.counters.status(self.name, 0)
             await fail(fault, run, scope, receive, send)
+
+
+def route(method: str, path: str, name: str, handler: Handler, guard: Guard | None) -> Route:
+    """Return the route of one operation."""
+    return Route(path, Operation(name, handler, guard), methods=[method])
 
 
 def _counting(state: State, name: str, send: Send) -> Send:

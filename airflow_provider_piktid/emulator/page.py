@@ -9,8 +9,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from .blobs import EXTENSIONS, Blob
+from .blobs import Blob
 from .clock import iso
+from .core import Core
 from .limits import LIMITS
 from .state import State
 from .v1 import section as v1
@@ -52,7 +53,7 @@ background:var(--soft);display:grid;place-items:center;font-size:.75em;text-alig
 def _thumb(name: str, blob: Blob | None, label: str) -> str:
     if blob is None:
         return f"<span>{escape(label)}</span>"
-    address = f"/_emulator/thumb/{name}{EXTENSIONS.get(blob.content_type, '')}"
+    address = f"/_emulator/thumb/{Core.blob_name(name, blob)}"
     return f'<img src="{escape(address)}" alt="{escape(label)}" title="{escape(label)}" loading="lazy">'
 
 

@@ -44,6 +44,20 @@ async def read_json(request: Request) -> Any:
         return None
 
 
+async def read_object(request: Request) -> Json:
+    """Return the JSON object in the body; an empty one if there is none or the body is something else."""
+    body = await read_json(request)
+    return body if isinstance(body, dict) else {}
+
+
+def json_in(text: Any) -> Any:
+    """Return the JSON value in a text; None if it is not a text or not JSON."""
+    try:
+        return json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return None
+
+
 class Check:
     """
     Take fields from a request, and collect what is wrong with them.

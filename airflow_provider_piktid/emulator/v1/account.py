@@ -11,7 +11,7 @@ from ..core import Core
 from ..faults import GENERATION, GENERATION_KINDS, Fault
 from .counters import GenerationCounters
 from .entities import Generation, Person, Target, Wish
-from .notification_store import NotificationStore
+from .notification_store import V1Notifications
 from .runner import Runner
 from .tokens import Tokens
 
@@ -27,7 +27,7 @@ class V1:
         self._core = core
         self.counts = GenerationCounters()
         self.tokens = Tokens(core, self.counts)
-        self.notices = NotificationStore(core)
+        self.notices = V1Notifications(core)
         self.runner = Runner(core, self.notices)
         self.clear()
 

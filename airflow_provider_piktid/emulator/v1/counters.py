@@ -3,28 +3,23 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+from ..counters import LockedCounters
 from .entities import Generation
 
 
-class GenerationCounters:
-    """Counts since the start or the last clear. Safe to use from any thread."""
+class GenerationCounters(LockedCounters):
+    """Counts of logins, polls and generations."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.clear()
-
-    def clear(self) -> None:
-        with self._lock:
-            self.events: Counter[str] = Counter()
-            self.bought: Counter[tuple[str, int, str]] = Counter()
-            self.most_active = 0
-            self.polls: list[float] = []
+    def _reset(self) -> None:
+        self.events: Counter[str] = Counter()
+        self.bought: Counter[tuple[str, int, str]] = Counter()
+        self.most_active = 0
+        self.polls: list[float] = []
 
     def note(self, event: str) -> None:
         """Count ``logins``, ``refused_logins``, ``refreshes`` or ``revocations``."""

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..state import State
-from ..wire import read_json
+from ..wire import json_in, read_json
 from .entities import Generation, Wish
 from .pictures import LOCATIONS
 from .refusals import invalid, refusal
@@ -88,7 +87,7 @@ def _person(state: State, value: Any) -> int:
 
 
 def _keyword(state: State, sent: Any) -> dict[str, str]:
-    decoded = _decoded(sent)
+    decoded = json_in(sent)
     if not isinstance(decoded, dict) or len(decoded) != 1:
         raise invalid(state, "keyword should be a JSON object with one pair, as a text")
     ((group, word),) = decoded.items()
@@ -104,7 +103,7 @@ def _keyword(state: State, sent: Any) -> dict[str, str]:
 def _options(state: State, sent: Any) -> dict[str, Any]:
     if sent is None:
         return {}
-    options = _decoded(sent)
+    options = json_in(sent)
     if not isinstance(options, dict):
         raise invalid(state, "options should be a JSON object as a text")
     seed = options.get("seed", 0)
@@ -115,10 +114,3 @@ def _options(state: State, sent: Any) -> dict[str, Any]:
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             raise invalid(state, f"{name} should be between {low:g} and {high:g}")
     return options
-
-
-def _decoded(sent: Any) -> Any:
-    try:
-        return json.loads(sent) if isinstance(sent, str) else None
-    except (ValueError, RecursionError):
-        return None

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from ..clock import iso
 from ..credentials import bearer_of, is_login
 from ..state import State
-from ..wire import read_json
+from ..wire import read_object
 from .refusals import invalid, refusal
 from .tokens import Pair
 
@@ -47,8 +47,7 @@ async def login(request: Request, state: State) -> Response:
 
 async def refresh(request: Request, state: State) -> Response:
     """``PUT /api/tokens``: the access token in the body, the refresh token in body or cookie."""
-    body = await read_json(request)
-    body = body if isinstance(body, dict) else {}
+    body = await read_object(request)
     access, token = body.get("access_token"), body.get("refresh_token") or request.cookies.get(COOKIE)
     if not isinstance(access, str) or not isinstance(token, str):
         raise invalid(state, "access_token and refresh_token are required")

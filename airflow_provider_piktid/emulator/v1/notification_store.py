@@ -3,29 +3,21 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable
 from typing import Any
 
 from ..core import Core
+from ..notification_store import NotificationStore
 from .entities import Generation, Notification
 
 GENERATED = "edit_generate"
 FAILED = "error"
 
 
-class NotificationStore:
-    """The notifications of the account."""
+class V1Notifications(NotificationStore[Notification]):
+    """The notifications of v1; those of v2 are kept separately."""
 
     def __init__(self, core: Core) -> None:
-        self._core = core
-        self.listeners: list[Callable[[Notification], None]] = []
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._kept: dict[int, Notification] = {}
-        self._numbers = itertools.count(9)
+        super().__init__(core, first=9)
 
     def publish(
         self, name: str, data: dict[str, Any], *, id_image: str | None = None, id_task: str | None = None
@@ -35,26 +27,10 @@ class NotificationStore:
 
         :param id_image: What a filter on the image finds; default ``data["address"]``.
         """
-        with self._core.lock:
-            number, now = next(self._numbers), self._core.clock.time()
-            image = id_image or data.get("address")
-            self._kept[number] = notification = Notification(number, name, data, now, image, id_task)
-        for listener in self.listeners:
-            listener(notification)
+        image = id_image or data.get("address")
+        notification = self._add(lambda number, now: Notification(number, name, data, now, image, id_task))
+        self._notify(notification)
         return notification
-
-    def current(self) -> list[Notification]:
-        """Return those neither deleted nor too old, oldest first."""
-        with self._core.lock:
-            oldest = self._core.clock.time() - self._core.settings.notification_seconds
-            self._kept = {number: item for number, item in self._kept.items() if item.timestamp > oldest}
-            return list(self._kept.values())
-
-    def delete(self, number: int) -> bool:
-        """Forget one; False if there is none."""
-        with self._core.lock:
-            self.current()
-            return self._kept.pop(number, None) is not None
 
     def shape(self, notification: Notification) -> dict[str, Any]:
         """Return a notification as the list carries it."""

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from ..faults import LIST_KINDS, Fault
 from ..state import State
-from ..wire import read_json
+from ..wire import read_object
 from .refusals import invalid, refusal
 
 OPERATION = "v1_notifications"
@@ -49,8 +49,7 @@ def _admit(state: State) -> None:
 async def list_notifications(request: Request, state: State) -> Response:
     """``POST /api/notification_by_name_json``; every field is optional."""
     _admit(state)
-    body = await read_json(request)
-    body = body if isinstance(body, dict) else {}
+    body = await read_object(request)
     names = _names(state, body.get("name_list"))
     image, task = _text(state, body, "id_image"), _text(state, body, "id_task")
     found: list[Any] = [
@@ -96,8 +95,7 @@ def _foreign(number: int, now: float) -> dict[str, Any]:
 
 async def delete_notification(request: Request, state: State) -> Response:
     """``DELETE /api/notification/delete_json`` with a body."""
-    body = await read_json(request)
-    number = body.get("id") if isinstance(body, dict) else None
+    number = (await read_object(request)).get("id")
     if isinstance(number, bool) or not isinstance(number, int):
         raise invalid(state, "id is required and should be a whole number")
     if not state.v1.notices.delete(number) and state.variants["v1_delete_unknown"] == "404":

@@ -15,14 +15,14 @@ from ..blobs import EXTENSIONS, Blob
 from ..core import Core
 from ..faces import encode, open_picture, thumbnail
 from .entities import Generation
-from .notification_store import NotificationStore
+from .notification_store import V1Notifications
 from .pictures import replace_person
 
 
 class Runner:
     """Carries out generations. All methods may be called from any thread."""
 
-    def __init__(self, core: Core, notices: NotificationStore) -> None:
+    def __init__(self, core: Core, notices: V1Notifications) -> None:
         self._core = core
         self._notices = notices
 

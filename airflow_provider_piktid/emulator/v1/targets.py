@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import urllib.error
 import urllib.request
 from functools import partial
@@ -23,7 +22,7 @@ from ..clock import iso
 from ..faces import UnreadablePicture, open_picture
 from ..faults import TARGET, TARGET_KINDS
 from ..state import State
-from ..wire import read_json
+from ..wire import json_in, read_object
 from .entities import Person, Target
 from .persons import persons_in, pretended
 from .refusals import invalid, refusal
@@ -51,13 +50,7 @@ async def upload_target(request: Request, state: State) -> Response:
 
 def _check_options(state: State, form: FormData) -> None:
     options = form.get("options")
-    if options in (None, ""):
-        return
-    try:
-        decoded = json.loads(options) if isinstance(options, str) else None
-    except ValueError:
-        decoded = None
-    if not isinstance(decoded, dict):
+    if options not in (None, "") and not isinstance(json_in(options), dict):
         raise invalid(state, "options should be a JSON object as a text")
 
 
@@ -168,8 +161,7 @@ def find_target(state: State, id_image: Any) -> Target:
 
 async def get_image(request: Request, state: State) -> Response:
     """``POST /api/images_by_id/v2``."""
-    body = await read_json(request)
-    target = find_target(state, body.get("id_image") if isinstance(body, dict) else None)
+    target = find_target(state, (await read_object(request)).get("id_image"))
     more = {
         "status": "completed",
         "store_until": iso(target.created_at + state.settings.target_seconds),

@@ -11,7 +11,7 @@ from ..core import Core
 from .delivery import Webhooks
 from .entities import Identity, Project, StoredFile, ZipLink
 from .ledger import Jobs
-from .notification_store import NotificationStore
+from .notification_store import V2Notifications
 from .runner import Runner
 from .tokens import Tokens
 
@@ -27,7 +27,7 @@ class V2:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self.notices = NotificationStore(core)
+        self.notices = V2Notifications(core)
         self.webhooks = Webhooks(core)
         self.notices.listeners.append(self.webhooks.deliver)
         self.tokens = Tokens(core)

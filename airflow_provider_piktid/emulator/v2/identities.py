@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
@@ -20,6 +21,8 @@ from .checks import body_check, finish, paging, query_check
 from .entities import Identity
 from .shapes import identity_shape
 
+P = ParamSpec("P")
+T = TypeVar("T")
 POV_SIDE = 1024
 _OWNERSHIP = {"mine": "private", "shared": "shared", "default": "default"}
 
@@ -82,6 +85,16 @@ async def _image_part(request: Request, state: State, check: Check, form: Any) -
     return state.folder.save(data, part.content_type or "image/jpeg"), filename
 
 
+async def _examine(check: Check, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do image work on a thread; refuse the request if the image cannot be read."""
+    try:
+        return await run_in_threadpool(work, *args, **kwargs)
+    except UnreadablePicture as error:
+        check.wrong("image", str(error))
+        check.done()
+        raise
+
+
 def _look_at(path: Path, detect: bool) -> tuple[int, Any]:
     """Return how many faces a picture shows, and the largest one as a picture."""
     image, _ = open_picture(path)
@@ -111,12 +124,7 @@ async def upload_identity(request: Request, state: State) -> Response:
         check.done()
     name = name or Path(filename).stem
     _refuse_taken(state, name)
-    try:
-        faces, picture = await run_in_threadpool(_look_at, blob.path, state.settings.transform)
-    except UnreadablePicture as error:
-        check.wrong("image", str(error))
-        check.done()
-        raise
+    faces, picture = await _examine(check, _look_at, blob.path, state.settings.transform)
     if not faces and state.variants["identity_face"] == "reject":
         raise Refused(400, {"error": "No face detected in the image"})
     with state.lock:
@@ -182,12 +190,7 @@ async def upload_pov(request: Request, state: State) -> Response:
             check.wrong("pov_index", "Field required")
         blob, filename = await _image_part(request, state, check, form)
         check.done()
-    try:
-        data = await run_in_threadpool(_pov, blob.path)
-    except UnreadablePicture as error:
-        check.wrong("image", str(error))
-        check.done()
-        raise
+    data = await _examine(check, _pov, blob.path)
     saved = state.folder.save(data, "image/jpeg")
     key = f"pov-{identity.code}-{index}"
     state.keep(key, saved)

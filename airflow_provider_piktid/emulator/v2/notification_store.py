@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from ..core import Core
+from ..notification_store import NotificationStore
 from .entities import Notification
 from .job import Job
 
@@ -41,19 +40,27 @@ class Subscription:
             await self._ready.wait()
 
 
-class NotificationStore:
-    """The notifications of the account."""
+class NotificationFilter:
+    """Which notifications a reader asked for; an empty set lets all pass."""
+
+    def __init__(self, jobs: set[str], images: set[str], names: set[str]) -> None:
+        self._jobs, self._images, self._names = jobs, images, names
+
+    def __call__(self, notification: Notification) -> bool:
+        data = notification.data
+        if self._names and notification.name not in self._names:
+            return False
+        if self._jobs and not self._jobs & {data.get("id_task"), data.get("job_id")}:
+            return False
+        return not self._images or data.get("id_image") in self._images
+
+
+class V2Notifications(NotificationStore[Notification]):
+    """The notifications of v2, which are also sent to streams."""
 
     def __init__(self, core: Core) -> None:
-        self._core = core
-        self.listeners: list[Callable[[Notification], None]] = []
+        super().__init__(core, first=1)
         self._subscriptions: list[Subscription] = []
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget all notifications; open streams stay open."""
-        self._kept: dict[int, Notification] = {}
-        self._numbers = itertools.count(1)
 
     @property
     def streams(self) -> int:
@@ -63,26 +70,11 @@ class NotificationStore:
     def publish(self, name: str, data: dict[str, Any]) -> Notification:
         """Keep a notification and send it to all streams and to the webhook."""
         with self._core.lock:
-            notification = Notification(next(self._numbers), name, data, self._core.clock.time())
-            self._kept[notification.id] = notification
+            notification = self._add(lambda number, now: Notification(number, name, data, now))
             for subscription in self._subscriptions:
                 subscription.push(notification)
-        for listener in self.listeners:
-            listener(notification)
+        self._notify(notification)
         return notification
-
-    def current(self) -> list[Notification]:
-        """Return those neither deleted nor too old, oldest first."""
-        with self._core.lock:
-            oldest = self._core.clock.time() - self._core.settings.notification_seconds
-            for number in [n.id for n in self._kept.values() if n.timestamp <= oldest]:
-                del self._kept[number]
-            return list(self._kept.values())
-
-    def delete(self, number: int) -> bool:
-        """Forget one; False if there is none."""
-        with self._core.lock:
-            return self._kept.pop(number, None) is not None
 
     def subscribe(self) -> tuple[list[Notification], Subscription]:
         """Return what is there now, and a subscription to what comes, with nothing between them lost."""

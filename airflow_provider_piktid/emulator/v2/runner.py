@@ -15,7 +15,7 @@ from ..faces import UnreadablePicture
 from .entities import Identity
 from .job import Job, Output
 from .ledger import Jobs
-from .notification_store import NotificationStore
+from .notification_store import V2Notifications
 
 PENDING_SHARE = 0.1
 
@@ -23,7 +23,7 @@ PENDING_SHARE = 0.1
 class Runner:
     """Moves jobs and identities through their states. All methods may be called from any thread."""
 
-    def __init__(self, core: Core, jobs: Jobs, notices: NotificationStore) -> None:
+    def __init__(self, core: Core, jobs: Jobs, notices: V2Notifications) -> None:
         self._core = core
         self._jobs = jobs
         self._notices = notices

@@ -64,6 +64,16 @@ def progress_of(job: Job) -> float:
     return round(100.0 * done / len(job.outputs), 1) if job.outputs else 0.0
 
 
+def belongings(job: Job) -> dict[str, Any]:
+    """Return the fields that name a job's identity and project."""
+    return {
+        "identity_code": job.identity.code if job.identity else None,
+        "identity_name": job.identity.name if job.identity else None,
+        "project_id": job.project.number if job.project else None,
+        "project_key": job.project.key if job.project else None,
+    }
+
+
 def job_shape(job: Job) -> dict[str, Any]:
     """Return the status block of a job."""
     rows = job.newest()
@@ -78,11 +88,8 @@ def job_shape(job: Job) -> dict[str, Any]:
         "should_post_process": job.post_process,
         "post_processing_status": job.post_processing_status,
         "post_processing_error": job.post_processing_error,
-        "identity_code": job.identity.code if job.identity else None,
-        "identity_name": job.identity.name if job.identity else None,
-        "project_id": job.project.number if job.project else None,
+        **belongings(job),
         "project_text": job.project.name if job.project else None,
-        "project_key": job.project.key if job.project else None,
         "processing_options": job.options or None,
         "created_at": iso(job.created_at),
         "updated_at": iso(job.updated_at),
