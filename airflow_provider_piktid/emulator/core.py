@@ -22,9 +22,9 @@ from .variants import Variants
 
 class Core:
     """
-    Settings, time, credits, files, faults and counters; ``lock`` guards what several threads change.
+    Settings, clock, credits, files, faults and counters. Hold ``lock`` to change state.
 
-    :param settings: How the emulator behaves.
+    :param settings: Settings of the emulator.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -57,16 +57,16 @@ class Core:
         self.folder.close()
 
     def base_url(self, request: Request) -> str:
-        """Return the address under which the caller reaches this emulator, without a slash at the end."""
+        """Return the base URL of links for this request, without a trailing slash."""
         return self.settings.public_url or str(request.base_url).rstrip("/")
 
     def keep(self, name: str, blob: Blob) -> None:
-        """Serve a file under ``/f/<name><extension>``."""
+        """Make a file available under ``/f/<name><extension>``."""
         self.blobs[self.blob_name(name, blob)] = blob
 
     @staticmethod
     def blob_name(name: str, blob: Blob) -> str:
-        """Return the name under which a file is served."""
+        """Return the name of a file in its URL."""
         return name + EXTENSIONS.get(blob.content_type, "")
 
     def link(self, name: str, blob: Blob, base_url: str) -> str:
@@ -75,7 +75,7 @@ class Core:
         return base_url + self.signer.file_target(self.blob_name(name, blob), expires)
 
     def retry_after(self, wait: float) -> dict[str, str]:
-        """Return the header of a 429 that asks for a wait of so many seconds; the variant decides its form."""
+        """Return the ``Retry-After`` header of a 429, in the form that the variant sets."""
         kind = self.variants["retry_after"]
         seconds = max(1, int(wait + 0.999))
         if kind == "seconds":

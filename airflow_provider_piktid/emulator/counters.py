@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happened, in numbers."""
+"""Counters of requests, jobs and bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class LockedCounters(ABC):
-    """Counts since the start or the last :meth:`clear`. Safe to use from any thread."""
+    """Counts since startup or the last :meth:`clear`. Safe to use from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -41,42 +41,42 @@ class Counters(LockedCounters):
         self.most_active_jobs = 0
 
     def begin(self, operation: str) -> None:
-        """Note a request."""
+        """Count a request."""
         with self._lock:
             self.requests[operation] += 1
             self.open_requests += 1
             self.most_open_requests = max(self.most_open_requests, self.open_requests)
 
     def end(self) -> None:
-        """Note that a request is over."""
+        """Count the end of a request."""
         with self._lock:
             self.open_requests = max(0, self.open_requests - 1)
 
     def status(self, operation: str, status: int) -> None:
-        """Note an answer; 0 stands for a cut connection."""
+        """Count a response; status 0 means that the connection was cut."""
         with self._lock:
             self.statuses[operation, status] += 1
 
-    def moved(self, *, into: int = 0, out: int = 0) -> None:
-        """Note bytes of bodies."""
+    def transferred(self, *, into: int = 0, out: int = 0) -> None:
+        """Count bytes of request and response bodies."""
         with self._lock:
             self.bytes_in += into
             self.bytes_out += out
 
     def job(self, images: list[str], active: int) -> None:
-        """Note a new paid job and how many are active with it."""
+        """Count a new paid job; ``active`` includes it."""
         with self._lock:
             self.jobs_created += 1
             self.jobs_by_images[tuple(sorted(images))] += 1
             self.most_active_jobs = max(self.most_active_jobs, active)
 
     def refused(self, reason: str) -> None:
-        """Note a refused submission: ``rate``, ``active`` or ``credits``."""
+        """Count a refused submission: ``rate``, ``active`` or ``credits``."""
         with self._lock:
             self.refused_submissions[reason] += 1
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
+        """Return all counts as JSON values."""
         with self._lock:
             operations: dict[str, Any] = {}
             for name, count in self.requests.items():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compare what a caller presents with the token, login and password of the settings."""
+"""Check a caller's token, login and password against the settings."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .settings import Settings
 
 
 def bearer_of(request: Request) -> str:
-    """Return the bearer token of a request, empty if there is none."""
+    """Return the bearer token of a request, or an empty string."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def is_permanent(settings: Settings, token: str) -> bool:
-    """Tell whether a token is the one of the settings, which never expires."""
+    """Return whether a token is the one from the settings, which never expires."""
     return hmac.compare_digest(token.encode(), settings.token.encode())
 
 
 def is_login(settings: Settings, request: Request) -> bool:
-    """Tell whether the Basic header of a request holds the login and password of the settings."""
+    """Return whether a request has the configured login and password as Basic credentials."""
     scheme, _, coded = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The balance of the account, which both APIs spend."""
+"""The account's balance, shared by both APIs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .counters import Counters
 
 class Credits:
     """
-    A balance that is never overdrawn. Safe to use from any thread.
+    The balance; it never becomes negative. Safe to use from any thread.
 
-    :param start: Balance at the start and after each :meth:`clear`.
+    :param start: Balance at startup and after :meth:`clear`.
     """
 
     def __init__(self, start: float, counters: Counters) -> None:
@@ -22,11 +22,11 @@ class Credits:
         self.balance = start
 
     def clear(self) -> None:
-        """Restore the balance of the start."""
+        """Reset the balance."""
         self.balance = self._start
 
     def take(self, amount: float) -> bool:
-        """Take ``amount``; return False, and count a refused submission, if the balance is too low."""
+        """Deduct ``amount``. If the balance is too low, count a refused submission and return False."""
         with self._lock:
             if amount <= self.balance:
                 self.balance -= amount

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Colours, labels and marks that both APIs draw on pictures."""
+"""Draw colours, labels and watermarks on pictures, for both APIs."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ Colour = tuple[int, int, int]
 
 @lru_cache(maxsize=16)
 def font(size: int) -> Any:
-    """Return Pillow's font in a size in pixels."""
+    """Return Pillow's default font; ``size`` in pixels."""
     return ImageFont.load_default(size)
 
 
 def hue_of(text: str) -> float:
-    """Return a hue between 0 and 1 that is always the same for a text."""
+    """Return a hue between 0 and 1, always the same for the same text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:2]) / 65536
 
 
 def rgb(hue: float, lightness: float, saturation: float) -> Colour:
-    """Return a colour; only the fraction of the hue counts."""
+    """Return a colour; the whole part of ``hue`` is ignored."""
     red, green, blue = colorsys.hls_to_rgb(hue % 1.0, lightness, saturation)
     return int(red * 255), int(green * 255), int(blue * 255)
 
 
 def strip(image: Image.Image, text: str, colour: Colour, *, top: int, height: int) -> None:
-    """Draw a strip over the full width, from ``top`` down, with a text that fits into it."""
+    """Draw a filled strip across the picture with a text that fits into it."""
     draw = ImageDraw.Draw(image)
     draw.rectangle((0, top, image.width, top + height), fill=colour)
     size = int(height * 0.6)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Find faces, and change pictures so that everybody sees it.
+Detect faces, and change pictures in a clearly visible way.
 
-Faces are found with scikit-image's cascade on a small copy. A found face is replaced by the identity's own
-face if its picture shows one, else by a coarse, tinted version of itself, inside a drawn oval. A banner says
-"EMULATED" and names the identity.
+scikit-image's cascade detects faces on a reduced copy. A face is replaced by the identity's face if its picture
+shows one, otherwise by a pixelated, tinted copy of itself, inside an oval outline. A banner says "EMULATED" and
+names the identity.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _detecting = threading.Lock()
 
 
 class UnreadablePicture(Exception):
-    """The bytes are no picture."""
+    """The file is not a readable picture."""
 
 
 @dataclass(frozen=True)
 class Face:
-    """A face's box in pixels of the upright picture."""
+    """The bounding box of a face, in pixels of the upright picture."""
 
     left: int
     top: int
@@ -46,14 +46,14 @@ class Face:
 @dataclass(frozen=True)
 class Look:
     """
-    How a picture is to be changed.
+    How to change a picture.
 
     :param name: Identity name for the banner.
-    :param code: Identity code; decides the tint.
+    :param code: Identity code; determines the tint.
     :param face: The identity's face, if known.
-    :param variation: Number of the variation; each looks different.
-    :param version: Number of the version; each looks different.
-    :param watermark: Whether the "AI-generated" mark is put at the bottom right.
+    :param variation: Variation number; each looks different.
+    :param version: Version number; each looks different.
+    :param watermark: Whether to write "AI-generated" at the bottom right.
     """
 
     name: str
@@ -74,10 +74,10 @@ def _cascade() -> Any:
 
 def open_picture(path: Path) -> tuple[Image.Image, str]:
     """
-    Read a picture whole and upright.
+    Decode a picture and apply its EXIF orientation.
 
     :return: The picture in RGB and its content type.
-    :raises UnreadablePicture: If it is no picture, cut off, or absurdly large.
+    :raises UnreadablePicture: The file is not a picture, is truncated, or is too large to decode.
     """
     try:
         with Image.open(path) as image:
@@ -95,7 +95,7 @@ def find_faces(image: Image.Image, side: int = DETECTION_SIDE) -> list[Face]:
     """
     Return the faces of a picture, largest first.
 
-    :param side: Longer side, in pixels, of the copy that is searched: a larger one shows smaller faces.
+    :param side: Longer side, in pixels, of the copy that is searched; larger copies reveal smaller faces.
     """
     import numpy as np
 
@@ -124,7 +124,7 @@ def find_faces(image: Image.Image, side: int = DETECTION_SIDE) -> list[Face]:
 
 
 def cut_face(image: Image.Image, face: Face) -> Image.Image:
-    """Return the part of the picture inside the face's box."""
+    """Return the part of the picture inside the bounding box of a face."""
     return image.crop((face.left, face.top, face.right, face.bottom))
 
 
@@ -179,7 +179,7 @@ def _banner(image: Image.Image, look: Look, colour: Colour, *, found: bool) -> N
 
 
 def encode(image: Image.Image, content_type: str) -> bytes:
-    """Write a picture as JPEG, PNG or WEBP, quickly rather than small."""
+    """Encode a picture as JPEG, PNG or WEBP, favouring speed over size."""
     out = io.BytesIO()
     if content_type == "image/png":
         image.save(out, "PNG", compress_level=1)
@@ -194,7 +194,7 @@ def thumbnail(path: Path, side: int = 240) -> bytes:
     """
     Return a small JPEG of a picture.
 
-    :raises UnreadablePicture: If it is no picture.
+    :raises UnreadablePicture: The file is not a picture.
     """
     try:
         with Image.open(path) as image:
@@ -207,7 +207,7 @@ def thumbnail(path: Path, side: int = 240) -> bytes:
 
 
 def portrait(name: str, code: str, side: int = 256) -> bytes:
-    """Draw a stand-in portrait for an identity that comes without a picture; JPEG."""
+    """Return a drawn placeholder portrait, JPEG, for an identity without a picture."""
     colour = colour_of(code)
     image = Image.new("RGB", (side, side), colour)
     draw = ImageDraw.Draw(image)

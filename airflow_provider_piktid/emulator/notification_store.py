@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keep notifications until they are deleted or too old."""
+"""Store notifications until they are deleted or expire."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ N = TypeVar("N", bound=Numbered)
 
 class NotificationStore(Generic[N]):
     """
-    The notifications of the account in one API. Safe to use from any thread.
+    The account's notifications in one API. Safe to use from any thread.
 
     :param first: Number of the first notification.
     """
@@ -37,12 +37,12 @@ class NotificationStore(Generic[N]):
         self.clear()
 
     def clear(self) -> None:
-        """Remove all notifications and start numbering again."""
+        """Remove all notifications and restart numbering."""
         self._kept: dict[int, N] = {}
         self._numbers = itertools.count(self._first)
 
     def _add(self, make: Callable[[int, float], N]) -> N:
-        """Keep the notification that ``make`` returns for a new number and the current time."""
+        """Store the notification that ``make`` returns for a new number and the current time."""
         with self._core.lock:
             notification = make(next(self._numbers), self._core.clock.time())
             self._kept[notification.id] = notification
@@ -53,7 +53,7 @@ class NotificationStore(Generic[N]):
             listener(notification)
 
     def current(self) -> list[N]:
-        """Return the notifications that are neither deleted nor too old, oldest first."""
+        """Return the notifications that are not deleted or expired, oldest first."""
         with self._core.lock:
             oldest = self._core.clock.time() - self._core.settings.notification_seconds
             self._kept = {number: item for number, item in self._kept.items() if item.timestamp > oldest}

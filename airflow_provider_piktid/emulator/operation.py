@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One operation of an API: counted, delayed, authorised, and failing where that was planned."""
+"""Wrap the handler of an operation: count, delay, authorise, apply faults."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Operation:
     """
     An ASGI endpoint around a handler.
 
-    :param name: Name in statistics and fault plans.
-    :param handler: Makes the response; may raise :class:`Refused`.
-    :param guard: Refuses who may not come in; None lets everybody in.
+    :param name: Name in statistics and of the fault queue.
+    :param handler: Returns the response, or raises :class:`Refused`.
+    :param guard: Raises :class:`Refused` for unauthorised requests; None allows all requests.
     """
 
     def __init__(self, name: str, handler: Handler, guard: Guard | None) -> None:
@@ -76,7 +76,7 @@ def _counting(state: State, name: str, send: Send) -> Send:
         if message["type"] == "http.response.start":
             state.counters.status(name, message["status"])
         elif message["type"] == "http.response.body":
-            state.counters.moved(out=len(message.get("body", b"")))
+            state.counters.transferred(out=len(message.get("body", b"")))
         await send(message)
 
     return counted

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page at ``/``: what is there and what happens, for people who look."""
+"""The page at ``/``: jobs, pictures, identities and projects."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def _numbers(state: State) -> str:
         "streams": stats["streams"],
         "MB in": f"{stats['bytes_in'] / 1e6:.1f}",
         "MB out": f"{stats['bytes_out'] / 1e6:.1f}",
-        "failures planned": len(state.faults.pending()),
+        "faults planned": len(state.faults.pending()),
     }
     return "".join(f"<div><b>{value}</b>{name}</div>" for name, value in numbers.items())
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state of one emulator: what its APIs share, and what each API holds."""
+"""The state of an emulator: what its APIs share, and the state of each API."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from .v2.account import V2
 
 class State(Core):
     """
-    The state of one emulator.
+    The state of an emulator.
 
-    :param settings: How it behaves.
+    :param settings: Settings of the emulator.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -36,7 +36,7 @@ class State(Core):
         super().close()
 
     def stats(self) -> dict[str, Any]:
-        """Return counts of requests, jobs, refusals and bytes, and those of v1 under ``v1``."""
+        """Return counts of requests, jobs, refusals and bytes; those of v1 under ``v1``."""
         with self.lock:
             active = len(self.v2.jobs.active())
         more = {"active_jobs": active, "streams": self.v2.notices.streams, "v1": self.v1.counts.as_dict()}
@@ -47,7 +47,7 @@ class State(Core):
         return self.v2.jobs.ledger()
 
     def generations(self) -> list[dict[str, Any]]:
-        """Return every paid generation of v1 with picture, person, keyword and credits, oldest first."""
+        """Return every paid v1 generation with picture, person, keyword and credits, oldest first."""
         return self.v1.ledger()
 
     def abort_job(self, job_id: str) -> None:
@@ -68,12 +68,12 @@ class State(Core):
 
     def complete_job(self, job_id: str) -> None:
         """
-        Finish what a job has still to do at once, and end it.
+        Finish a job immediately.
 
         :raises KeyError: Unknown job.
         """
         self.v2.runner.complete(self.v2.jobs.get(job_id))
 
     def publish(self, name: str, data: dict[str, Any]) -> int:
-        """Send a notification of v2 of any kind and return its id."""
+        """Publish any v2 notification and return its id."""
         return self.v2.notices.publish(name, data).id

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happened on v1, in numbers."""
+"""Counters of v1."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ class GenerationCounters(LockedCounters):
         self.most_active = 0
         self.polls: list[float] = []
 
-    def note(self, event: str) -> None:
+    def count(self, event: str) -> None:
         """Count ``logins``, ``refused_logins``, ``refreshes`` or ``revocations``."""
         with self._lock:
             self.events[event] += 1
 
     def poll(self) -> None:
-        """Count a look at the notifications, refused ones too."""
+        """Count a poll of the notifications, including refused ones."""
         with self._lock:
             self.polls.append(time.monotonic())
 
     def generation(self, generation: Generation, active: int) -> None:
-        """Count a paid request, and how many are active with it."""
+        """Count a paid request; ``active`` includes it."""
         with self._lock:
-            self.bought[generation.target.id_image, generation.person.id, generation.wish.key] += 1
+            self.bought[generation.target.id_image, generation.person.id, generation.request.key] += 1
             self.most_active = max(self.most_active, active)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values; the shortest poll interval is in seconds, None below two polls."""
+        """Return all counts as JSON values; the shortest poll interval is in seconds, None before the second poll."""
         with self._lock:
             gaps = [later - earlier for earlier, later in pairwise(self.polls)]
             return {

@@ -18,11 +18,11 @@ COOKIE = "refresh_token"
 
 def guard(request: Request, state: State) -> None:
     """
-    Refuse a request without a good access token.
+    Refuse a request without a valid access token.
 
     :raises Refused: 401.
     """
-    if not state.v1.tokens.is_good(bearer_of(request)):
+    if not state.v1.tokens.is_valid(bearer_of(request)):
         raise refusal(401, "The access token is missing, wrong or expired")
 
 
@@ -39,9 +39,9 @@ def _answer(state: State, pair: Pair) -> Response:
 async def login(request: Request, state: State) -> Response:
     """``POST /api/tokens``."""
     if not is_login(state.settings, request):
-        state.v1.counts.note("refused_logins")
+        state.v1.counts.count("refused_logins")
         raise refusal(401, "Wrong e-mail or password")
-    state.v1.counts.note("logins")
+    state.v1.counts.count("logins")
     return _answer(state, state.v1.tokens.issue())
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notifications of v1: kept for a while, apart from those of v2."""
+"""The notifications of v1, separate from those of v2."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class V1Notifications(NotificationStore[Notification]):
         self, name: str, data: dict[str, Any], *, id_image: str | None = None, id_task: str | None = None
     ) -> Notification:
         """
-        Keep a notification, of this account's work or a foreign one.
+        Store a notification; tests publish foreign ones too.
 
-        :param id_image: What a filter on the image finds; default ``data["address"]``.
+        :param id_image: Image that filters compare; default ``data["address"]``.
         """
         image = id_image or data.get("address")
         notification = self._add(lambda number, now: Notification(number, name, data, now, image, id_task))
@@ -33,7 +33,7 @@ class V1Notifications(NotificationStore[Notification]):
         return notification
 
     def shape(self, notification: Notification) -> dict[str, Any]:
-        """Return a notification as the list carries it."""
+        """Return a notification as it is listed."""
         fields = self._core.variants["v1_notification_fields"]
         body: dict[str, Any] = {"name": notification.name, "data": notification.data}
         if fields in ("both", "id"):
@@ -42,14 +42,14 @@ class V1Notifications(NotificationStore[Notification]):
             body["timestamp"] = notification.timestamp
         return body
 
-    # What generations say -----------------------------------------------------------------------------
+    # Notifications of generations ----------------------------------------------------------------------
 
     def completed(self, generation: Generation, links: list[dict[str, str]]) -> None:
-        """Tell that a picture is finished."""
+        """Publish that a picture is finished."""
         self._of(generation, GENERATED, {**self._names(generation), "links": links})
 
     def failed(self, generation: Generation, message: str) -> None:
-        """Tell that a generation failed; the documents name no ids in it."""
+        """Publish that a generation failed; as documented, without ids by default."""
         data: dict[str, Any] = {"tasks": GENERATED, "msg": message}
         if self._core.variants["v1_error_ids"] == "present":
             data |= {"id_task": generation.id_task, **self._names(generation)}
@@ -63,9 +63,9 @@ class V1Notifications(NotificationStore[Notification]):
         }
         shape = self._core.variants["v1_notification_keyword"]
         if shape == "string":
-            names["keyword"] = generation.wish.sent
+            names["keyword"] = generation.request.sent
         elif shape == "object":
-            names["keyword"] = generation.wish.keyword
+            names["keyword"] = generation.request.keyword
         return names
 
     def _of(self, generation: Generation, name: str, data: dict[str, Any]) -> None:

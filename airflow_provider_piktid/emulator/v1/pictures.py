@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Change one person of a picture so that everybody sees it.
+Change one person of a picture in a clearly visible way.
 
-The face becomes a coarse copy in the keyword's colour, the person gets an outline and a label, a strip says
-"EMULATED". The faces of the others are put back as they were.
+The face becomes a pixelated copy in the keyword's colour, the person gets an outline and a label, and a strip
+says "EMULATED". The faces of other persons are not changed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..drawing import Colour, font, hue_of, rgb, strip, watermark
 from ..faces import Face, cut_face
 from .entities import Generation, Person
 
-#: In this order their colours go round the colour circle.
+#: Their hues are evenly spaced, in this order.
 LOCATIONS = (
     "Africa",
     "Central Africa",
@@ -29,7 +29,7 @@ LOCATIONS = (
 
 
 def colour_of(word: str, seed: int = 0) -> Colour:
-    """Return the colour of a keyword's value; a seed shifts its hue a little."""
+    """Return the colour of a keyword value; the seed shifts its hue slightly."""
     known = [name.lower() for name in LOCATIONS]
     hue = known.index(word.lower()) / len(known) if word.lower() in known else hue_of(word)
     return rgb(hue + 0.013 * (seed % 5), 0.42, 0.75)
@@ -37,19 +37,19 @@ def colour_of(word: str, seed: int = 0) -> Colour:
 
 def replace_person(image: Image.Image, generation: Generation) -> Image.Image:
     """Return a changed copy of the picture."""
-    wish, person = generation.wish, generation.person
-    seed = int(wish.options.get("seed", 0))
-    colour = colour_of(wish.word, seed)
+    asked, person = generation.request, generation.person
+    seed = int(asked.options.get("seed", 0))
+    colour = colour_of(asked.word, seed)
     result = image.copy()
     _face(result, person.face, colour, seed)
     _outline(result, person.face, colour)
-    _label(result, person, f"{wish.word} · person {person.id}", colour)
+    _label(result, person, f"{asked.word} · person {person.id}", colour)
     others = [other.face for other in generation.target.persons if other.id != person.id]
-    text = f"EMULATED · {wish.word} · person {person.id}" + (f" · seed {seed}" if seed else "")
+    text = f"EMULATED · {asked.word} · person {person.id}" + (f" · seed {seed}" if seed else "")
     height = _strip_height(image)
     top = 0 if _top_is_free(image, [*others, person.face]) else image.height - height
     strip(result, text, colour, top=top, height=height)
-    if wish.options.get("flag_watermark", 1):
+    if asked.options.get("flag_watermark", 1):
         size = max(8, image.height // 32)
         watermark(result, size, image.height - height - size // 2)
     for face in others:

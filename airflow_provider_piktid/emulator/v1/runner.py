@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Generations over time.
+Run v1 generations over time.
 
-The first request of a picture makes its masks, which takes ``mask_seconds``. Requests that come before they are
-ready make masks of their own and take as much longer; later ones take ``generate_seconds`` only.
+The first request for a picture makes its masks, which takes ``mask_seconds``. A request sent before they are
+ready makes its own masks and takes the same extra time; later requests only take ``generate_seconds``.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from .pictures import replace_person
 
 
 class Runner:
-    """Carries out generations. All methods may be called from any thread."""
+    """Runs generations. Safe to use from any thread."""
 
     def __init__(self, core: Core, notices: V1Notifications) -> None:
         self._core = core
         self._notices = notices
 
     def start(self, generation: Generation) -> None:
-        """Begin a new generation."""
+        """Start a new generation."""
         settings, target = self._core.settings, generation.target
         with self._core.lock:
             now = self._core.clock.time()
@@ -50,14 +50,14 @@ class Runner:
             self.complete(generation)
 
     def complete(self, generation: Generation) -> None:
-        """Make the picture now."""
+        """Make the picture immediately."""
         if self._core.settings.transform:
             self._core.scheduler.submit(self._work, generation)
         else:
             self._work(generation)
 
     def fail(self, generation: Generation, message: str) -> None:
-        """End as failed. What has ended stays as it is."""
+        """End a generation as failed, unless it has already ended."""
         with self._core.lock:
             if generation.ended:
                 return
@@ -65,7 +65,7 @@ class Runner:
             if self._core.variants["refund_failed"] == "yes":
                 self._core.credits.refund(generation.credits)
                 generation.credits = 0.0
-        self._tell(generation, partial(self._notices.failed, generation, message))
+        self._publish(generation, partial(self._notices.failed, generation, message))
 
     def _work(self, generation: Generation) -> None:
         if generation.ended:
@@ -82,7 +82,7 @@ class Runner:
             self._core.keep(generation.id_task, blob)
             self._core.keep(f"{generation.id_task}-thumb", small)
             links = [self._links(generation, blob, small)]
-        self._tell(generation, partial(self._notices.completed, generation, links))
+        self._publish(generation, partial(self._notices.completed, generation, links))
 
     def _picture(self, generation: Generation) -> tuple[Blob, Blob]:
         source, folder = generation.target.blob, self._core.folder
@@ -107,9 +107,9 @@ class Runner:
             links |= {key: fault.params[key] for key in ("l", "t") if key in fault.params}
         return links
 
-    def _tell(self, generation: Generation, tell: partial[None]) -> None:
+    def _publish(self, generation: Generation, publish: partial[None]) -> None:
         fault = generation.faults.get("late_notification")
         if fault is None:
-            tell()
+            publish()
         else:
-            self._core.scheduler.call_later(float(fault.get("seconds", 1.0)), tell)
+            self._core.scheduler.call_later(float(fault.get("seconds", 1.0)), publish)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures: uploaded, searched for persons, kept for a day."""
+"""Upload pictures to v1, and detect the persons in them."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ async def upload_target(request: Request, state: State) -> Response:
             data, filename = await _bytes_of(state, form)
     except HTTPException:
         raise invalid(state, "The form could not be read") from None
-    state.counters.moved(into=len(data))
+    state.counters.transferred(into=len(data))
     try:
         target = await run_in_threadpool(partial(make_target, state, data, filename))
     except UnreadablePicture:
-        raise refusal(400, "The file is no image. Supported formats: WEBP, JPEG, PNG") from None
+        raise refusal(400, "The file is not an image. Supported formats: WEBP, JPEG, PNG") from None
     return JSONResponse(target_shape(state, target))
 
 
 def _check_options(state: State, form: FormData) -> None:
     options = form.get("options")
     if options not in (None, "") and not isinstance(json_in(options), dict):
-        raise invalid(state, "options should be a JSON object as a text")
+        raise invalid(state, "options must be a string with a JSON object")
 
 
 async def _bytes_of(state: State, form: FormData) -> tuple[bytes, str]:
@@ -62,11 +62,11 @@ async def _bytes_of(state: State, form: FormData) -> tuple[bytes, str]:
     if not isinstance(url, str) or not url:
         raise invalid(state, "Either file or url is required")
     if urlsplit(url).scheme not in ("http", "https"):
-        raise invalid(state, "url should be an http or https address")
+        raise invalid(state, "url must be an http or https URL")
     try:
         return await run_in_threadpool(_fetch, url), PurePosixPath(urlsplit(url).path).name or "image"
     except (OSError, ValueError):
-        raise refusal(400, "The image could not be fetched from its url") from None
+        raise refusal(400, "The image could not be downloaded from the URL") from None
 
 
 def _fetch(url: str) -> bytes:
@@ -80,10 +80,10 @@ def _fetch(url: str) -> bytes:
 
 def make_target(state: State, data: bytes, filename: str) -> Target:
     """
-    Keep a picture and find the persons in it.
+    Store a picture and detect the persons in it.
 
-    :raises UnreadablePicture: If it is no picture of a supported format.
-    :raises Refused: If it shows too many persons.
+    :raises UnreadablePicture: The file is not a picture in a supported format.
+    :raises Refused: The picture shows too many persons.
     """
     path = state.folder.new_path(Path(filename).suffix[:10])
     path.write_bytes(data)
@@ -120,7 +120,7 @@ def _at_most(state: State, persons: list[Person]) -> list[Person]:
 
 
 def coordinates(target: Target, person: Person) -> dict[str, Any]:
-    """Return where a person is, as shares of width and height."""
+    """Return the position of a person, as fractions of width and height."""
     width, height = target.size
     wide, high = person.face.size[0] / width, person.face.size[1] / height
     left, top = person.face.left / width, person.face.top / height
@@ -137,7 +137,7 @@ def coordinates(target: Target, person: Person) -> dict[str, Any]:
 
 
 def target_shape(state: State, target: Target) -> dict[str, Any]:
-    """Return the answer to an upload."""
+    """Return the response to an upload."""
     faces = {
         "num_persons": len(target.persons),
         "coordinates_list": [coordinates(target, person) for person in target.persons],
@@ -151,7 +151,7 @@ def find_target(state: State, id_image: Any) -> Target:
     """
     Return a picture.
 
-    :raises Refused: 404 if there is none or it is too old.
+    :raises Refused: 404; the picture is unknown or expired.
     """
     target = state.v1.target(id_image) if isinstance(id_image, str) else None
     if target is None:

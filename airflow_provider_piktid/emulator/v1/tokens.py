@@ -25,7 +25,7 @@ class Pair:
 
 
 class Tokens:
-    """Which tokens are good. The token of the settings is no login's and survives every revocation."""
+    """The issued tokens. The token from the settings is always valid and is never revoked."""
 
     def __init__(self, core: Core, counts: GenerationCounters) -> None:
         self._core = core
@@ -36,15 +36,15 @@ class Tokens:
         """Revoke every issued token."""
         self._pairs: list[Pair] = []
 
-    def is_good(self, token: str) -> bool:
-        """Tell whether an access token opens the API now."""
+    def is_valid(self, token: str) -> bool:
+        """Return whether an access token is valid now."""
         if is_permanent(self._core.settings, token):
             return True
         now = self._core.clock.time()
         return any(pair.access == token and pair.expires > now for pair in list(self._pairs))
 
     def issue(self) -> Pair:
-        """Issue a pair; earlier ones stay good."""
+        """Issue a pair; earlier pairs stay valid."""
         expires = self._core.clock.time() + TOKEN_SECONDS
         pair = Pair(f"acc_{secrets.token_urlsafe(32)}", f"rot_{secrets.token_urlsafe(32)}", expires)
         with self._core.lock:
@@ -53,23 +53,23 @@ class Tokens:
 
     def rotate(self, access: str, refresh: str) -> Pair:
         """
-        Take a refresh token for a new pair. A token taken twice revokes every token of the account.
+        Exchange a refresh token for a new pair. Using one twice revokes all tokens of the account.
 
-        :raises Refused: 401 for a refresh token that is unknown, expired, used, or of another access token.
+        :raises Refused: 401; the refresh token is unknown, expired, used, or belongs to another access token.
         """
         with self._core.lock:
             pair = next((pair for pair in self._pairs if pair.refresh == refresh), None)
             if pair is not None and pair.used:
                 self.clear()
-                self._counts.note("revocations")
+                self._counts.count("revocations")
                 raise refusal(401, "Invalid refresh token")
             if pair is None or pair.access != access or pair.expires <= self._core.clock.time():
                 raise refusal(401, "Invalid refresh token")
             pair.used = True
-            self._counts.note("refreshes")
+            self._counts.count("refreshes")
             return self.issue()
 
     def revoke(self, access: str) -> None:
-        """Forget one access token and its refresh token."""
+        """Revoke one access token and its refresh token."""
         with self._core.lock:
             self._pairs = [pair for pair in self._pairs if pair.access != access]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state of the v2 API."""
+"""The account's data in the v2 API."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ DEFAULT_IDENTITIES = ("PiktidSummer", "PiktidPremium")
 
 class V2:
     """
-    Projects, files, identities, jobs, notifications, webhook and tokens of the one account.
+    Projects, files, identities, jobs, notifications, webhook and tokens of the account.
 
-    :param core: What it shares with v1.
+    :param core: Shared with v1.
     """
 
     def __init__(self, core: Core) -> None:
@@ -36,7 +36,7 @@ class V2:
         self.clear()
 
     def clear(self) -> None:
-        """Start anew."""
+        """Remove everything but the default identities."""
         self.projects: dict[str, Project] = {}
         self.files: dict[str, StoredFile] = {}
         self.identities: dict[str, Identity] = {}
@@ -51,7 +51,7 @@ class V2:
             self.identities[code] = Identity(code, code, now, now, visibility="default", created_by="piktid")
 
     def close(self) -> None:
-        """End the open streams."""
+        """Close the open streams."""
         self.notices.close()
 
     def add_project(self, name: str) -> Project:
@@ -61,15 +61,15 @@ class V2:
         return project
 
     def project_named(self, name: str) -> Project | None:
-        """Return the project of this name."""
+        """Return the project with this name."""
         return next((p for p in self.projects.values() if p.name == name), None)
 
     def find_project(self, key: str) -> Project | None:
-        """Return the project of this string id; the integer id, as digits, does not open a project."""
+        """Return the project with this string id; the integer id is not accepted."""
         return self.projects.get(key)
 
     def add_file(self, filename: str, project: Project | None) -> StoredFile:
-        """Create the ticket of an upload."""
+        """Create an upload without content."""
         now = self._core.clock.time()
         expires = now + self._core.settings.upload_link_seconds
         file = StoredFile(str(uuid.uuid4()), filename, content_type_of(filename), now, expires, project)
@@ -77,7 +77,7 @@ class V2:
         return file
 
     def identity_named(self, name: str) -> Identity | None:
-        """Return the identity of this name among the account's own."""
+        """Return the account's own identity with this name."""
         return next(
             (i for i in self.identities.values() if i.visibility == "private" and i.name == name), None
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of bodies, queries and pages, as every v2 endpoint makes them."""
+"""Validate request bodies, queries and paging of v2."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def body_check(core: Core, body: object) -> Check:
 
 
 def finish(core: Core, check: Check) -> None:
-    """Refuse if the check found something wrong."""
+    """Refuse the request if the check found errors."""
     if core.variants["unknown_fields"] == "reject":
         check.nothing_else()
     check.done()

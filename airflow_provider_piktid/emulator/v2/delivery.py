@@ -27,19 +27,19 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedire
 
 
 class Webhooks:
-    """One webhook for the account."""
+    """The account's webhook."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self.clear()
 
     def clear(self) -> None:
-        """Forget the webhook."""
+        """Remove the webhook."""
         self.current: Webhook | None = None
         self.deliveries: list[dict[str, Any]] = []
 
     def save(self, url: str) -> Webhook:
-        """Create the webhook, or change its address and rotate its secret; a ping goes out at once."""
+        """Create the webhook, or change its URL and rotate its secret; then deliver a ping."""
         now = self._core.clock.time()
         with self._core.lock:
             created = self.current.created_at if self.current else now
@@ -52,7 +52,7 @@ class Webhooks:
         self.deliver(Notification(0, "ping", {"message": "Webhook test"}, self._core.clock.time()))
 
     def deliver(self, notification: Notification) -> None:
-        """Deliver a notification, if there is a webhook."""
+        """Deliver a notification if a webhook is set."""
         if self.current is not None and self.current.is_active:
             self._core.deliveries.submit(self._try, notification, 1)
 
@@ -81,7 +81,7 @@ def _post(hook: Webhook, notification: Notification) -> int | None:
         "X-Webhook-Signature": f"sha256={signature}",
         "X-Webhook-Event": notification.name,
     }
-    # put_webhook lets only http and https in
+    # put_webhook accepts http and https only
     request = urllib.request.Request(hook.url, data=body, headers=headers, method="POST")  # noqa: S310
     try:
         with _opener.open(request, timeout=DELIVERY_SECONDS) as response:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The things an account of the v2 API holds. Times are epochs in seconds."""
+"""Data of the v2 API. Times are epoch seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..faces import Face
 
 @dataclass
 class Project:
-    """``key`` is the string of creation, ``number`` the integer of listings."""
+    """A project; ``key`` is the string id from its creation, ``number`` the integer id in listings."""
 
     key: str
     number: int
@@ -22,7 +22,7 @@ class Project:
 
 @dataclass
 class StoredFile:
-    """An upload: first a ticket, then, when ``blob`` is set, an asset; ``faces`` once they were searched for."""
+    """An upload; an asset once ``blob`` is set. ``faces`` is set once they were detected."""
 
     file_id: str
     filename: str
@@ -36,7 +36,7 @@ class StoredFile:
 
 @dataclass
 class Identity:
-    """A person; ``visibility`` is ``default`` for those that PiktID offers."""
+    """A person; ``visibility`` is ``default`` for the identities that PiktID provides."""
 
     code: str
     name: str
@@ -57,7 +57,7 @@ class Identity:
 
 @dataclass
 class Notification:
-    """As on the wire."""
+    """A notification, as in the API."""
 
     id: int
     name: str
@@ -84,7 +84,7 @@ class Webhook:
 
 @dataclass
 class ZipLink:
-    """A token that opens an archive of jobs."""
+    """A link to an archive of jobs."""
 
     token: str
     job_ids: list[str]

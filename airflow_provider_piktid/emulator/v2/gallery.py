@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The galleries, and what was spent."""
+"""List jobs and projects with their images, and credits used."""
 
 from __future__ import annotations
 

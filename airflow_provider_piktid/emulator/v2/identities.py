@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Identities: listed, uploaded, prepared over time."""
+"""List and upload identities."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ async def _image_part(request: Request, state: State, check: Check, form: Any) -
         check.done()
     filename = PurePosixPath((part.filename or "image.jpg").replace("\\", "/")).name or "image.jpg"
     data = await part.read()
-    state.counters.moved(into=len(data))
+    state.counters.transferred(into=len(data))
     return state.folder.save(data, part.content_type or "image/jpeg"), filename
 
 
 async def _examine(check: Check, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do image work on a thread; refuse the request if the image cannot be read."""
+    """Process an image in a thread; refuse the request if the image cannot be read."""
     try:
         return await run_in_threadpool(work, *args, **kwargs)
     except UnreadablePicture as error:
@@ -96,7 +96,7 @@ async def _examine(check: Check, work: Callable[P, T], *args: P.args, **kwargs: 
 
 
 def _look_at(path: Path, detect: bool) -> tuple[int, Any]:
-    """Return how many faces a picture shows, and the largest one as a picture."""
+    """Return the number of faces in a picture, and the largest face."""
     image, _ = open_picture(path)
     if not detect:
         return 1, None
@@ -104,12 +104,12 @@ def _look_at(path: Path, detect: bool) -> tuple[int, Any]:
     return len(faces), cut_face(image, faces[0]) if faces else None
 
 
-def _refuse_taken(state: State, name: str) -> None:
-    taken = state.v2.identity_named(name)
-    if taken is not None:
+def _refuse_duplicate(state: State, name: str) -> None:
+    existing = state.v2.identity_named(name)
+    if existing is not None:
         body = {"error": "An identity with this name already exists"}
         key = state.variants["identity_conflict"]
-        raise Refused(409, body if key == "bare" else {**body, key: taken.code})
+        raise Refused(409, body if key == "bare" else {**body, key: existing.code})
     own = sum(1 for identity in state.v2.identities.values() if identity.visibility == "private")
     if own >= state.settings.max_identities:
         raise Refused(429, {"error": "Maximum identities reached."})
@@ -123,12 +123,12 @@ async def upload_identity(request: Request, state: State) -> Response:
         blob, filename = await _image_part(request, state, check, form)
         check.done()
     name = name or Path(filename).stem
-    _refuse_taken(state, name)
+    _refuse_duplicate(state, name)
     faces, picture = await _examine(check, _look_at, blob.path, state.settings.transform)
     if not faces and state.variants["identity_face"] == "reject":
         raise Refused(400, {"error": "No face detected in the image"})
     with state.lock:
-        _refuse_taken(state, name)
+        _refuse_duplicate(state, name)
         identity = _add(state, name, filename, blob)
         identity.tag, identity.faces, identity.picture = tag, faces, picture
         job = state.v2.jobs.create_preprocessing(identity)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jobs, their outputs, and what sets one type of job apart. Times are epochs in seconds."""
+"""Jobs, their outputs and their kinds. Times are epoch seconds."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ TERMINAL = frozenset({"completed", "failed", "aborted"})
 @dataclass(frozen=True)
 class PlannedOutput:
     """
-    An output that a new job is to make.
+    An output that a new job will make.
 
-    :param image_index: Number of the input or instruction that it is made for.
-    :param group_index: Number of the variation.
-    :param inputs: Files that it is made from; several are combined into it.
-    :param filename: Name that results show for it.
+    :param image_index: Number of the input or instruction.
+    :param group_index: Variation number.
+    :param inputs: Files that are combined into the output.
+    :param filename: File name in the results.
     """
 
     image_index: int
@@ -35,10 +35,10 @@ class PlannedOutput:
 
 class JobKind:
     """
-    What sets one type of job apart. A type with outputs overrides ``plan`` and ``picture``.
+    What is specific to one job type. Types with outputs override ``plan`` and ``picture``.
 
-    ``job_type`` is its name on the wire. Jobs of a ``paid`` type count as active and appear in the ledger.
-    ``auto_model`` is the engine that ``auto`` stands for.
+    ``job_type`` is its name in the API. Jobs of a ``paid`` type count as active and appear in the ledger.
+    ``auto_model`` is the engine that ``auto`` selects.
     """
 
     job_type: str
@@ -46,7 +46,7 @@ class JobKind:
     auto_model = ""
 
     def plan(self, files: Sequence[StoredFile], options: dict[str, Any]) -> list[PlannedOutput]:
-        """Return the outputs of a new job for its inputs and the options of its request."""
+        """Return the outputs of a new job."""
         return []
 
     def price(self, settings: Settings) -> float:
@@ -55,16 +55,16 @@ class JobKind:
 
     def picture(self, core: Core, job: Job, output: Output, sources: list[Blob]) -> Blob:
         """
-        Make the picture of one output, and describe it in ``output.description``.
+        Make the picture of one output and set ``output.description``.
 
         :param sources: The uploaded inputs of the output.
-        :raises UnreadablePicture: If an input is not a picture.
+        :raises UnreadablePicture: An input is not a picture.
         """
         raise NotImplementedError
 
 
 class Preprocessing(JobKind):
-    """The free job that prepares an uploaded identity; it has no outputs."""
+    """The free preprocessing of an uploaded identity, without outputs."""
 
     job_type = "identity_preprocessing"
     paid = False
@@ -72,7 +72,7 @@ class Preprocessing(JobKind):
 
 @dataclass
 class Output:
-    """One version of one output of a job: a row of its results."""
+    """One version of an output of a job: one row of its results."""
 
     id: int
     uuid: str
@@ -101,7 +101,7 @@ class Output:
 
     @property
     def id_image(self) -> str | None:
-        """The first input, as events name the image; None for an output without inputs."""
+        """The image in events: the first input, None without inputs."""
         return self.inputs[0].file_id if self.inputs else None
 
     def plan(self) -> PlannedOutput:
@@ -111,7 +111,7 @@ class Output:
 
 @dataclass
 class Job:
-    """A job of any type; ``options`` are what the request chose for it."""
+    """A job of any type; ``options`` are those of its request."""
 
     job_id: str
     kind: JobKind

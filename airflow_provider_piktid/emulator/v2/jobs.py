@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jobs: status, results, versions, regeneration, images that are stuck."""
+"""Show jobs and their results, regenerate images, list stuck images."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _NOT_FOUND = {"error": "Job not found"}
 
 def find_job(state: State, job_id: str) -> Job:
     """
-    Return a job that can be seen already.
+    Return a job that is visible.
 
-    :raises Refused: 404.
+    :raises Refused: 404; the job is unknown or not visible yet.
     """
     with state.lock:
         job = state.v2.jobs.find(job_id)

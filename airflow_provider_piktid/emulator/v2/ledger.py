@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jobs, what they cost, and whether another one may start."""
+"""All jobs, their prices, and the limits for new ones."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .job import Job, JobKind, Output, PlannedOutput, Preprocessing
 
 
 class Jobs:
-    """The jobs of the account, its balance and its limits."""
+    """The account's jobs, balance and limits."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -30,7 +30,7 @@ class Jobs:
 
     @property
     def balance(self) -> float:
-        """The credits of the account, which v1 spends too."""
+        """The account's credits, shared with v1."""
         return self._core.credits.balance
 
     @balance.setter
@@ -62,7 +62,7 @@ class Jobs:
 
     def admit_rate(self, endpoint: str) -> None:
         """
-        Refuse a submission if the window of its endpoint is full.
+        Refuse a submission if the rate limit of its endpoint is reached.
 
         :raises Refused: 429.
         """
@@ -81,7 +81,7 @@ class Jobs:
             raise Refused(429, {"error": text}, self._core.retry_after(wait))
 
     def count_submission(self, endpoint: str) -> None:
-        """Note an accepted submission in the window of its endpoint."""
+        """Count an accepted submission in the rate window of its endpoint."""
         self._windows[endpoint].append(self._core.clock.time())
 
     def admit_active(self) -> None:
@@ -98,7 +98,7 @@ class Jobs:
 
     def charge(self, amount: float) -> None:
         """
-        Take credits.
+        Deduct credits.
 
         :raises Refused: 402.
         """
@@ -119,7 +119,7 @@ class Jobs:
         post_process: bool,
         price: float,
     ) -> Job:
-        """Add a paid job with one row of results for each planned output."""
+        """Add a paid job with one pending row per planned output."""
         job = self._add(kind, identity)
         job.project = project
         job.images = images
@@ -134,7 +134,7 @@ class Jobs:
         return job
 
     def create_preprocessing(self, identity: Identity) -> Job:
-        """Add the free job that prepares an identity."""
+        """Add the free preprocessing job of an identity."""
         return self._add(Preprocessing(), identity)
 
     def _add(self, kind: JobKind, identity: Identity | None) -> Job:
@@ -156,7 +156,7 @@ class Jobs:
         return output
 
     def ledger(self) -> list[dict[str, Any]]:
-        """Return what each paid job was for and what it cost."""
+        """Return all paid jobs with their prices as JSON values."""
         with self._core.lock:
             return [
                 {

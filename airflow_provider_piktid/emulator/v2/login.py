@@ -27,7 +27,7 @@ _UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 def duration(value: Any) -> float | None:
-    """Return seconds from an ISO 8601 duration, ``[DD]D[,][HH:MM:]SS``, or a number; None if it is none."""
+    """Return seconds from an ISO 8601 duration, ``[DD]D[,][HH:MM:]SS``, or a number; otherwise None."""
     if isinstance(value, bool):
         return None
     if isinstance(value, (int, float)):
@@ -50,7 +50,7 @@ def guard(request: Request, state: State) -> None:
 
     :raises Refused: 401 with an empty body.
     """
-    if not state.v2.tokens.is_good(bearer_of(request)):
+    if not state.v2.tokens.is_valid(bearer_of(request)):
         raise Refused(401)
 
 

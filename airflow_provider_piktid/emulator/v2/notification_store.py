@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notifications: kept for a while, sent to streams and webhooks."""
+"""The notifications of v2, stored and sent to streams."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .job import Job
 
 
 class Subscription:
-    """What one stream has still to send. Filled from any thread, read on the loop that created it."""
+    """The queue of one stream. Filled from any thread, read on the event loop that created it."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -34,14 +34,14 @@ class Subscription:
             self.closed = True
 
     async def wait(self) -> None:
-        """Return when there is something to send or the stream is to close."""
+        """Return when a notification is waiting or the stream must close."""
         while not self.waiting and not self.closed:
             self._ready.clear()
             await self._ready.wait()
 
 
 class NotificationFilter:
-    """Which notifications a reader asked for; an empty set lets all pass."""
+    """A reader's filter of notifications; an empty set matches all."""
 
     def __init__(self, jobs: set[str], images: set[str], names: set[str]) -> None:
         self._jobs, self._images, self._names = jobs, images, names
@@ -64,11 +64,11 @@ class V2Notifications(NotificationStore[Notification]):
 
     @property
     def streams(self) -> int:
-        """How many streams are open."""
+        """The number of open streams."""
         return len(self._subscriptions)
 
     def publish(self, name: str, data: dict[str, Any]) -> Notification:
-        """Keep a notification and send it to all streams and to the webhook."""
+        """Store a notification and send it to all streams and to the webhook."""
         with self._core.lock:
             notification = self._add(lambda number, now: Notification(number, name, data, now))
             for subscription in self._subscriptions:
@@ -77,7 +77,7 @@ class V2Notifications(NotificationStore[Notification]):
         return notification
 
     def subscribe(self) -> tuple[list[Notification], Subscription]:
-        """Return what is there now, and a subscription to what comes, with nothing between them lost."""
+        """Return the current notifications, and a subscription to all later ones."""
         with self._core.lock:
             subscription = Subscription()
             self._subscriptions.append(subscription)
@@ -94,16 +94,16 @@ class V2Notifications(NotificationStore[Notification]):
             for subscription in self._subscriptions:
                 subscription.push(None)
 
-    # What jobs say ------------------------------------------------------------------------------------
+    # Notifications of jobs -----------------------------------------------------------------------------
 
     def job_data(self, job: Job, **more: Any) -> dict[str, Any]:
-        """Return an event's data with the job id under the keys in use."""
+        """Return event data with the job id under the keys that the variant sets."""
         keys = self._core.variants["job_id_key"]
         ids = {key: job.job_id for key in ("id_task", "job_id") if keys in (key, "both")}
         return {**ids, **more}
 
     def job_changed(self, job: Job) -> None:
-        """Tell that a job's status changed, under the names in use."""
+        """Publish a job's status, under the event names that the variant sets."""
         names = self._core.variants["events"]
         if names in ("both", "docs"):
             data = self.job_data(job, job_type=job.job_type, status=job.status)
@@ -114,7 +114,7 @@ class V2Notifications(NotificationStore[Notification]):
             self._of_job(job, name, self.job_data(job, status=job.status, **more))
 
     def image_finished(self, job: Job, **row: Any) -> None:
-        """Tell that one output is finished."""
+        """Publish that an output is finished."""
         if self._core.variants["events"] != "seed":
             self._of_job(job, "image_result", self.job_data(job, **row))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notifications: as a stream, as a list, deleted."""
+"""Stream, list and delete v2 notifications."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .stream import EventStream
 
 
 def guard_stream(request: Request, state: State) -> None:
-    """Refuse a stream without a good token in header or query."""
+    """Refuse a stream without a valid token in header or query."""
     token = request.query_params.get("token")
-    if token is None or not state.v2.tokens.is_good(token):
+    if token is None or not state.v2.tokens.is_valid(token):
         guard(request, state)
 
 
 def values_of(given: Iterable[str]) -> set[str]:
-    """Return the values of a list in a query: repeated, with commas, or as a JSON list."""
+    """Return the values of a list: repeated, comma-separated, or a JSON list."""
     found: set[str] = set()
     for text in given:
         try:

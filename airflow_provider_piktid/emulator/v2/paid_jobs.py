@@ -18,7 +18,7 @@ from .job import Job, JobKind
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What a request asks for. A type without identity or project leaves its code or key out."""
+    """The fields of a submission. Types without identity or project leave their fields None."""
 
     files: list[StoredFile]
     options: dict[str, Any]
@@ -32,9 +32,9 @@ def submit(state: State, kind: JobKind, body: object, read: Callable[[State, Che
     Create and start a job.
 
     :param body: Body of the request.
-    :param read: Takes the fields of this type from the body.
-    :raises Refused: For a full rate window, wrong fields, an unknown identity or project, too many active jobs
-        or too few credits, in this order.
+    :param read: Reads the fields of this job type from the body.
+    :raises Refused: Rate limit reached, invalid fields, unknown identity or project, too many active jobs, or too
+        few credits; checked in this order.
     """
     jobs = state.v2.jobs
     with state.lock:
@@ -63,13 +63,13 @@ def submit(state: State, kind: JobKind, body: object, read: Callable[[State, Che
 
 
 def accepted(state: State, job: Job, **more: Any) -> Response:
-    """Return the answer to a submission; ``more`` holds the fields that only this type sends."""
+    """Return the response to a submission; ``more`` are fields of this job type."""
     answer = {"job_id": job.job_id, "status": "pending", "message": "Job created successfully", **more}
     return JSONResponse(answer, state.variants.number("job_status"))
 
 
 def files_of(state: State, check: Check, images: list[str]) -> list[StoredFile]:
-    """Return the uploads behind file ids; note those that are unknown."""
+    """Return the uploads with these file ids; report unknown ids to ``check``."""
     files = []
     for number, file_id in enumerate(images):
         file = state.v2.files.get(file_id)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Projects, uploads and assets."""
+"""Create projects, upload files, list assets."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ async def create_project(request: Request, state: State) -> Response:
     name = check.text("project_name", required=True, longest=LONGEST_PROJECT_NAME)
     finish(state, check)
     with state.lock:
-        taken = state.v2.project_named(name or "")
-        if taken is not None:
+        existing = state.v2.project_named(name or "")
+        if existing is not None:
             body = {"error": "Project already exists"}
             if state.variants["project_conflict"] == "with_id":
-                body["project_id"] = taken.key
+                body["project_id"] = existing.key
             raise Refused(409, body)
         project = state.v2.add_project(name or "")
     body = {"project_id": project.key, "project_name": project.name}
@@ -88,7 +88,7 @@ def _ticket(state: State, file: StoredFile, project: Project | None, base_url: s
 
 
 def s3_refusal(status: int, code: str, message: str) -> Refused:
-    """Return a refusal as S3 words it."""
+    """Return an error response in the format of S3."""
     xml = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f"<Error><Code>{code}</Code><Message>{escape(message)}</Message>"
@@ -98,7 +98,7 @@ def s3_refusal(status: int, code: str, message: str) -> Refused:
 
 
 async def put_upload(request: Request, state: State) -> Response:
-    """``PUT`` to a presigned address."""
+    """``PUT`` to a presigned link."""
     file = _ticket_of(request, state)
     length = request.headers.get("content-length")
     if length is None:
@@ -117,7 +117,7 @@ async def put_upload(request: Request, state: State) -> Response:
     with state.lock:
         file.blob = Blob(path, file.content_type, size)
         state.keep(file.file_id, file.blob)
-    state.counters.moved(into=size)
+    state.counters.transferred(into=size)
     return Response(headers={"ETag": f'"{secrets.token_hex(16)}"'})
 
 

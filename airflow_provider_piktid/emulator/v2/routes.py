@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Addresses of the v2 API."""
+"""Routes of the v2 API."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Jobs over time: pending, processing with rising progress, one result after the other, an end.
+Run jobs over time: pending, processing, ended.
 
-A tenth of ``job_seconds`` is spent pending; the outputs come spread evenly over the rest.
+A job is pending for a tenth of ``job_seconds``; its outputs finish at even intervals during the rest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PENDING_SHARE = 0.1
 
 
 class Runner:
-    """Moves jobs and identities through their states. All methods may be called from any thread."""
+    """Runs jobs and the preprocessing of identities. Safe to use from any thread."""
 
     def __init__(self, core: Core, jobs: Jobs, notices: V2Notifications) -> None:
         self._core = core
@@ -31,17 +31,17 @@ class Runner:
     # Jobs ---------------------------------------------------------------------------------------------
 
     def start(self, job: Job) -> None:
-        """Begin a new job."""
+        """Start a new job."""
         seconds = self._core.settings.job_seconds
         self._core.scheduler.call_later(seconds * PENDING_SHARE, partial(self._begin, job))
 
     def _begin(self, job: Job) -> None:
-        strange = job.faults.get("unknown_status")
-        if strange is None:
+        fault = job.faults.get("unknown_status")
+        if fault is None:
             self._process(job)
             return
-        self._move(job, str(strange.get("word", "archiving")))
-        self._core.scheduler.call_later(float(strange.get("seconds", 0.5)), partial(self._process, job))
+        self._move(job, str(fault.get("word", "archiving")))
+        self._core.scheduler.call_later(float(fault.get("seconds", 0.5)), partial(self._process, job))
 
     def _process(self, job: Job) -> None:
         if not self._move(job, "processing"):
@@ -132,7 +132,7 @@ class Runner:
             self.end(job, "completed")
 
     def end(self, job: Job, status: str, message: str | None = None) -> None:
-        """End a job; what it has not finished fails with it. An ended job stays as it is."""
+        """End a job and fail its unfinished outputs, unless it has already ended."""
         with self._core.lock:
             if job.ended:
                 return
@@ -166,7 +166,7 @@ class Runner:
                 self._notices.job_changed(job)
 
     def complete(self, job: Job) -> None:
-        """Finish what a job has still to do, now."""
+        """Finish a job immediately."""
         with self._core.lock:
             job.faults.pop("never_end", None)
             self._move(job, "processing") if job.status != "processing" else None
@@ -176,7 +176,7 @@ class Runner:
             self.produce(job, output)
 
     def regenerate(self, job: Job, old: Output) -> Output:
-        """Add a pending row with the next version and produce it in the time of one output."""
+        """Add a row with the next version, and finish it after the time of one output."""
         with self._core.lock:
             output = self._jobs.new_output(job, old.plan(), old.version + 1)
             job.outputs.append(output)
@@ -187,7 +187,7 @@ class Runner:
     # Identities ---------------------------------------------------------------------------------------
 
     def prepare(self, identity: Identity, job: Job) -> None:
-        """Begin the preprocessing of an identity."""
+        """Start the preprocessing of an identity."""
         later = self._core.scheduler.call_later
         seconds = self._core.settings.preprocessing_seconds
         later(seconds * PENDING_SHARE, partial(self._prepared, identity, job, "processing"))

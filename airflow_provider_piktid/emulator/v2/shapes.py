@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How things look on the wire."""
+"""JSON of v2 responses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .job import Job, Output
 
 
 def identity_link(core: Core, identity: Identity, base_url: str) -> str:
-    """Return the link to an identity's picture; default identities have a drawn one."""
+    """Return the link to an identity's picture; default identities get a drawn one."""
     if identity.blob is None:
         identity.blob = core.folder.save(portrait(identity.name, identity.code), "image/jpeg")
     core.keep(f"identity-{identity.code}", identity.blob)
@@ -21,7 +21,7 @@ def identity_link(core: Core, identity: Identity, base_url: str) -> str:
 
 
 def identity_shape(core: Core, identity: Identity, base_url: str) -> dict[str, Any]:
-    """Return an Identity."""
+    """Return an ``Identity``."""
     return {
         "identity_code": identity.code,
         "name": identity.name,
@@ -38,7 +38,7 @@ def identity_shape(core: Core, identity: Identity, base_url: str) -> dict[str, A
 
 
 def asset_shape(core: Core, file: StoredFile, base_url: str) -> dict[str, Any]:
-    """Return an Asset."""
+    """Return an ``Asset``."""
     assert file.blob is not None
     return {
         "id": file.file_id,
@@ -57,7 +57,7 @@ def asset_shape(core: Core, file: StoredFile, base_url: str) -> dict[str, Any]:
 
 
 def progress_of(job: Job) -> float:
-    """Return percent of outputs finished."""
+    """Return the percentage of finished outputs."""
     if job.status == "completed":
         return 100.0
     done = sum(1 for output in job.newest() if output.finished)
@@ -65,7 +65,7 @@ def progress_of(job: Job) -> float:
 
 
 def belongings(job: Job) -> dict[str, Any]:
-    """Return the fields that name a job's identity and project."""
+    """Return the fields for a job's identity and project."""
     return {
         "identity_code": job.identity.code if job.identity else None,
         "identity_name": job.identity.name if job.identity else None,
@@ -111,7 +111,7 @@ def _input(core: Core, file: StoredFile, base_url: str) -> dict[str, str | None]
 
 
 def result_shape(core: Core, job: Job, output: Output, base_url: str) -> dict[str, Any]:
-    """Return one ImageResult."""
+    """Return an ``ImageResult``."""
     url = core.link(output.uuid, output.blob, base_url) if output.blob else None
     done = output.status == "completed"
     shape: dict[str, Any] = {

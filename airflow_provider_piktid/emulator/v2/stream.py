@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The notification stream of one reader, with the failures that were planned for it."""
+"""The notification stream of one reader, with its faults."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .notification_store import NotificationFilter, Subscription, V2Notification
 
 
 class _Over(Exception):
-    """The stream is to be cut now."""
+    """The stream must be cut now."""
 
 
 class EventStream(Response):
-    """The stream of one reader, with whatever was planned to go wrong."""
+    """The stream of one reader, with its faults."""
 
     media_type = "text/event-stream"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model swap: one output for each input and variation."""
+"""Model swap: one output per input and variation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENGINES = {
 
 
 class ModelSwap(JobKind):
-    """Puts the identity's face in place of the faces of each input."""
+    """Replaces the faces of each input with the identity's face."""
 
     job_type = "model_swap"
     auto_model = "onda"

@@ -16,20 +16,20 @@ REFRESH_SECONDS = 30 * 86400.0
 
 
 class Tokens:
-    """Which tokens are good, and until when."""
+    """The issued tokens and when they expire."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self.clear()
 
     def clear(self) -> None:
-        """Forget issued tokens; the one of the settings stays good."""
+        """Revoke all issued tokens; the token from the settings stays valid."""
         self._issued: dict[str, float] = {}
         self._api: dict[str, float] = {}
         self._refresh: dict[str, float] = {}
 
-    def is_good(self, token: str) -> bool:
-        """Tell whether a token opens the API now."""
+    def is_valid(self, token: str) -> bool:
+        """Return whether a token is valid now."""
         if is_permanent(self._core.settings, token):
             return True
         expires = self._issued.get(token, self._api.get(token, 0.0))
@@ -52,7 +52,7 @@ class Tokens:
         """
         Issue a new pair.
 
-        :raises Refused: 401 for an unknown or expired refresh token.
+        :raises Refused: 401; the refresh token is unknown or expired.
         """
         if self._refresh.get(refresh, 0.0) <= self._core.clock.time():
             raise Refused(401)
@@ -64,7 +64,7 @@ class Tokens:
         """
         Issue an API token.
 
-        :raises Refused: 429 when the account holds too many.
+        :raises Refused: 429; the account has too many.
         """
         now = self._core.clock.time()
         self._api = {token: expires for token, expires in self._api.items() if expires > now}
