@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The modules of the emulator do not import each other in a circle."""
+"""The imports between modules of the emulator have no cycle."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ PACKAGE = Path(emulator.__file__).parent
 
 
 def _modules() -> dict[str, Path]:
-    """Return the modules of the emulator by dotted name; a package stands under its own name."""
+    """Return the modules of the emulator by dotted name; ``__init__`` has the name of its package."""
     paths = {path.relative_to(PACKAGE).with_suffix("").parts: path for path in PACKAGE.rglob("*.py")}
     return {".".join(parts[:-1] if parts[-1] == "__init__" else parts): path for parts, path in paths.items()}
 
 
 def _imported(name: str, tree: ast.AST, *, is_package: bool) -> Iterator[tuple[str, str]]:
-    """Yield origin and name of each import from the emulator, wherever in the file it is."""
+    """Yield module and name of each import, wherever in the file it is."""
     package = [emulator.__name__, *name.split(".")] if name else [emulator.__name__]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -51,8 +51,8 @@ def _graph() -> dict[str, set[str]]:
     }
 
 
-def _circle(graph: dict[str, set[str]]) -> list[str]:
-    """Return the modules of one circle, empty if there is none."""
+def _cycle(graph: dict[str, set[str]]) -> list[str]:
+    """Return the modules of one cycle, or an empty list."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -75,9 +75,9 @@ def test_every_kind_of_import_is_seen() -> None:
     assert _needs("v2.store", source, known) == expected
 
 
-def test_circle_is_found() -> None:
-    """Modules that import each other are named."""
-    assert set(_circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})) == {"a", "b", "c"}
+def test_cycle_is_found() -> None:
+    """Modules that import each other are reported."""
+    assert set(_cycle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})) == {"a", "b", "c"}
 
 
 def test_every_module_is_walked() -> None:
@@ -87,6 +87,6 @@ def test_every_module_is_walked() -> None:
     assert "v2.routes" in graph["app"]
 
 
-def test_modules_do_not_import_each_other_in_a_circle() -> None:
+def test_modules_do_not_import_each_other_in_a_cycle() -> None:
     """Each module imports only from below, late imports and those for type checking included."""
-    assert _circle(_graph()) == []
+    assert _cycle(_graph()) == []

@@ -67,7 +67,7 @@ def sharpness(face: Image.Image) -> float:
     return float((4 * grey[1:-1, 1:-1] - sides).var())
 
 
-def pretended(size: tuple[int, int], count: int, approve: Any = True) -> list[Person]:
+def persons_on_grid(size: tuple[int, int], count: int, approve: Any = True) -> list[Person]:
     """
     Return ``count`` persons on a grid, for tests that need more persons than a picture shows.
 

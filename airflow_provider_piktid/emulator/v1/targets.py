@@ -24,7 +24,7 @@ from ..faults import TARGET, TARGET_KINDS
 from ..state import State
 from ..wire import json_in, read_object
 from .entities import Person, Target
-from .persons import persons_in, pretended
+from .persons import persons_in, persons_on_grid
 from .refusals import invalid, refusal
 
 MOST_PERSONS = 30
@@ -106,8 +106,8 @@ def _persons(state: State, path: Path) -> tuple[tuple[int, int], list[Person]]:
         return persons_in(path)
     size = open_picture(path)[0].size
     if fault is not None:
-        return size, pretended(size, int(fault.get("n", 31)), fault.get("approve", True))
-    return size, pretended(size, count or 0)
+        return size, persons_on_grid(size, int(fault.get("n", 31)), fault.get("approve", True))
+    return size, persons_on_grid(size, count or 0)
 
 
 def _at_most(state: State, persons: list[Person]) -> list[Person]:

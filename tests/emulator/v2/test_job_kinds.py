@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Another type of job needs a kind and a request reader; all the rest is shared."""
+"""Another job type only needs a kind and a request reader."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def combined(api: Api) -> tuple[Api, Job, list[str]]:
 
 
 def test_outputs_are_those_that_the_kind_plans(combined: tuple[Api, Job, list[str]]) -> None:
-    """Two instructions give two outputs, whatever the number of inputs, and each lists all inputs."""
+    """Two instructions make two outputs, and each lists all inputs."""
     api, job, images = combined
     rows = api.get(f"/jobs/{job.job_id}/results").json()["results"]
     assert [row["original_filename"] for row in rows] == ["look0.jpg", "look1.jpg"]
@@ -64,7 +64,7 @@ def test_outputs_are_those_that_the_kind_plans(combined: tuple[Api, Job, list[st
 
 
 def test_picture_is_made_by_the_kind(combined: tuple[Api, Job, list[str]]) -> None:
-    """The kind gets all inputs of an output, and its engine is shown."""
+    """The kind gets all inputs of an output, and ``model_used`` is its engine."""
     api, job, _ = combined
     row = api.get(f"/jobs/{job.job_id}/results").json()["results"][0]
     assert api.fetch(row["output"]["full_size"]).content == b"front+back"
@@ -72,14 +72,14 @@ def test_picture_is_made_by_the_kind(combined: tuple[Api, Job, list[str]]) -> No
 
 
 def test_price_is_that_of_the_kind(combined: tuple[Api, Job, list[str]]) -> None:
-    """Each planned output costs the price of the kind, and a regenerated one again."""
+    """Each planned output costs the price of the kind, and so does a regenerated one."""
     api, job, _ = combined
     assert api.post(f"/jobs/{job.job_id}/regenerate/1").status_code == 200
     assert [(row["job_type"], row["credits"]) for row in api.server.state.ledger()] == [("combined", 9.0)]
 
 
 def test_every_listing_names_the_kind(combined: tuple[Api, Job, list[str]]) -> None:
-    """Status, gallery, billing and events carry the word of the kind."""
+    """Status, gallery, billing and events have the job type of the kind."""
     api, job, _ = combined
     assert api.get(f"/jobs/{job.job_id}/status").json()["job_type"] == "combined"
     assert [row["job_id"] for row in api.get("/gallery/by-job", job_type="combined").json()["jobs"]] == [
@@ -92,21 +92,21 @@ def test_every_listing_names_the_kind(combined: tuple[Api, Job, list[str]]) -> N
 
 
 def test_page_shows_every_input(combined: tuple[Api, Job, list[str]]) -> None:
-    """The page puts all inputs before each output."""
+    """The page shows all inputs of each output."""
     api, _, images = combined
     page = api.get("/").text
     assert [page.count(f"/_emulator/thumb/{file_id}") for file_id in images] == [2, 2]
 
 
-def test_image_that_never_came_fails_its_outputs(api: Api) -> None:
-    """One input without bytes fails every output that needs it."""
+def test_image_never_uploaded_fails_its_outputs(api: Api) -> None:
+    """An input that was never uploaded fails every output that needs it."""
     ticket = api.post("/upload", {"filename": "back.jpg"}).json()["file_id"]
     job = run(api, [api.upload(), ticket])
     assert {output.error_message for output in job.outputs} == {"The image was never uploaded"}
 
 
 def test_rate_window_belongs_to_the_kind(serve: Serve) -> None:
-    """A full window of one type does not hold up another."""
+    """A reached rate limit of one type does not affect another."""
     api = serve(jobs_per_minute=1)
     assert [api.swap().status_code for _ in range(2)] == [202, 429]
     assert run(api, [api.upload()]).status == "completed"
