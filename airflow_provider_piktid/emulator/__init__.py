@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-A local PiktID, for a first run and for tests.
+A local PiktID server for first runs and for tests.
 
-It stores what is uploaded, runs jobs over time, finds faces and changes pictures visibly, streams
-notifications, limits rates, lets links expire, and fails where that was planned. v2 is at ``/``, v1 (person
-generation) at ``/api``.
+It stores uploads, runs jobs over time, finds faces and changes them visibly, streams notifications, enforces
+rate limits, expires links, and fails on request. v2 is at ``/``, v1 (person generation) at ``/api``.
 
-``python -m airflow_provider_piktid.emulator`` runs it; :class:`EmulatorServer` runs it in a thread;
-:func:`create_app` gives the ASGI application. :data:`LIMITS` says what it does not imitate.
+``python -m airflow_provider_piktid.emulator`` runs it as a process, :class:`EmulatorServer` runs it in a
+thread, and :func:`create_app` returns the ASGI application. :data:`LIMITS` lists what it does not imitate.
 
-Needs the extra ``emulator``.
+Requires the extra ``emulator``.
 """
 
 from __future__ import annotations

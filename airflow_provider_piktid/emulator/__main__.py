@@ -14,49 +14,52 @@ from .variants import VARIANTS
 
 DEFAULT_PORT = 8420
 _SECONDS = {
-    "rate_window": "length of the window of the rate limit",
+    "rate_window": "length of the rate limit window",
     "job_seconds": "how long a job takes",
     "post_process_seconds": "how long post-processing takes",
-    "preprocessing_seconds": "how long an identity is prepared",
-    "upload_link_seconds": "life of an upload link",
-    "result_link_seconds": "life of a result link",
-    "zip_link_seconds": "life of a ZIP link",
-    "notification_seconds": "life of a notification",
-    "keepalive_seconds": "silence before a keepalive",
-    "webhook_backoff": "wait before a webhook is tried again",
-    "credits": "balance at the start",
+    "preprocessing_seconds": "how long the preprocessing of an identity takes",
+    "upload_link_seconds": "lifetime of an upload link",
+    "result_link_seconds": "lifetime of a result link",
+    "zip_link_seconds": "lifetime of a ZIP link",
+    "notification_seconds": "lifetime of a notification",
+    "keepalive_seconds": "seconds without an event before a keepalive comment",
+    "webhook_backoff": "wait before the first retry of a webhook delivery",
+    "credits": "credits at startup",
     "credits_per_output": "price of one output",
-    "generate_seconds": "how long a generation of v1 takes",
-    "mask_seconds": "how long the masks of a picture take on v1",
-    "target_seconds": "life of a picture uploaded to v1",
-    "poll_seconds": "shortest time between two polls of v1, with --variant v1_poll_limit=on",
-    "credits_per_generation": "price of one generation of v1",
+    "generate_seconds": "how long a v1 generation takes",
+    "mask_seconds": "how long v1 takes to compute the masks of a picture",
+    "target_seconds": "lifetime of a picture uploaded to v1",
+    "poll_seconds": "shortest allowed time between two v1 polls, with --variant v1_poll_limit=on",
+    "credits_per_generation": "price of one v1 generation",
 }
 _COUNTS = {
-    "jobs_per_minute": "submissions in a window; 0 for no limit",
-    "active_jobs": "jobs at once; 0 for no limit",
-    "max_identities": "own identities",
-    "max_tokens": "issued API tokens",
-    "webhook_tries": "tries to deliver a notification",
+    "jobs_per_minute": "submissions per window; 0 for no limit",
+    "active_jobs": "active jobs; 0 for no limit",
+    "max_identities": "largest number of own identities",
+    "max_tokens": "largest number of issued API tokens",
+    "webhook_tries": "delivery attempts per notification",
     "picture_workers": "threads for image work",
-    "faces": "pretend so many faces in each picture uploaded to v1 instead of looking",
+    "faces": "report this many faces in each picture uploaded to v1 instead of detecting them",
 }
 _TEXTS = {
-    "token": "API token that is accepted",
-    "login": "e-mail of the account",
-    "password": "its password",
-    "public_url": "base of the links in answers; default: the address a request came to",
+    "token": "accepted API token",
+    "login": "login e-mail of the account",
+    "password": "password of the account",
+    "public_url": "base URL of links in responses; default: the address of the request",
 }
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Return the command line parser."""
     result = argparse.ArgumentParser(
-        prog="python -m airflow_provider_piktid.emulator", description="A local PiktID."
+        prog="python -m airflow_provider_piktid.emulator", description="A local PiktID server."
     )
     result.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     result.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, help="0 takes a free one (default %(default)s)"
+        "--port",
+        type=int,
+        default=DEFAULT_PORT,
+        help="port to listen on, 0 for a free one (default %(default)s)",
     )
     defaults = Settings()
     for names, kind in ((_TEXTS, str), (_SECONDS, float), (_COUNTS, int)):
@@ -64,17 +67,19 @@ def parser() -> argparse.ArgumentParser:
             option = "--" + name.replace("_", "-")
             default = getattr(defaults, name)
             result.add_argument(option, type=kind, default=default, help=f"{meaning} (default {default})")
-    result.add_argument("--latency-ms", type=float, default=0.0, help="added to each request (default 0)")
-    result.add_argument("--data-dir", type=Path, help="folder for the bytes (default: a temporary one)")
     result.add_argument(
-        "--fast-images", action="store_true", help="give inputs back as outputs, without image work"
+        "--latency-ms", type=float, default=0.0, help="latency added to each request (default 0)"
+    )
+    result.add_argument("--data-dir", type=Path, help="folder for files (default: a temporary one)")
+    result.add_argument(
+        "--fast-images", action="store_true", help="return inputs as outputs, without image processing"
     )
     result.add_argument(
         "--variant",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="turn a switch, repeatable: "
+        help="set a variant (repeatable): "
         + "; ".join(f"{v.name}={'|'.join(v.values) or 'N'}" for v in VARIANTS.values()),
     )
     return result
@@ -82,9 +87,9 @@ def parser() -> argparse.ArgumentParser:
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """
-    Return the settings that a command line asks for.
+    Return the settings for parsed arguments.
 
-    :raises ValueError: For an unknown switch or value.
+    :raises ValueError: Unknown variant or value.
     """
     chosen = dict(item.partition("=")[::2] for item in arguments.variant)
     for name, value in chosen.items():
@@ -102,7 +107,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until a signal ends it; the first line printed is the base URL."""
+    """Serve until SIGINT or SIGTERM; the first line printed is the base URL."""
     options = parser()
     arguments = options.parse_args(argv)
     try:

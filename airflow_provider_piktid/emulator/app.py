@@ -17,9 +17,9 @@ from .v2 import routes as v2
 
 def create_app(settings: Settings | None = None) -> Starlette:
     """
-    Return an application with a state of its own, at ``app.state.emulator``.
+    Return a new application; its state is ``app.state.emulator``.
 
-    :param settings: Default: all defaults.
+    :param settings: Default: ``Settings()``.
     """
     state = State(settings or Settings())
     files = Route("/f/{name}", Operation("result_image", get_file, None), methods=["GET"])

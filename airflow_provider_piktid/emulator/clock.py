@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The time of the emulator, which tests can move forward."""
+"""The clock of the emulator, which tests can advance."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from datetime import UTC, datetime
 
 
 class Clock:
-    """Wall-clock time plus an offset; what expires looks here."""
+    """Wall-clock time plus an offset; decides what has expired."""
 
     def __init__(self) -> None:
         self._offset = 0.0
 
     def time(self) -> float:
-        """Return the epoch in seconds."""
+        """Return the time as epoch seconds."""
         return time.time() + self._offset
 
     def advance(self, seconds: float) -> None:
-        """Let ``seconds`` pass at once: links, notifications, tokens, windows age; running jobs do not."""
+        """Advance the clock. Links, notifications, tokens and rate windows age; running jobs do not."""
         self._offset += seconds
 
 
 def iso(epoch: float) -> str:
-    """Write an epoch as the API does: ISO 8601, UTC, ``Z``."""
+    """Format epoch seconds as the API does: ISO 8601, UTC, ``Z``."""
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

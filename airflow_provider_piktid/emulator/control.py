@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Addresses under ``/_emulator/``: plan failures, end jobs, look at what happened. No token is needed."""
+"""Endpoints under ``/_emulator/``: plan faults, end jobs, read statistics. They need no token."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -12,17 +12,15 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .faces import UnreadablePicture, thumbnail
+from .state import State
 from .variants import VARIANTS
-from .wire import Refused, read_json
+from .wire import Refused, read_json, read_object
 
-if TYPE_CHECKING:
-    from .state import State
-
-Answer = Callable[[Request, "State"], Awaitable[Response]]
+Answer = Callable[[Request, State], Awaitable[Response]]
 
 
 def admin(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
-    """Make an endpoint of a function of request and state; bad values become a 400."""
+    """Return an endpoint for a handler; invalid values are answered with 400."""
 
     async def endpoint(request: Request) -> Response:
         try:
@@ -36,7 +34,7 @@ def admin(answer: Answer) -> Callable[[Request], Awaitable[Response]]:
 
 
 async def plan_faults(request: Request, state: State) -> Response:
-    """``POST``: one fault or a list of them, as ``{"operation": ..., "kind": ..., ...}``."""
+    """``POST``: plan one fault or a list of faults, ``{"operation": ..., "kind": ..., ...}``."""
     body = await read_json(request)
     faults = [_plan(state, item) for item in (body if isinstance(body, list) else [body])]
     return JSONResponse([fault.as_dict() for fault in faults], 201)
@@ -44,30 +42,30 @@ async def plan_faults(request: Request, state: State) -> Response:
 
 def _plan(state: State, item: Any) -> Any:
     if not isinstance(item, dict) or not {"operation", "kind"} <= item.keys():
-        raise ValueError("a fault is an object with operation and kind")
+        raise ValueError("a fault must be an object with operation and kind")
     return state.faults.add(**item)
 
 
 async def show_faults(request: Request, state: State) -> Response:
-    """``GET``: the plan and whether all of it has happened."""
+    """``GET``: the planned faults, and whether all have happened."""
     return JSONResponse({"faults": state.faults.as_list(), "all_met": state.faults.all_met()})
 
 
 async def clear_faults(request: Request, state: State) -> Response:
-    """``DELETE``: forget the plan."""
+    """``DELETE``: remove all faults."""
     state.faults.clear()
     return Response(status_code=204)
 
 
 async def show_stats(request: Request, state: State) -> Response:
-    """``GET``: counts."""
+    """``GET``: statistics."""
     return JSONResponse(state.stats())
 
 
 async def show_ledger(request: Request, state: State) -> Response:
-    """``GET``: paid jobs of v2 and generations of v1."""
+    """``GET``: paid v2 jobs and v1 generations."""
     bought = {"jobs": state.ledger(), "generations": state.generations()}
-    return JSONResponse({**bought, "balance": state.v2.jobs.balance})
+    return JSONResponse({**bought, "balance": state.credits.balance})
 
 
 async def end_job(request: Request, state: State) -> Response:
@@ -81,7 +79,7 @@ async def end_job(request: Request, state: State) -> Response:
 
 
 async def end_generation(request: Request, state: State) -> Response:
-    """``POST``: fail or complete a generation of v1."""
+    """``POST``: fail or complete a v1 generation."""
     generation = state.v1.generation(request.path_params["id_task"])
     action = request.path_params["action"]
     if generation is None or action not in ("fail", "complete"):
@@ -94,42 +92,42 @@ async def end_generation(request: Request, state: State) -> Response:
 
 
 async def publish_v1(request: Request, state: State) -> Response:
-    """``POST``: add a notification ``{"name": ..., "data": {...}}`` to the list of v1."""
-    body = await read_json(request) or {}
+    """``POST``: publish a v1 notification, ``{"name": ..., "data": {...}}``."""
+    body = await read_object(request)
     notification = state.v1.notices.publish(str(body["name"]), dict(body.get("data", {})))
     return JSONResponse({"id": notification.id}, 201)
 
 
 async def publish(request: Request, state: State) -> Response:
-    """``POST``: send a notification ``{"name": ..., "data": {...}}`` on v2."""
-    body = await read_json(request) or {}
+    """``POST``: publish a v2 notification, ``{"name": ..., "data": {...}}``."""
+    body = await read_object(request)
     return JSONResponse({"id": state.publish(str(body["name"]), dict(body.get("data", {})))}, 201)
 
 
 async def advance(request: Request, state: State) -> Response:
-    """``POST``: let ``{"seconds": ...}`` pass for everything that expires."""
-    body = await read_json(request) or {}
+    """``POST``: advance the clock by ``{"seconds": ...}``."""
+    body = await read_object(request)
     state.clock.advance(float(body["seconds"]))
     return JSONResponse({"time": state.clock.time()})
 
 
 async def variants(request: Request, state: State) -> Response:
-    """``GET``: the switches; ``POST``: turn some, as ``{name: value}``."""
+    """``GET``: the variants; ``POST``: set some, ``{name: value}``."""
     if request.method == "POST":
-        for name, value in (await read_json(request) or {}).items():
+        for name, value in (await read_object(request)).items():
             state.variants.set(name, str(value))
     meanings = {name: variant.meaning for name, variant in VARIANTS.items()}
     return JSONResponse({"variants": state.variants.as_dict(), "meanings": meanings})
 
 
 async def clear(request: Request, state: State) -> Response:
-    """``POST``: forget everything."""
+    """``POST``: reset the emulator."""
     state.clear()
     return Response(status_code=204)
 
 
 async def thumb(request: Request, state: State) -> Response:
-    """``GET``: a small picture for the page."""
+    """``GET``: a thumbnail for the page."""
     blob = state.blobs.get(request.path_params["name"])
     if blob is None:
         raise Refused(404)

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Find faces, and change pictures so that everybody sees it.
+Detect faces, and change pictures in a clearly visible way.
 
-Faces are found with scikit-image's cascade on a small copy. A found face is replaced by the identity's own
-face if its picture shows one, else by a coarse, tinted version of itself, inside a drawn oval. A banner says
-"EMULATED" and names the identity.
+scikit-image's cascade detects faces on a reduced copy. A face is replaced by the identity's face if its picture
+shows one, otherwise by a pixelated, tinted copy of itself, inside an oval outline. A banner says "EMULATED" and
+names the identity.
 """
 
 from __future__ import annotations
 
-import colorsys
-import hashlib
 import io
 import threading
 from dataclasses import dataclass
@@ -18,7 +16,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
+
+from .drawing import Colour, font, hue_of, rgb, strip, watermark
 
 DETECTION_SIDE = 360
 _FORMATS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
@@ -26,12 +26,12 @@ _detecting = threading.Lock()
 
 
 class UnreadablePicture(Exception):
-    """The bytes are no picture."""
+    """The file is not a readable picture."""
 
 
 @dataclass(frozen=True)
 class Face:
-    """A face's box in pixels of the upright picture."""
+    """The bounding box of a face, in pixels of the upright picture."""
 
     left: int
     top: int
@@ -46,14 +46,14 @@ class Face:
 @dataclass(frozen=True)
 class Look:
     """
-    How a picture is to be changed.
+    How to change a picture.
 
     :param name: Identity name for the banner.
-    :param code: Identity code; decides the tint.
+    :param code: Identity code; determines the tint.
     :param face: The identity's face, if known.
-    :param variation: Number of the variation; each looks different.
-    :param version: Number of the version; each looks different.
-    :param watermark: Whether the "AI-generated" mark is put at the bottom right.
+    :param variation: Variation number; each looks different.
+    :param version: Version number; each looks different.
+    :param watermark: Whether to write "AI-generated" at the bottom right.
     """
 
     name: str
@@ -72,17 +72,12 @@ def _cascade() -> Any:
     return Cascade(lbp_frontal_face_cascade_filename())
 
 
-@lru_cache(maxsize=8)
-def _font(size: int) -> Any:
-    return ImageFont.load_default(size)
-
-
 def open_picture(path: Path) -> tuple[Image.Image, str]:
     """
-    Read a picture whole and upright.
+    Decode a picture and apply its EXIF orientation.
 
     :return: The picture in RGB and its content type.
-    :raises UnreadablePicture: If it is no picture, cut off, or absurdly large.
+    :raises UnreadablePicture: The file is not a picture, is truncated, or is too large to decode.
     """
     try:
         with Image.open(path) as image:
@@ -100,7 +95,7 @@ def find_faces(image: Image.Image, side: int = DETECTION_SIDE) -> list[Face]:
     """
     Return the faces of a picture, largest first.
 
-    :param side: Longer side, in pixels, of the copy that is searched: a larger one shows smaller faces.
+    :param side: Longer side, in pixels, of the copy that is searched; larger copies reveal smaller faces.
     """
     import numpy as np
 
@@ -129,15 +124,13 @@ def find_faces(image: Image.Image, side: int = DETECTION_SIDE) -> list[Face]:
 
 
 def cut_face(image: Image.Image, face: Face) -> Image.Image:
-    """Return the part of the picture inside the face's box."""
+    """Return the part of the picture inside the bounding box of a face."""
     return image.crop((face.left, face.top, face.right, face.bottom))
 
 
-def colour_of(code: str, variation: int = 0, version: int = 0) -> tuple[int, int, int]:
+def colour_of(code: str, variation: int = 0, version: int = 0) -> Colour:
     """Return the tint of an identity; variations and versions shift its hue."""
-    seed = int.from_bytes(hashlib.sha256(code.encode()).digest()[:2]) / 65536
-    red, green, blue = colorsys.hls_to_rgb((seed + 0.17 * variation + 0.31 * version) % 1.0, 0.4, 0.7)
-    return int(red * 255), int(green * 255), int(blue * 255)
+    return rgb(hue_of(code) + 0.17 * variation + 0.31 * version, 0.4, 0.7)
 
 
 def transform(image: Image.Image, faces: list[Face], look: Look) -> Image.Image:
@@ -148,11 +141,12 @@ def transform(image: Image.Image, faces: list[Face], look: Look) -> Image.Image:
         _replace_face(result, face, look, colour)
     _banner(result, look, colour, found=bool(faces))
     if look.watermark:
-        _watermark(result)
+        size = max(8, result.height // 28)
+        watermark(result, size, result.height - size // 2)
     return result
 
 
-def _replace_face(image: Image.Image, face: Face, look: Look, colour: tuple[int, int, int]) -> None:
+def _replace_face(image: Image.Image, face: Face, look: Look, colour: Colour) -> None:
     width, height = face.size
     if look.face is not None:
         new = look.face.resize((width, height))
@@ -176,32 +170,16 @@ def _replace_face(image: Image.Image, face: Face, look: Look, colour: tuple[int,
     )
 
 
-def _banner(image: Image.Image, look: Look, colour: tuple[int, int, int], *, found: bool) -> None:
+def _banner(image: Image.Image, look: Look, colour: Colour, *, found: bool) -> None:
     height = max(12, min(image.height // 12, 60))
     text = f"EMULATED · {look.name} · variation {look.variation} · v{look.version}"
     if not found:
         text += " · no face found"
-    draw = ImageDraw.Draw(image)
-    draw.rectangle((0, 0, image.width, height), fill=colour)
-    size = int(height * 0.6)
-    wide = draw.textlength(text, font=_font(size)) or 1
-    font = _font(max(8, min(size, int(size * (image.width - height // 2) / wide))))
-    draw.text((height // 4, height // 2), text, fill="white", font=font, anchor="lm")
-
-
-def _watermark(image: Image.Image) -> None:
-    size = max(8, image.height // 28)
-    font = _font(size)
-    draw = ImageDraw.Draw(image, "RGBA")
-    corner = (image.width - size // 2, image.height - size // 2)
-    box = draw.textbbox(corner, "AI-generated", font=font, anchor="rd")
-    margin = size // 3
-    draw.rectangle((box[0] - margin, box[1] - margin, box[2] + margin, box[3] + margin), fill=(0, 0, 0, 150))
-    draw.text(corner, "AI-generated", fill=(255, 255, 255, 255), font=font, anchor="rd")
+    strip(image, text, colour, top=0, height=height)
 
 
 def encode(image: Image.Image, content_type: str) -> bytes:
-    """Write a picture as JPEG, PNG or WEBP, quickly rather than small."""
+    """Encode a picture as JPEG, PNG or WEBP, favouring speed over size."""
     out = io.BytesIO()
     if content_type == "image/png":
         image.save(out, "PNG", compress_level=1)
@@ -216,7 +194,7 @@ def thumbnail(path: Path, side: int = 240) -> bytes:
     """
     Return a small JPEG of a picture.
 
-    :raises UnreadablePicture: If it is no picture.
+    :raises UnreadablePicture: The file is not a picture.
     """
     try:
         with Image.open(path) as image:
@@ -229,11 +207,11 @@ def thumbnail(path: Path, side: int = 240) -> bytes:
 
 
 def portrait(name: str, code: str, side: int = 256) -> bytes:
-    """Draw a stand-in portrait for an identity that comes without a picture; JPEG."""
+    """Return a drawn placeholder portrait, JPEG, for an identity without a picture."""
     colour = colour_of(code)
     image = Image.new("RGB", (side, side), colour)
     draw = ImageDraw.Draw(image)
     draw.ellipse((side * 0.3, side * 0.15, side * 0.7, side * 0.65), fill=(240, 215, 195))
     draw.ellipse((side * 0.1, side * 0.62, side * 0.9, side * 1.4), fill=(70, 70, 90))
-    draw.text((side // 2, side - 8), name, fill="white", font=_font(side // 12), anchor="md")
+    draw.text((side // 2, side - 8), name, fill="white", font=font(side // 12), anchor="md")
     return encode(image, "image/jpeg")

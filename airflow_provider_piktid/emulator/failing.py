@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a planned failure of an HTTP answer is carried out."""
+"""Apply a fault to an HTTP response."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from .faults import Fault
 
-#: Key of the scope under which a server offers a function that closes the connection's socket.
+#: Key in the ASGI scope of a function that closes the socket of the connection.
 CUT = "piktid.emulator.cut"
 Run = Callable[[Send], Awaitable[None]]
 PAGE = (
@@ -23,24 +23,24 @@ PAGE = (
 
 
 class ConnectionCut(ConnectionResetError):
-    """Raised to an in-process caller, who has no socket that could be closed."""
+    """Raised to an in-process caller, which has no socket to close."""
 
 
 async def cut_connection(scope: Scope, receive: Receive) -> None:
     """
-    Close the socket of this request without a word.
+    Close the socket of this request without a response.
 
-    :raises ConnectionCut: In-process, where there is no socket.
+    :raises ConnectionCut: The caller is in-process and has no socket.
     """
     cut = scope.get(CUT)
     if cut is None:
-        raise ConnectionCut("The emulator cut the connection, as planned")
+        raise ConnectionCut("The emulator cut the connection because of a fault")
     cut()
     await until_disconnect(receive, 5.0)
 
 
 async def until_disconnect(receive: Receive, seconds: float) -> None:
-    """Return when the other side is gone, at the latest after ``seconds``."""
+    """Return when the client disconnects, or after ``seconds``."""
 
     async def drain() -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -51,7 +51,7 @@ async def until_disconnect(receive: Receive, seconds: float) -> None:
 
 
 class _Captured:
-    """A response kept instead of sent."""
+    """A response that is kept instead of sent."""
 
     def __init__(self) -> None:
         self.start: Message = {"type": "http.response.start", "status": 200, "headers": []}
@@ -64,7 +64,7 @@ class _Captured:
             self.body += message.get("body", b"")
 
     async def forward(self, send: Send, body: bytes, *, length: int, more: bool = False) -> None:
-        """Send the head with this Content-Length, and this body."""
+        """Send the captured headers with another Content-Length and body."""
         headers = [
             (name, value) for name, value in self.start["headers"] if name.lower() != b"content-length"
         ]
@@ -74,9 +74,9 @@ class _Captured:
 
 async def fail(fault: Fault, run: Run, scope: Scope, receive: Receive, send: Send) -> None:
     """
-    Answer a request as planned.
+    Answer a request as the fault says.
 
-    :param run: Does what the request asks, sending the answer to the given function.
+    :param run: Handles the request and passes the response to the given function.
     """
     if fault.kind == "delay":
         await asyncio.sleep(float(fault.get("seconds", 1.0)))

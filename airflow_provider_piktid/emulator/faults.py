@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Planned failures: a queue per operation.
+Faults that tests plan, in one queue per operation.
 
-A fault waits in the queue of its operation until ``after`` requests have passed it, happens ``times`` times
-(None: always), and leaves. Requests look at the queue of their operation first, then at the queue ``any``.
+A fault skips ``after`` requests, then hits ``times`` requests (None: all). A request takes the first fault from
+the queue of its operation, else from the queue ``any``.
 """
 
 from __future__ import annotations
@@ -29,89 +29,89 @@ __all__ = [
     "Faults",
 ]
 
-#: Queue that every request looks at.
+#: Queue for every request.
 ANY = "any"
-#: Queue that every new job looks at.
+#: Queue for every new v2 job.
 JOB = "job"
-#: Queue that every new generation of v1 looks at.
+#: Queue for every new v1 generation.
 GENERATION = "generation"
-#: Queue that every picture uploaded to v1 looks at.
+#: Queue for every picture uploaded to v1.
 TARGET = "target"
 
-#: Failures of an HTTP answer, with their parameters. All take ``done=True``: the work is done first, only
-#: the answer is lost or replaced.
+#: Faults of an HTTP response, with their parameters. All accept ``done=True``: the request is carried out, and
+#: only the response is lost or replaced.
 HTTP_KINDS = {
-    "status": "answer with code=503, body=None (text or JSON), headers={}",
-    "drop": "cut the connection without an answer",
-    "drop_before": "the same, nothing done",
-    "drop_after": "the same, everything done",
-    "delay": "wait seconds=1.0, then go on as usual",
-    "hang": "never answer; the connection is cut after seconds=3600",
-    "truncate": "cut the connection in the middle of the body; Content-Length promises more; keep=0.5",
-    "truncate_silent": "send only the first keep=0.5 of the body, with a Content-Length that agrees",
-    "html": "answer 200 with an HTML page",
-    "wrong_types": "answer with each JSON value of another type",
-    "garbage_json": "answer 200 with something that starts like JSON",
-    "redirect": "answer code=307 with Location url='http://127.0.0.1:9/'",
-    "extra_fields": "add unknown keys to the JSON answer",
+    "status": "respond with code=503, body=None (text or JSON), headers={}",
+    "drop": "cut the connection without a response",
+    "drop_before": "the same, before the request is carried out",
+    "drop_after": "the same, after the request is carried out",
+    "delay": "wait seconds=1.0, then respond normally",
+    "hang": "do not respond; cut the connection after seconds=3600",
+    "truncate": "cut the connection after keep=0.5 of the body; Content-Length announces all of it",
+    "truncate_silent": "send keep=0.5 of the body, with a matching Content-Length",
+    "html": "respond 200 with an HTML page",
+    "wrong_types": "respond with every JSON value as another type",
+    "garbage_json": "respond 200 with incomplete JSON",
+    "redirect": "respond code=307 with Location url='http://127.0.0.1:9/'",
+    "extra_fields": "add unknown keys to the JSON response",
 }
 
-#: Failures of a notification stream, for the operation ``events``. Several kinds can hit one stream.
+#: Faults of a notification stream, for the operation ``events``. Several kinds can apply to one stream.
 STREAM_KINDS = {
-    "no_stream": "answer 503 instead of a stream",
+    "no_stream": "respond 503 instead of a stream",
     "cut_after": "cut the stream after frames=n frames or seconds=s",
-    "silent": "stay open and send nothing at all",
-    "no_live": "send backfill and keepalives, but never a live frame",
-    "junk": "mix in frames that are no notifications",
-    "half": "end the stream in the middle of a frame, after frames=1 whole ones",
+    "silent": "stay open and send nothing",
+    "no_live": "send backfill and keepalives, but no live frames",
+    "junk": "add frames that are not notifications",
+    "half": "cut the stream in the middle of a frame, after frames=1 complete frames",
     "double": "send each frame twice",
-    "reorder": "send backfill newest first and swap neighbouring live frames",
+    "reorder": "send backfill newest first and reverse live frames that arrive together",
     "crlf": "end lines with CR LF",
-    "null_data": "mix in frames with data: null",
+    "null_data": "add frames with data: null",
     "foreign": "start with n=1000 notifications of other jobs",
 }
 
-#: Failures of a job, for the queue ``job``. Several kinds can hit one job.
+#: Faults of a v2 job, for the queue ``job``. Several kinds can apply to one job.
 JOB_KINDS = {
-    "fail_image": "these images fail: indices=[0]; message='...'",
-    "fail_job": "the job fails half-way; message='...'",
-    "abort_job": "the job is aborted half-way",
-    "unknown_status": "the job shows status word='archiving' for seconds=0.5",
-    "never_end": "the job stays processing until it is ended by hand",
+    "fail_image": "the images indices=[0] fail; message='...'",
+    "fail_job": "the job fails halfway; message='...'",
+    "abort_job": "the job is aborted halfway",
+    "unknown_status": "the job has status word='archiving' for seconds=0.5",
+    "never_end": "the job stays in processing until a test ends it",
     "post_processing_failed": "post-processing fails; message='...'",
-    "lose_notifications": "the job sends no notification; names=[...] loses only these",
-    "hostile_filename": "results carry original_filename and download_filename as given",
-    "hostile_zip": "archives hold entries=['absolute', 'parent', 'symlink', 'bomb', 'duplicate']",
+    "lose_notifications": "the job sends no notifications; names=[...] drops only these",
+    "hostile_filename": "results have the given original_filename and download_filename",
+    "hostile_zip": "archives contain entries=['absolute', 'parent', 'symlink', 'bomb', 'duplicate']",
 }
 
-#: Failures of a generation of v1, for the queue ``generation``. Several kinds can hit one generation. All take
-#: ``id_image``, ``id_person`` and ``keyword`` (its value) to mean one generation among several.
+#: Faults of a v1 generation, for the queue ``generation``. Several kinds can apply to one generation. All accept
+#: ``id_image``, ``id_person`` and ``keyword`` (its value) to select one generation among several.
 GENERATION_KINDS = {
     "fail": "it ends with an error notification; message='...'",
-    "never_end": "it stays pending until it is ended by hand",
+    "never_end": "it stays pending until a test ends it",
     "lose_notification": "it ends without a notification",
-    "late_notification": "its notification comes seconds=1.0 after its end",
-    "double_notification": "its notification comes twice",
-    "hostile_links": "its link has the name n='../../../etc/passwd', and l and t as given",
-    "broken_picture": "what is behind its link is no picture",
+    "late_notification": "its notification is published seconds=1.0 after its end",
+    "double_notification": "its notification is published twice",
+    "hostile_links": "its link has n='../../../etc/passwd' as name, and the given l and t",
+    "broken_picture": "its link leads to a file that is not a picture",
 }
 
-#: Strange pictures, for the queue ``target``.
-TARGET_KINDS = {"faces": "it shows n=31 persons; approve=true, or a list with one value for each"}
+#: Faults of a picture uploaded to v1, for the queue ``target``.
+TARGET_KINDS = {"faces": "it has n=31 persons; approve=true, or a list with one value per person"}
 
-#: Failures of the list of notifications of v1, for ``v1_notifications``. Several kinds can hit one list.
+#: Faults of the v1 notification list, for ``v1_notifications``. Several kinds can apply to one list.
 LIST_KINDS = {
-    "foreign": "start with n=100 notifications of others",
+    "foreign": "start with n=100 notifications of other tasks",
     "double": "list each notification twice",
     "reorder": "list the newest first",
-    "junk": "start with entries that are no notifications",
+    "junk": "start with entries that are not notifications",
     "null_data": "start with a notification whose data is null",
 }
 
 
 @dataclass
 class Fault:
-    """One planned failure; ``met`` counts how often it happened."""
+    """A planned fault; ``met`` counts how often it happened."""
 
     operation: str
     kind: str
@@ -123,7 +123,7 @@ class Fault:
     met: int = 0
 
     def get(self, name: str, default: Any) -> Any:
-        """Return a parameter of the kind."""
+        """Return a parameter."""
         return self.params.get(name, default)
 
     @property
@@ -144,7 +144,7 @@ class Fault:
 
 
 class Faults:
-    """The plan. Safe to use from any thread while the emulator runs."""
+    """The planned faults. Safe to use from any thread while the emulator runs."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -153,7 +153,7 @@ class Faults:
         self._operations: set[str] = {ANY, *_QUEUES}
 
     def know(self, operations: Iterable[str]) -> None:
-        """Name the operations that can fail."""
+        """Register the operations that can fail."""
         self._operations.update(operations)
 
     def add(
@@ -168,24 +168,24 @@ class Faults:
         **params: Any,
     ) -> Fault:
         """
-        Plan a failure.
+        Plan a fault.
 
-        :param operation: Name of an operation, ``any`` for every request, ``job`` for new jobs, ``generation``
-            and ``target`` for new generations and pictures of v1.
+        :param operation: Name of an operation, ``any`` for every request, ``job`` for new v2 jobs,
+            ``generation`` and ``target`` for new v1 generations and pictures.
         :param kind: A key of :data:`HTTP_KINDS`, :data:`STREAM_KINDS` (events), :data:`JOB_KINDS` (job),
             :data:`GENERATION_KINDS` (generation), :data:`TARGET_KINDS` (target), :data:`LIST_KINDS`
             (v1_notifications).
         :param times: How often it happens; None for always.
-        :param after: How many requests pass unharmed first.
-        :param path: Only requests whose path contains this text.
-        :param done: The work is done before the answer fails.
-        :raises ValueError: Unknown operation or kind, or a kind that does not fit the operation.
+        :param after: How many requests to skip first.
+        :param path: Apply only to requests whose path contains this text.
+        :param done: Carry out the request before the response fails.
+        :raises ValueError: Unknown operation, or a kind that the operation does not have.
         """
         if operation not in self._operations:
             raise ValueError(f"unknown operation {operation!r}; known: {', '.join(sorted(self._operations))}")
         kinds = _kinds_of(operation)
         if kind not in kinds:
-            raise ValueError(f"{operation} cannot fail by {kind!r}; known: {', '.join(kinds)}")
+            raise ValueError(f"{operation} has no fault {kind!r}; known: {', '.join(kinds)}")
         fault = Fault(operation, kind, times, after, path, done or kind == "drop_after", params)
         with self._lock:
             self._queues[operation].append(fault)
@@ -193,7 +193,7 @@ class Faults:
         return fault
 
     def take(self, operation: str, path: str = "") -> Fault | None:
-        """Return the fault that hits this request, if any."""
+        """Return the fault for this request, if any."""
         with self._lock:
             for name in (operation, ANY):
                 for fault in self._queues[name]:
@@ -209,7 +209,7 @@ class Faults:
     def take_each(
         self, operation: str, kinds: Iterable[str], concerns: Callable[[Fault], bool] = lambda fault: True
     ) -> dict[str, Fault]:
-        """Return the next due fault of each of ``kinds`` that ``concerns`` the case."""
+        """Return the next fault of each of ``kinds`` for which ``concerns`` is true."""
         hits: dict[str, Fault] = {}
         with self._lock:
             for kind in kinds:
@@ -228,16 +228,16 @@ class Faults:
         return True
 
     def pending(self) -> list[Fault]:
-        """Return faults that have still to happen; those without end count until they happened once."""
+        """Return the faults that have not happened yet; ``times=None`` counts until the first time."""
         with self._lock:
             return [f for f in self._all if not f.spent and not (f.times is None and f.met)]
 
     def all_met(self) -> bool:
-        """Tell whether everything planned has happened."""
+        """Return whether all planned faults have happened."""
         return not self.pending()
 
     def remove(self, fault: Fault) -> None:
-        """Take a fault out of the plan."""
+        """Remove one fault."""
         with self._lock:
             if fault in self._queues[fault.operation]:
                 self._queues[fault.operation].remove(fault)
@@ -245,7 +245,7 @@ class Faults:
                 self._all.remove(fault)
 
     def clear(self) -> None:
-        """Forget the plan."""
+        """Remove all faults."""
         with self._lock:
             self._queues.clear()
             self._all.clear()

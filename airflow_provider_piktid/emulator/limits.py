@@ -5,14 +5,14 @@ from __future__ import annotations
 
 #: One sentence each; shown on the page at ``/``.
 LIMITS: tuple[str, ...] = (
-    "No person is generated: faces are covered by the identity's face or a tinted pattern, under a banner.",
-    "Only faces seen from the front are found, by scikit-image's cascade; other people stay as they are.",
-    "Only the documents of the service are known: where they are silent or disagree, a switch decides.",
-    "On v1 one person's face becomes a coarse copy in the keyword's colour, and masks are only a matter of time.",
-    "Timing, prices, quality scores and queueing are invented; the engines differ only by name.",
-    "One account: no groups, sharing, reviews, feedback or shared billing.",
-    "Jobs other than model swap and preprocessing are missing, and so are presets and identity creation.",
-    "Pictures are not moderated, and any number of pixels below Pillow's limit is taken.",
+    "No person is generated: a face is replaced by the identity's face or a tinted pattern, and a banner is added.",
+    "Only frontal faces are detected, by scikit-image's cascade; other people are not changed.",
+    "The behaviour is based on the documents of the service; where they are silent or disagree, a variant decides.",
+    "On v1 a face becomes a pixelated copy in the keyword's colour; masks take time but are not computed.",
+    "Timing, prices, quality scores and queueing are invented; the engines differ in name only.",
+    "There is one account, without groups, sharing, reviews, feedback or shared billing.",
+    "Job types other than model swap and preprocessing, presets and identity creation are not implemented.",
+    "Pictures are not moderated, and any size below Pillow's limit is accepted.",
     "There is no TLS, and presigned links are compared byte for byte, which is stricter than S3.",
-    "State lives in memory and ends with the process.",
+    "State is kept in memory and is lost when the process ends.",
 )

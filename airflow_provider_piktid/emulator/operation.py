@@ -1,33 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One operation of an API: counted, delayed, authorised, and failing where that was planned."""
+"""Wrap the handler of an operation: count, delay, authorise, apply faults."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from .failing import WITHOUT_ANSWER, fail
+from .state import State
 from .wire import Refused
 
-if TYPE_CHECKING:
-    from .state import State
-
-Handler = Callable[[Request, "State"], Awaitable[Response]]
-Guard = Callable[[Request, "State"], None]
+Handler = Callable[[Request, State], Awaitable[Response]]
+Guard = Callable[[Request, State], None]
 
 
 class Operation:
     """
     An ASGI endpoint around a handler.
 
-    :param name: Name in statistics and fault plans.
-    :param handler: Makes the response; may raise :class:`Refused`.
-    :param guard: Refuses who may not come in; None lets everybody in.
+    :param name: Name in statistics and of the fault queue.
+    :param handler: Returns the response, or raises :class:`Refused`.
+    :param guard: Raises :class:`Refused` for unauthorised requests; None allows all requests.
     """
 
     def __init__(self, name: str, handler: Handler, guard: Guard | None) -> None:
@@ -68,12 +66,17 @@ class Operation:
             await fail(fault, run, scope, receive, send)
 
 
+def route(method: str, path: str, name: str, handler: Handler, guard: Guard | None) -> Route:
+    """Return the route of one operation."""
+    return Route(path, Operation(name, handler, guard), methods=[method])
+
+
 def _counting(state: State, name: str, send: Send) -> Send:
     async def counted(message: Message) -> None:
         if message["type"] == "http.response.start":
             state.counters.status(name, message["status"])
         elif message["type"] == "http.response.body":
-            state.counters.moved(out=len(message.get("body", b"")))
+            state.counters.transferred(out=len(message.get("body", b"")))
         await send(message)
 
     return counted

@@ -1,24 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page at ``/``: what is there and what happens, for people who look."""
+"""The page at ``/``: jobs, pictures, identities and projects."""
 
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from .blobs import Blob
 from .clock import iso
+from .core import Core
 from .limits import LIMITS
-from .storage import EXTENSIONS, Blob
+from .state import State
 from .v1 import section as v1
-from .v2.records import Identity, Job, Output
+from .v2.entities import Identity
+from .v2.job import Job, Output
 from .v2.shapes import identity_link, progress_of
-
-if TYPE_CHECKING:
-    from .state import State
 
 MOST_JOBS = 30
 MOST_PAIRS = 12
@@ -54,13 +53,12 @@ background:var(--soft);display:grid;place-items:center;font-size:.75em;text-alig
 def _thumb(name: str, blob: Blob | None, label: str) -> str:
     if blob is None:
         return f"<span>{escape(label)}</span>"
-    address = f"/_emulator/thumb/{name}{EXTENSIONS.get(blob.content_type, '')}"
+    address = f"/_emulator/thumb/{Core.blob_name(name, blob)}"
     return f'<img src="{escape(address)}" alt="{escape(label)}" title="{escape(label)}" loading="lazy">'
 
 
-def _pair(state: State, output: Output) -> str:
-    file = state.v2.files.get(output.file_id)
-    before = _thumb(output.file_id, file.blob if file else None, "before")
+def _pair(output: Output) -> str:
+    before = "".join(_thumb(file.file_id, file.blob, "before") for file in output.inputs)
     after = _thumb(output.uuid, output.blob, "after" if output.blob else output.status)
     note = f"{output.filename[:60]} · variation {output.group_index} · v{output.version}"
     if output.error_message:
@@ -68,10 +66,10 @@ def _pair(state: State, output: Output) -> str:
     return f'<figure><div class="pair">{before}{after}</div><figcaption>{escape(note)}</figcaption></figure>'
 
 
-def _job(state: State, job: Job) -> str:
+def _job(job: Job) -> str:
     outputs = job.newest()
     progress, status = progress_of(job), escape(job.status)
-    pairs = "".join(_pair(state, output) for output in outputs[:MOST_PAIRS])
+    pairs = "".join(_pair(output) for output in outputs[:MOST_PAIRS])
     identity = job.identity.name if job.identity else ""
     project = job.project.name if job.project else ""
     post = f" · post-processing {job.post_processing_status}" if job.post_processing_status else ""
@@ -100,7 +98,7 @@ def _person(state: State, identity: Identity) -> str:
 def _numbers(state: State) -> str:
     stats = state.stats()
     numbers = {
-        "credits left": f"{state.v2.jobs.balance:g}",
+        "credits left": f"{state.credits.balance:g}",
         "jobs": stats["jobs_created"],
         "active": stats["active_jobs"],
         "generations": stats["v1"]["generations"],
@@ -108,7 +106,7 @@ def _numbers(state: State) -> str:
         "streams": stats["streams"],
         "MB in": f"{stats['bytes_in'] / 1e6:.1f}",
         "MB out": f"{stats['bytes_out'] / 1e6:.1f}",
-        "failures planned": len(state.faults.pending()),
+        "faults planned": len(state.faults.pending()),
     }
     return "".join(f"<div><b>{value}</b>{name}</div>" for name, value in numbers.items())
 
@@ -130,7 +128,7 @@ def render(state: State) -> str:
     limits = "".join(f"<li>{escape(limit)}</li>" for limit in LIMITS)
     with state.lock:
         jobs = [job for job in state.v2.jobs.all() if job.outputs][::-1]
-        sections = "".join(_job(state, job) for job in jobs[:MOST_JOBS]) or "<p>None yet.</p>"
+        sections = "".join(_job(job) for job in jobs[:MOST_JOBS]) or "<p>None yet.</p>"
         people = "".join(_person(state, identity) for identity in state.v2.identities.values())
         return (
             f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>PiktID emulator</title>'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Things that happen later, independent of any event loop."""
+"""Run callbacks later, independent of any event loop."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Scheduler:
     """
     Run callbacks after a delay on one timer thread, and slow work on a small pool.
 
-    Both start at the first need; the timer ends when nothing is planned.
+    Both start on first use; the timer thread ends when nothing is scheduled.
 
     :param workers: Threads of the pool.
     """
@@ -34,7 +34,7 @@ class Scheduler:
         self._closed = False
 
     def call_later(self, delay: float, callback: Callable[[], object]) -> None:
-        """Run ``callback`` on the timer thread after ``delay`` seconds; it must be quick."""
+        """Run ``callback`` on the timer thread after ``delay`` seconds; it must be fast."""
         with self._changed:
             if self._closed:
                 return
@@ -54,13 +54,13 @@ class Scheduler:
             self._pool.submit(work, *args).add_done_callback(_log_failure)
 
     def clear(self) -> None:
-        """Forget what is planned."""
+        """Cancel all scheduled callbacks."""
         with self._changed:
             self._heap.clear()
             self._changed.notify()
 
     def close(self) -> None:
-        """Forget what is planned and end the threads."""
+        """Cancel all scheduled callbacks and stop the threads."""
         with self._changed:
             self._closed = True
             self._heap.clear()
@@ -79,7 +79,7 @@ class Scheduler:
             try:
                 callback()
             except Exception:
-                log.exception("A planned step of the emulator failed")
+                log.exception("A scheduled callback of the emulator failed")
 
     def _next(self) -> Callable[[], object] | None:
         with self._changed:
@@ -94,4 +94,4 @@ class Scheduler:
 
 def _log_failure(future: Future[object]) -> None:
     if not future.cancelled() and (error := future.exception()) is not None:
-        log.error("Work of the emulator failed", exc_info=error)
+        log.error("Background work of the emulator failed", exc_info=error)

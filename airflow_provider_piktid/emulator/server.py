@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The emulator on a socket, in a thread or in this process's main thread."""
+"""Serve the emulator on a socket, in a thread or in the main thread."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ END_SECONDS = 0.5
 
 class SocketAccess:
     """
-    Let planned failures close a connection.
+    Let faults close a connection.
 
-    ASGI has no message for it, so the transport is taken from uvicorn's cycle, whose method ``send`` is.
+    ASGI has no message for this; ``send`` is a method of uvicorn's request cycle, which has the transport.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -42,7 +42,7 @@ class SocketAccess:
 
 
 class _Server(uvicorn.Server):
-    """A server that ends at once, whatever is still open."""
+    """A server that stops immediately, even with open connections."""
 
     _loop: asyncio.AbstractEventLoop | None = None
     _wake: asyncio.Event
@@ -53,7 +53,7 @@ class _Server(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._wake.set)
 
     def stop(self) -> None:
-        """End; may be called from any thread once the server has started."""
+        """Stop the server. Safe to call from any thread after startup."""
         self.handle_exit(0, None)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -86,20 +86,20 @@ class _Server(uvicorn.Server):
 
 
 def open_socket(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes a free one."""
+    """Return a listening socket; port 0 picks a free one."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=1024)
 
 
 def url_of(listening: socket.socket) -> str:
-    """Return the base URL under which a socket is reached."""
+    """Return the base URL of a listening socket."""
     host, port = listening.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104 - only compared
     return f"http://{host}:{port}"
 
 
 def make_server(app: ASGIApp) -> _Server:
-    """Return a uvicorn server for an application, not started yet."""
+    """Return a uvicorn server that is not started yet."""
     config = uvicorn.Config(
         SocketAccess(app),
         lifespan="off",
@@ -113,14 +113,14 @@ def make_server(app: ASGIApp) -> _Server:
 
 class EmulatorServer:
     """
-    An emulator on a loopback port, run by a thread of this process; a context manager.
+    Run an emulator on a loopback port in a thread of this process; use it as a context manager.
 
-    ``state`` and ``faults`` are the running emulator's own: what the addresses under ``/_emulator/`` do can
-    be done on them directly.
+    ``state`` and ``faults`` belong to the running emulator: tests can call them directly instead of the
+    endpoints under ``/_emulator/``.
 
-    :param settings: Default: all defaults.
+    :param settings: Default: ``Settings()``.
     :param host: Address to listen on.
-    :param port: Port; 0, the default, takes a free one.
+    :param port: Port; 0, the default, picks a free one.
     """
 
     def __init__(self, settings: Settings | None = None, *, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -134,7 +134,7 @@ class EmulatorServer:
 
     @property
     def faults(self) -> Faults:
-        """The plan of failures."""
+        """The planned faults."""
         return self.state.faults
 
     def _run(self) -> None:
@@ -144,7 +144,7 @@ class EmulatorServer:
         """
         Start serving.
 
-        :raises RuntimeError: If the server does not come up.
+        :raises RuntimeError: The server did not start in time.
         """
         self._thread.start()
         deadline = time.monotonic() + START_SECONDS
@@ -155,7 +155,7 @@ class EmulatorServer:
         return self
 
     def stop(self) -> None:
-        """Close all connections and end; open streams do not hold it up."""
+        """Close all connections, including open streams, and stop."""
         if self._thread.is_alive():
             self._server.stop()
             self._thread.join(timeout=10)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be set when an emulator starts."""
+"""Settings of an emulator."""
 
 from __future__ import annotations
 
@@ -15,41 +15,42 @@ DEFAULT_PASSWORD = "piktid-emulator"
 @dataclass(frozen=True)
 class Settings:
     """
-    Settings of one emulator. Times are seconds.
+    Settings of an emulator. Times are in seconds.
 
-    :param token: The API token that is accepted.
+    :param token: The accepted API token.
     :param login: E-mail of the account.
     :param password: Its password.
-    :param latency: Added to each API request.
+    :param latency: Delay added to each API request.
     :param jobs_per_minute: Paid submissions per endpoint in ``rate_window``; 0 for no limit.
-    :param rate_window: Length of the window of the rate limit.
-    :param active_jobs: Jobs pending or processing at once; 0 for no limit.
-    :param job_seconds: How long a job takes; its outputs come spread over this time.
+    :param rate_window: Length of the rate limit window.
+    :param active_jobs: Largest number of pending or processing jobs; 0 for no limit.
+    :param job_seconds: How long a job takes; its outputs finish at even intervals.
     :param post_process_seconds: How long post-processing takes after that.
-    :param preprocessing_seconds: How long an uploaded identity is prepared.
-    :param upload_link_seconds: Life of a presigned upload link. Default 900, assumed: the API names none.
-    :param result_link_seconds: Life of a result link. Default one hour, assumed.
-    :param zip_link_seconds: Life of a ZIP link. Default one hour, from the seed's example.
-    :param notification_seconds: Life of a notification.
-    :param keepalive_seconds: Silence after which a stream sends a keepalive comment.
-    :param credits: Balance at the start.
-    :param credits_per_output: Price of one output. Default 1, assumed: the API's price is unstated.
-    :param generate_seconds: How long a generation of v1 takes once the picture's masks are there.
-    :param mask_seconds: How long masks take: the first request of a picture, and those that do not wait for it.
-        Default 15, the wait that the documents recommend.
-    :param target_seconds: Life of a picture uploaded to v1.
-    :param poll_seconds: Shortest time between two looks at v1's notifications, if ``v1_poll_limit`` is on.
-    :param faces: Pretend so many faces in each picture uploaded to v1. Default: look; one without image work.
-    :param credits_per_generation: Price of one generation of v1. Default 1, assumed.
-    :param max_identities: Own identities an account may hold.
-    :param max_tokens: Issued API tokens an account may hold.
-    :param webhook_tries: Deliveries tried in all for one notification.
-    :param webhook_backoff: Wait before the second try; doubled before each next.
-    :param transform: False returns the input pictures as outputs, without any image work.
-    :param picture_workers: Threads for image work.
-    :param data_dir: Folder for the bytes; default a temporary one, removed at the end.
-    :param public_url: Base of the links in answers; default the address the request came to.
-    :param variants: Values of switches, see :mod:`.variants`.
+    :param preprocessing_seconds: How long the preprocessing of an uploaded identity takes.
+    :param upload_link_seconds: Lifetime of a presigned upload link. Default 900, assumed: not documented.
+    :param result_link_seconds: Lifetime of a result link. Default one hour, assumed.
+    :param zip_link_seconds: Lifetime of a ZIP link. Default one hour, from the example of the guide.
+    :param notification_seconds: Lifetime of a notification.
+    :param keepalive_seconds: Time without an event after which a stream sends a keepalive comment.
+    :param credits: Balance at startup.
+    :param credits_per_output: Price of one output. Default 1, assumed: not documented.
+    :param generate_seconds: How long a v1 generation takes when the masks of the picture exist.
+    :param mask_seconds: How long masks take, for the first request of a picture and for requests sent before they
+        are ready. Default 15, the wait that the documents recommend.
+    :param target_seconds: Lifetime of a picture uploaded to v1.
+    :param poll_seconds: Shortest time between two polls of the v1 notifications, if ``v1_poll_limit`` is on.
+    :param faces: Report this many faces in each picture uploaded to v1. Default: detect them; one face if
+        ``transform`` is False.
+    :param credits_per_generation: Price of one v1 generation. Default 1, assumed.
+    :param max_identities: Largest number of own identities.
+    :param max_tokens: Largest number of issued API tokens.
+    :param webhook_tries: Delivery attempts per notification.
+    :param webhook_backoff: Wait before the second attempt; doubled for each further one.
+    :param transform: False returns the input pictures as outputs, without image processing.
+    :param picture_workers: Threads for image processing.
+    :param data_dir: Folder for files; default a temporary one, which is removed at the end.
+    :param public_url: Base URL of links in responses; default the address of the request.
+    :param variants: Values of variants, see :mod:`.variants`.
     """
 
     token: str = DEFAULT_TOKEN

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HTTP pieces that every API of the emulator uses: refusals, JSON bodies, checks, pages."""
+"""HTTP helpers of both APIs: error responses, JSON bodies, validation, paging."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Json = dict[str, Any]
 
 class Refused(Exception):
     """
-    An answer that says no.
+    An error response.
 
-    :param body: A JSON value, a text, or None for an empty body.
+    :param body: JSON value, text, or None for an empty body.
     """
 
     def __init__(self, status: int, body: Any = None, headers: dict[str, str] | None = None) -> None:
@@ -29,14 +29,14 @@ class Refused(Exception):
         self.headers = headers or {}
 
     def response(self) -> Response:
-        """Return the refusal as a response."""
+        """Return the response."""
         if isinstance(self.body, (dict, list)):
             return JSONResponse(self.body, self.status, self.headers)
         return Response(self.body, self.status, self.headers)
 
 
 async def read_json(request: Request) -> Any:
-    """Return the JSON body; None if there is none or it is broken."""
+    """Return the JSON body; None if it is empty or invalid."""
     raw = await request.body()
     try:
         return json.loads(raw) if raw else None
@@ -44,13 +44,27 @@ async def read_json(request: Request) -> Any:
         return None
 
 
+async def read_object(request: Request) -> Json:
+    """Return the JSON object in the body; an empty one if the body is anything else."""
+    body = await read_json(request)
+    return body if isinstance(body, dict) else {}
+
+
+def json_in(text: Any) -> Any:
+    """Return the JSON value of a text; None if it is not a text or not JSON."""
+    try:
+        return json.loads(text) if isinstance(text, str) else None
+    except (ValueError, RecursionError):
+        return None
+
+
 class Check:
     """
-    Take fields from a request, and collect what is wrong with them.
+    Read the fields of a request and collect validation errors.
 
     :param values: Body, form or query as a mapping.
-    :param position: Where the values were: ``body``, ``form`` or ``query``.
-    :param status: Status of the refusal.
+    :param position: Where the values come from: ``body``, ``form`` or ``query``.
+    :param status: Status of the error response.
     """
 
     def __init__(self, values: Any, *, position: str = "body", status: int = 422) -> None:
@@ -64,11 +78,11 @@ class Check:
             self.wrong(None, "A JSON object is required")
 
     def wrong(self, field: str | None, message: str) -> None:
-        """Note what is wrong."""
+        """Add a validation error."""
         self._detail.append({"field": field, "message": message, "position": self._position})
 
     def take(self, field: str, *, required: bool = False) -> Any:
-        """Return the raw value, None if it is absent."""
+        """Return the raw value, or None."""
         self._known.add(field)
         value = self._values.get(field)
         if value is None and required:
@@ -99,7 +113,7 @@ class Check:
         return str(value)
 
     def number(self, field: str, default: int, low: int, high: int) -> int:
-        """Return a whole number between ``low`` and ``high``; digits in a string will do in a query."""
+        """Return an integer between ``low`` and ``high``; a form or query may send digits."""
         value = self.take(field)
         if value is None:
             return default
@@ -114,7 +128,7 @@ class Check:
         return value
 
     def flag(self, field: str, default: bool) -> bool:
-        """Return a boolean; ``true`` and ``false`` in a string will do in a query."""
+        """Return a boolean; a form or query may send ``true`` or ``false``."""
         value = self.take(field)
         if value is None:
             return default
@@ -145,19 +159,19 @@ class Check:
         return value
 
     def adopt(self, field: str, inner: Check) -> None:
-        """Take over what is wrong with the object in ``field``."""
+        """Add the errors of the object in ``field``."""
         for item in inner._detail:
             self.wrong(f"{field}.{item['field']}", item["message"])
 
     def nothing_else(self) -> None:
-        """Note unknown fields as wrong."""
+        """Add an error for each unknown field."""
         for field in self._values:
             if field not in self._known:
                 self.wrong(field, "Extra inputs are not permitted")
 
     def done(self) -> None:
         """
-        Refuse the request if anything was wrong.
+        Refuse the request if there are errors.
 
         :raises Refused: With the API's validation body.
         """

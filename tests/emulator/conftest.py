@@ -26,7 +26,7 @@ QUICK: dict[str, Any] = {
 
 
 class Api:
-    """Calls as the documents write them."""
+    """Call the API as documented."""
 
     def __init__(self, server: EmulatorServer) -> None:
         self.server = server
@@ -45,7 +45,7 @@ class Api:
         return self.call("POST", path, json=body, **more)
 
     def fetch(self, url: str) -> requests.Response:
-        """Get a link without the token."""
+        """Fetch a link without a token."""
         return requests.get(url, timeout=20)
 
     def project(self, name: str = "spring") -> str:
@@ -61,7 +61,7 @@ class Api:
         return str(ticket["file_id"])
 
     def swap(self, images: list[str] | None = None, **more: Any) -> requests.Response:
-        """Submit a job; a missing project or picture is made first."""
+        """Submit a job; create a project and upload a picture if missing."""
         known = self.server.state.v2.projects
         key = next(iter(known), None) or self.project()
         body = {
@@ -93,12 +93,12 @@ class Api:
                     yield json.loads(line[6:])
 
     def await_event(self, wanted: Callable[[dict[str, Any]], bool], **query: Any) -> dict[str, Any]:
-        """Return the first notification that is wanted, old or new."""
+        """Return the first matching notification, from backfill or live."""
         return next(event for event in self.events(**query) if wanted(event))
 
 
 def ended(event: dict[str, Any], job_id: str) -> bool:
-    """Tell whether an event says that a job ended."""
+    """Return whether an event reports the end of a job."""
     data = event["data"]
     return (
         data.get("job_id") == job_id
@@ -112,7 +112,7 @@ Serve = Callable[..., Api]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Start emulators with settings, and variants given as ``variants``; they end with the test."""
+    """Start emulators with settings and ``variants``; they stop after the test."""
     with ExitStack() as stack:
 
         def start(**settings: Any) -> Api:
@@ -125,7 +125,7 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture
 def api(serve: Serve) -> Api:
-    """A quick emulator that does no image work."""
+    """A fast emulator without image processing."""
     return serve()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be seen and done outside the API: statistics, ledger, page."""
+"""The control endpoints and the page: statistics, ledger, thumbnails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_statistics_count_requests_jobs_and_bytes(api: Any) -> None:
 
 
 def test_refusals_are_counted(serve: Callable[..., Any]) -> None:
-    """429s are counted, by reason where it is a submission."""
+    """Responses with 429 are counted; those to submissions by reason."""
     api = serve(jobs_per_minute=1)
     image = api.upload()
     for _ in range(3):
@@ -33,7 +33,7 @@ def test_refusals_are_counted(serve: Callable[..., Any]) -> None:
 
 
 def test_ledger_shows_what_was_bought(api: Any) -> None:
-    """The ledger names images, identity, project, options and credits of each job."""
+    """The ledger has images, identity, project, options and credits of each job."""
     key, image = api.project(), api.upload()
     job_id = api.run([image], swap_options={"num_variations": 3})
     body = api.get("/_emulator/ledger").json()
@@ -47,8 +47,8 @@ def test_ledger_shows_what_was_bought(api: Any) -> None:
     assert body["balance"] == 997.0
 
 
-def test_clear_forgets_everything(api: Any) -> None:
-    """After a clear the emulator is as new."""
+def test_clear_removes_everything(api: Any) -> None:
+    """After a clear the emulator is empty."""
     api.run()
     api.server.faults.add("any", "drop", path="/nowhere")
     assert api.post("/_emulator/clear").status_code == 204
@@ -59,28 +59,28 @@ def test_clear_forgets_everything(api: Any) -> None:
     assert api.run()
 
 
-def test_time_passes_on_request(api: Any) -> None:
-    """The clock can be moved over HTTP."""
+def test_clock_is_advanced_on_request(api: Any) -> None:
+    """The clock can be advanced over HTTP."""
     before = api.server.state.clock.time()
     assert api.post("/_emulator/clock", {"seconds": 3600}).json()["time"] - before >= 3600
 
 
 def test_notification_is_published_on_request(api: Any) -> None:
-    """Any notification can be sent, also of jobs that are not ours."""
+    """Any notification can be published, including those of foreign jobs."""
     number = api.post("/_emulator/notifications", {"name": "batch_edit", "data": {"job_id": "x"}}).json()[
         "id"
     ]
     assert next(api.events())["id"] == number
 
 
-def test_unknown_job_or_action_answers_404(api: Any) -> None:
-    """Only known jobs can be ended, and only in known ways."""
+def test_unknown_job_or_action_returns_404(api: Any) -> None:
+    """An unknown job or action returns 404."""
     assert api.post("/_emulator/jobs/none/abort").status_code == 404
     assert api.post(f"/_emulator/jobs/{api.run()}/explode").status_code == 404
 
 
 def test_page_shows_jobs_people_and_limits(serve: Callable[..., Any], photo: bytes) -> None:
-    """The page has projects, identities, jobs with before and after, and says what is not imitated."""
+    """The page shows projects, identities, jobs with inputs and outputs, and the limits."""
     api = serve(transform=True)
     api.project("spring <b>")
     image = api.upload("front.jpg", photo)
@@ -95,8 +95,8 @@ def test_page_shows_jobs_people_and_limits(serve: Callable[..., Any], photo: byt
     assert all(api.fetch(api.url + thumb).content.startswith(b"\xff\xd8") for thumb in thumbs)
 
 
-def test_page_survives_pictures_that_are_none(api: Any) -> None:
-    """A file that is no picture has no thumbnail, and the page still works."""
+def test_page_works_with_files_that_are_not_pictures(api: Any) -> None:
+    """A file that is not a picture has no thumbnail, and the page still works."""
     api.server.faults.add("job", "hostile_filename", original_filename="<script>")
     job_id = api.run([api.upload(data=b"nothing")])
     page = api.fetch(api.url + "/")

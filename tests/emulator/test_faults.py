@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Planned failures happen as planned, as often as planned, where planned."""
+"""Planned faults happen where, when and as often as planned."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ import urllib3
 
 from airflow_provider_piktid.emulator import Faults
 
-# The plan ---------------------------------------------------------------------------------------------------
+# Planning ---------------------------------------------------------------------------------------------------
 
 
-def test_fault_happens_its_times_and_leaves() -> None:
-    """A fault hits the planned number of requests, then no more."""
+def test_fault_happens_as_often_as_planned() -> None:
+    """A fault hits ``times`` requests, then no more."""
     faults = Faults()
     faults.add("any", "drop", times=2)
     assert [faults.take("x") is not None for _ in range(3)] == [True, True, False]
     assert faults.all_met()
 
 
-def test_fault_lets_requests_pass_first() -> None:
-    """``after`` requests pass unharmed."""
+def test_fault_skips_requests_first() -> None:
+    """``after`` requests are skipped."""
     faults = Faults()
     faults.add("any", "drop", after=2)
     assert [faults.take("x") is not None for _ in range(4)] == [False, False, True, False]
 
 
 def test_fault_of_a_path_leaves_others_alone() -> None:
-    """``path`` narrows a fault to some requests."""
+    """``path`` limits a fault to matching requests."""
     faults = Faults()
     faults.add("any", "drop", path="/b")
     assert faults.take("x", "/a") is None
@@ -45,7 +45,7 @@ def test_fault_of_a_path_leaves_others_alone() -> None:
 
 
 def test_operation_comes_before_any() -> None:
-    """A fault of the operation hits before one of all."""
+    """A fault of the operation hits before one of ``any``."""
     faults = Faults()
     faults.know(["upload"])
     faults.add("any", "drop")
@@ -54,8 +54,8 @@ def test_operation_comes_before_any() -> None:
     assert [hit.kind for hit in hits if hit] == ["html", "drop"]
 
 
-def test_plan_is_not_met_until_all_happened() -> None:
-    """``all_met`` proves that a failure happened; one without end has to happen once."""
+def test_all_met_is_true_after_all_faults_happened() -> None:
+    """``all_met`` is true once all faults happened; one with ``times=None`` must happen once."""
     faults = Faults()
     faults.add("any", "drop", times=None)
     assert not faults.all_met()
@@ -69,25 +69,25 @@ def test_plan_is_not_met_until_all_happened() -> None:
     [("nothing", "drop"), ("any", "nothing"), ("any", "fail_job"), ("job", "drop"), ("project", "silent")],
     ids=str,
 )
-def test_fault_that_cannot_be_is_refused(api: Any, operation: str, kind: str) -> None:
-    """A misspelt plan is an error, not a test that passes."""
+def test_unknown_fault_is_refused(api: Any, operation: str, kind: str) -> None:
+    """A misspelt fault raises an error."""
     with pytest.raises(ValueError, match=f"{operation}|{kind}"):
         api.server.faults.add(operation, kind)
 
 
-# HTTP answers -----------------------------------------------------------------------------------------------
+# HTTP responses ---------------------------------------------------------------------------------------------
 
 
-def test_status_fault_answers_code_body_and_headers(api: Any) -> None:
-    """Any answer can be planned; nothing is done."""
+def test_status_fault_returns_code_body_and_headers(api: Any) -> None:
+    """Any response can be planned; the request is not carried out."""
     api.server.faults.add("project", "status", code=429, body={"error": "no"}, headers={"Retry-After": 7})
     answer = api.post("/project", {"project_name": "a"})
     assert (answer.status_code, answer.json(), answer.headers["Retry-After"]) == (429, {"error": "no"}, "7")
     assert api.get("/project").json()["projects"] == []
 
 
-def test_status_fault_after_the_work_answers_5xx_although_all_is_done(api: Any) -> None:
-    """``done=True`` does the work and loses only the answer."""
+def test_status_fault_with_done_carries_out_the_request(api: Any) -> None:
+    """``done=True`` carries out the request and replaces only the response."""
     api.server.faults.add("model_swap", "status", code=502, done=True)
     assert api.swap().status_code == 502
     assert len(api.server.state.ledger()) == 1
@@ -95,7 +95,7 @@ def test_status_fault_after_the_work_answers_5xx_although_all_is_done(api: Any) 
 
 @pytest.mark.parametrize(("kind", "jobs"), [("drop_before", 0), ("drop_after", 1), ("drop", 0)])
 def test_drop_cuts_the_connection(api: Any, kind: str, jobs: int) -> None:
-    """The socket is closed without an answer, with or without the work done."""
+    """The socket is closed without a response, before or after the request is carried out."""
     image = api.upload()
     api.server.faults.add("model_swap", kind)
     with pytest.raises(requests.ConnectionError):
@@ -105,16 +105,16 @@ def test_drop_cuts_the_connection(api: Any, kind: str, jobs: int) -> None:
     assert api.swap([image]).status_code == 202
 
 
-def test_delay_answers_late(api: Any) -> None:
-    """The answer comes as usual, only later."""
+def test_delay_responds_late(api: Any) -> None:
+    """The response is delayed but unchanged."""
     api.server.faults.add("projects", "delay", seconds=0.15)
     start = time.monotonic()
     assert api.get("/project").status_code == 200
     assert time.monotonic() - start >= 0.15
 
 
-def test_hang_never_answers(api: Any) -> None:
-    """A reader with a deadline gives up; the emulator still ends at once."""
+def test_hang_never_responds(api: Any) -> None:
+    """A client times out; the emulator still stops immediately."""
     api.server.faults.add("projects", "hang")
     with pytest.raises(requests.ReadTimeout):
         requests.get(
@@ -122,8 +122,8 @@ def test_hang_never_answers(api: Any) -> None:
         )
 
 
-def test_truncate_breaks_the_promise_of_content_length(api: Any) -> None:
-    """The body ends before its Content-Length."""
+def test_truncate_ends_before_content_length(api: Any) -> None:
+    """The body is shorter than its Content-Length."""
     link = api.get(f"/assets/{api.upload(data=bytes(100_000))}").json()["url"]
     api.server.faults.add("result_image", "truncate", keep=0.3)
     with requests.get(link, stream=True) as response:
@@ -132,8 +132,8 @@ def test_truncate_breaks_the_promise_of_content_length(api: Any) -> None:
             b"".join(response.iter_content(1024))
 
 
-def test_silent_truncation_keeps_its_word(api: Any) -> None:
-    """The body is short and Content-Length agrees with it."""
+def test_silent_truncation_matches_content_length(api: Any) -> None:
+    """The body is shortened and Content-Length matches it."""
     link = api.get(f"/assets/{api.upload(data=bytes(1000))}").json()["url"]
     api.server.faults.add("result_image", "truncate_silent", keep=0.25)
     answer = api.fetch(link)
@@ -155,14 +155,14 @@ def test_silent_truncation_keeps_its_word(api: Any) -> None:
         ),
     ],
 )
-def test_answer_is_not_what_it_should_be(api: Any, kind: str, check: Callable[[Any], bool]) -> None:
-    """HTML, broken JSON, wrong types and unknown fields can be planned."""
+def test_response_body_is_replaced(api: Any, kind: str, check: Callable[[Any], bool]) -> None:
+    """HTML, invalid JSON, wrong types and unknown fields can be planned."""
     api.server.faults.add("projects", kind)
     assert check(api.get("/project"))
 
 
 def test_redirect_leads_elsewhere(api: Any) -> None:
-    """A redirect can lead to any scheme."""
+    """A redirect can have any scheme."""
     api.server.faults.add("projects", "redirect", url="file:///etc/passwd", code=302)
     answer = api.call("GET", "/project", allow_redirects=False)
     assert (answer.status_code, answer.headers["Location"]) == (302, "file:///etc/passwd")
@@ -172,7 +172,7 @@ def test_redirect_leads_elsewhere(api: Any) -> None:
 
 
 def raw(api: Any, until: bytes = b"data: {}", **query: Any) -> bytes:
-    """Return what a stream sends up to ``until``, or all it sends before it is cut."""
+    """Return what a stream sends up to ``until``, or everything before it is cut."""
     found = b""
     with api.call("GET", "/notifications/events", params=query, stream=True) as response:
         try:
@@ -184,13 +184,13 @@ def raw(api: Any, until: bytes = b"data: {}", **query: Any) -> bytes:
 
 
 def test_stream_can_be_missing(api: Any) -> None:
-    """``no_stream`` answers 503."""
+    """``no_stream`` returns 503."""
     api.server.faults.add("events", "no_stream")
     assert api.get("/notifications/events").status_code == 503
 
 
 def test_stream_is_cut_after_frames(api: Any) -> None:
-    """The connection is cut after so many frames; the next stream is whole."""
+    """The connection is cut after ``frames`` frames; the next stream is complete."""
     api.server.state.publish("batch_edit", {"job_id": "a"})
     api.server.faults.add("events", "cut_after", frames=1)
     assert raw(api, b"<never>").count(b"data: ") == 1
@@ -198,13 +198,13 @@ def test_stream_is_cut_after_frames(api: Any) -> None:
 
 
 def test_stream_is_cut_after_seconds(api: Any) -> None:
-    """The connection is cut after some time."""
+    """The connection is cut after ``seconds``."""
     api.server.faults.add("events", "cut_after", seconds=0.05)
     assert raw(api, b"<never>").endswith(b"<cut>")
 
 
 def test_stream_ends_in_the_middle_of_a_frame(api: Any) -> None:
-    """``half`` sends a part of a frame and cuts."""
+    """``half`` sends a part of a frame and cuts the connection."""
     api.server.state.publish("batch_edit", {"job_id": "a"})
     api.server.faults.add("events", "half", frames=1)
     found = raw(api, b"<never>")
@@ -212,8 +212,8 @@ def test_stream_ends_in_the_middle_of_a_frame(api: Any) -> None:
     assert not found.removesuffix(b"<cut>").endswith(b"\n\n")
 
 
-def test_silent_stream_says_nothing(serve: Callable[..., Any]) -> None:
-    """A stream can stay open without backfill, keepalive or live frame."""
+def test_silent_stream_sends_nothing(serve: Callable[..., Any]) -> None:
+    """A stream can stay open without backfill, keepalives or live frames."""
     api = serve(keepalive_seconds=0.01)
     api.server.faults.add("events", "silent")
     with (
@@ -224,7 +224,7 @@ def test_silent_stream_says_nothing(serve: Callable[..., Any]) -> None:
 
 
 def test_stream_without_live_frames_keeps_alive(serve: Callable[..., Any]) -> None:
-    """``no_live`` keeps a stream alive and loses what happens."""
+    """``no_live`` sends keepalives and drops live frames."""
     api = serve(keepalive_seconds=0.02)
     api.server.faults.add("events", "no_live")
     with api.call("GET", "/notifications/events", stream=True) as response:
@@ -244,10 +244,8 @@ def test_stream_without_live_frames_keeps_alive(serve: Callable[..., Any]) -> No
         pytest.param("foreign", {"n": 3}, 1, id="foreign"),
     ],
 )
-def test_noise_leaves_the_true_frame_in_the_stream(
-    api: Any, kind: str, params: dict[str, Any], expected: int
-) -> None:
-    """Junk, nulls, foreign events and doubles surround the frame that counts."""
+def test_noise_keeps_the_correct_frame(api: Any, kind: str, params: dict[str, Any], expected: int) -> None:
+    """The correct frame is sent among junk, nulls, foreign events and duplicates."""
     number = api.server.state.publish("batch_edit", {"job_id": "mine"})
     api.server.faults.add("events", kind, **params)
     found = raw(api, id_task="mine").decode()
@@ -257,7 +255,7 @@ def test_noise_leaves_the_true_frame_in_the_stream(
 
 
 def test_reordered_stream_sends_backfill_newest_first(api: Any) -> None:
-    """``reorder`` turns the order round."""
+    """``reorder`` reverses the order."""
     for _ in range(2):
         api.server.state.publish("batch_edit", {})
     api.server.faults.add("events", "reorder")
@@ -268,7 +266,7 @@ def test_reordered_stream_sends_backfill_newest_first(api: Any) -> None:
 
 
 def test_named_images_fail(api: Any) -> None:
-    """``fail_image`` fails the images of the given indices."""
+    """``fail_image`` fails the images with the given indices."""
     api.server.faults.add("job", "fail_image", indices=[1], message="too dark")
     body = api.get(f"/jobs/{api.run([api.upload(), api.upload()])}/results").json()
     assert [(row["status"], row["error_message"]) for row in body["results"]] == [
@@ -280,7 +278,7 @@ def test_named_images_fail(api: Any) -> None:
 
 @pytest.mark.parametrize(("kind", "status"), [("fail_job", "failed"), ("abort_job", "aborted")])
 def test_job_ends_otherwise(api: Any, kind: str, status: str) -> None:
-    """A job can fail or be aborted, with a reason and the seed's ``error`` event."""
+    """A job can fail or be aborted, with a reason and an ``error`` event."""
     api.server.faults.add("job", kind)
     job_id = api.run()
     body = api.get(f"/jobs/{job_id}/status").json()
@@ -290,7 +288,7 @@ def test_job_ends_otherwise(api: Any, kind: str, status: str) -> None:
 
 
 def test_unknown_status_is_shown_for_a_while(api: Any) -> None:
-    """A job can go through a status that no document names."""
+    """A job can have an undocumented status for a while."""
     api.server.faults.add("job", "unknown_status", word="archiving", seconds=0.02)
     job_id = api.start()
     events = api.events(id_task=job_id, name_list="batch_edit")
@@ -301,7 +299,7 @@ def test_unknown_status_is_shown_for_a_while(api: Any) -> None:
     ("end", "status"), [("complete", "completed"), ("fail", "failed"), ("abort", "aborted")]
 )
 def test_job_without_end_is_ended_by_hand(api: Any, end: str, status: str) -> None:
-    """``never_end`` keeps a job processing until an administrator ends it."""
+    """``never_end`` keeps a job in processing until it is ended over the control endpoints."""
     api.server.faults.add("job", "never_end")
     job_id = api.start()
     api.await_event(lambda event: event["name"] == "image_result")
@@ -310,7 +308,7 @@ def test_job_without_end_is_ended_by_hand(api: Any, end: str, status: str) -> No
 
 
 def test_pending_job_is_completed_by_hand(serve: Callable[..., Any]) -> None:
-    """Completing by hand does at once what is left."""
+    """Completing a pending job finishes it immediately."""
     api = serve(job_seconds=1000)
     job_id = api.start()
     api.server.state.complete_job(job_id)
@@ -319,7 +317,7 @@ def test_pending_job_is_completed_by_hand(serve: Callable[..., Any]) -> None:
 
 
 def test_post_processing_fails_after_completion(api: Any) -> None:
-    """The job stays completed; post-processing says why it failed."""
+    """The job stays completed; post-processing fails with a reason."""
     api.server.faults.add("job", "post_processing_failed", message="no memory")
     job_id = api.start(post_process=True)
     events = api.events(id_task=job_id, name_list="batch_edit")
@@ -333,7 +331,7 @@ def test_post_processing_fails_after_completion(api: Any) -> None:
 
 
 def test_notifications_are_lost(api: Any) -> None:
-    """A job can send nothing, or lose only some names."""
+    """A job can drop all its notifications, or only some names."""
     api.server.faults.add("job", "lose_notifications")
     api.server.faults.add("job", "lose_notifications", names=["batch_edit", "image_result"])
     lost, half = api.start(), api.start()
@@ -343,7 +341,7 @@ def test_notifications_are_lost(api: Any) -> None:
 
 
 def test_names_are_hostile(api: Any) -> None:
-    """Results carry the planned names."""
+    """Results have the planned file names."""
     api.server.faults.add(
         "job", "hostile_filename", original_filename="../../a.jpg", download_filename="/etc/x"
     )
@@ -352,7 +350,7 @@ def test_names_are_hostile(api: Any) -> None:
 
 
 def test_archive_is_hostile(api: Any) -> None:
-    """The archive holds the planned entries beside the true one."""
+    """The archive contains the planned entries besides the real one."""
     api.server.faults.add("job", "hostile_zip", bomb_bytes=4 * 1024**2)
     link = api.post("/download", {"job_id": api.run()}).json()["download_url"]
     with zipfile.ZipFile(BytesIO(api.fetch(link).content)) as archive:
@@ -366,7 +364,7 @@ def test_archive_is_hostile(api: Any) -> None:
 
 
 def test_faults_are_planned_over_http(api: Any) -> None:
-    """A plan can be made, seen and dropped from another process."""
+    """Faults can be added, listed and removed over HTTP."""
     plan = [
         {"operation": "projects", "kind": "status", "code": 500},
         {"operation": "job", "kind": "fail_job"},

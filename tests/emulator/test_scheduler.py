@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Things that happen later."""
+"""The scheduler."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_piktid.emulator.scheduler import Scheduler
 
 
 def test_callbacks_run_in_order_of_time() -> None:
-    """What is due earlier runs earlier, whenever it was planned; equal times keep their order."""
+    """Callbacks run by due time; those with equal times in the order of scheduling."""
     scheduler, seen = Scheduler(), SimpleQueue[str]()
     scheduler.call_later(0.03, lambda: seen.put("late"))
     scheduler.call_later(0.0, lambda: seen.put("first"))
@@ -21,8 +21,8 @@ def test_callbacks_run_in_order_of_time() -> None:
     scheduler.close()
 
 
-def test_timer_starts_again_after_it_ran_dry() -> None:
-    """The timer thread ends when nothing is planned, and comes back."""
+def test_timer_starts_again_after_it_ended() -> None:
+    """The timer thread ends when nothing is scheduled, and starts again."""
     scheduler, seen = Scheduler(), SimpleQueue[int]()
     for number in range(3):
         scheduler.call_later(0.0, lambda number=number: seen.put(number))  # type: ignore[misc]
@@ -42,7 +42,7 @@ def test_failing_callback_does_not_stop_the_others(caplog: pytest.LogCaptureFixt
 
 
 def test_nothing_runs_after_close() -> None:
-    """A closed scheduler takes no more work."""
+    """A closed scheduler accepts no work."""
     scheduler, seen = Scheduler(), SimpleQueue[str]()
     scheduler.call_later(1000, lambda: seen.put("never"))
     scheduler.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model-swap guide's own code runs to its end; only address, token and paths are changed."""
+"""The code of the model-swap guide runs unchanged, except for address, token and paths."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def verify_signature(secret: str, body: bytes, signature_header: str) -> bool:
 
 @pytest.fixture
 def receiver() -> Iterator[tuple[str, Received]]:
-    """A webhook receiver: its address, and what it receives."""
+    """A webhook receiver: its URL, and the deliveries."""
     received: Received = SimpleQueue()
 
     class Handler(BaseHTTPRequestHandler):
@@ -152,7 +152,7 @@ def receiver() -> Iterator[tuple[str, Received]]:
             self.end_headers()
 
         def log_message(self, *args: object) -> None:
-            """Say nothing."""
+            """Do not log."""
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -166,7 +166,7 @@ def receiver() -> Iterator[tuple[str, Received]]:
 def test_guide_from_identity_to_zip_runs_to_its_end(
     serve: Callable[..., Any], photo: bytes, tmp_path: Path
 ) -> None:
-    """Every snippet of the guide works in a row: identity, project, upload, job, stream, results, ZIP."""
+    """All snippets of the guide work in order: identity, project, upload, job, stream, results, ZIP."""
     api_url, access_token = serve(transform=True, job_seconds=0.2).url, "piktid-emulator"
     image_path = tmp_path / "image.jpg"
     image_path.write_bytes(photo)
@@ -199,7 +199,7 @@ def test_guide_from_identity_to_zip_runs_to_its_end(
 def test_guide_webhook_receives_the_end_of_the_job_with_a_good_signature(
     serve: Callable[..., Any], receiver: tuple[str, Received]
 ) -> None:
-    """The guide's receiver verifies each delivery and sees ``completed`` with the job id."""
+    """The receiver of the guide verifies each delivery and gets ``completed`` with the job id."""
     api = serve()
     address, received = receiver
     setup = requests.put(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starting, stopping, and working in-process."""
+"""Start, stop, and run in-process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEADERS = {"Authorization": "Bearer piktid-emulator"}
 
 
 def test_server_stops_quickly_with_an_open_stream() -> None:
-    """An open stream and a hanging request do not hold the end up, and no thread is left."""
+    """An open stream and a hanging request do not delay the stop, and no thread is left."""
     before = set(threading.enumerate())
     with EmulatorServer(Settings(job_seconds=1000)) as server:
         stream = requests.get(server.url + "/notifications/events", headers=HEADERS, stream=True, timeout=5)
@@ -36,14 +36,14 @@ def test_server_stops_quickly_with_an_open_stream() -> None:
 
 
 def test_two_servers_share_nothing(serve: Callable[..., Any]) -> None:
-    """Each emulator has a state of its own."""
+    """Each emulator has its own state."""
     one, other = serve(), serve()
     one.project()
     assert other.get("/project").json()["projects"] == []
 
 
 def test_latency_is_added_to_each_request_but_not_in_a_row(serve: Callable[..., Any]) -> None:
-    """Ten requests at once take the latency once."""
+    """Ten concurrent requests take the latency once."""
     api = serve(latency=0.1)
 
     async def ask() -> float:
@@ -57,14 +57,14 @@ def test_latency_is_added_to_each_request_but_not_in_a_row(serve: Callable[..., 
 
 
 def test_uploads_are_streamed_to_disk(serve: Callable[..., Any], tmp_path: Path) -> None:
-    """Uploaded bytes lie in the data folder, which is kept."""
+    """Uploads are stored in the data folder, which is kept."""
     api = serve(data_dir=tmp_path)
     api.upload("big.png", b"7" * 3_000_000)
     assert [path.stat().st_size for path in tmp_path.iterdir()] == [3_000_000]
 
 
 def test_app_works_in_process() -> None:
-    """The ASGI application runs jobs without a socket, and a cut connection is an exception there."""
+    """The ASGI application runs jobs without a socket; a cut connection raises an exception."""
     app = create_app(Settings(job_seconds=0.02, transform=False))
     state = app.state.emulator
 
@@ -96,7 +96,7 @@ def test_app_works_in_process() -> None:
 
 
 def test_command_prints_its_address_first_and_ends_on_sigterm() -> None:
-    """The first line is the base URL; SIGTERM ends the process in a moment, streams or not."""
+    """The first line is the base URL; SIGTERM ends the process quickly, even with open streams."""
     command = [sys.executable, "-m", "airflow_provider_piktid.emulator", "--port", "0", "--token", "mine"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -113,7 +113,7 @@ def test_command_prints_its_address_first_and_ends_on_sigterm() -> None:
 
 
 def test_command_line_sets_everything() -> None:
-    """Options end up in the settings, in seconds where they were milliseconds."""
+    """Options set the settings; milliseconds are converted to seconds."""
     line = [
         *("--latency-ms", "50", "--jobs-per-minute", "9", "--rate-window", "2", "--active-jobs", "3"),
         *("--job-seconds", "0.5", "--login", "a@b.c", "--password", "p", "--token", "t", "--fast-images"),
@@ -134,13 +134,13 @@ def test_command_line_sets_everything() -> None:
     )
 
 
-def test_command_line_without_options_gives_the_defaults() -> None:
-    """No option changes a default."""
+def test_command_line_without_options_keeps_the_defaults() -> None:
+    """Without options the settings are the defaults."""
     assert settings_of(parser().parse_args([])) == Settings()
 
 
 @pytest.mark.parametrize("variant", ["nothing=1", "events=loud", "events"], ids=str)
 def test_command_line_refuses_unknown_variants(variant: str) -> None:
-    """A misspelt switch is an error at the start."""
+    """A misspelt variant is an error at startup."""
     with pytest.raises(ValueError, match="variant"):
         settings_of(parser().parse_args(["--variant", variant]))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each point on which the documents disagree is a switch."""
+"""Each point on which the documents disagree is a variant."""
 
 from __future__ import annotations
 
@@ -174,22 +174,22 @@ CASES: list[tuple[str, str, Check, Any]] = [
 @pytest.mark.parametrize(
     ("name", "value", "look", "expected"), CASES, ids=[f"{name}={value}" for name, value, _, _ in CASES]
 )
-def test_variant_changes_what_is_seen(
+def test_variant_changes_a_response(
     serve: Callable[..., Any], name: str, value: str, look: Check, expected: Any
 ) -> None:
-    """Each switch shows in an answer."""
+    """Each variant changes a response."""
     api = serve(variants={name: value})
     assert look(api) == expected
 
 
-def test_rate_limit_can_wear_the_words_of_the_identity_cap(serve: Callable[..., Any]) -> None:
-    """With ``rate_429=identity_cap`` the text is that of the cap."""
+def test_rate_limit_can_have_the_message_of_the_identity_limit(serve: Callable[..., Any]) -> None:
+    """With ``rate_429=identity_cap`` the message is that of the identity limit."""
     api = serve(jobs_per_minute=5, variants={"rate_429": "identity_cap"})
     assert over_rate(api) == "Maximum identities reached."
 
 
 def test_refused_submissions_can_count(serve: Callable[..., Any]) -> None:
-    """With ``rate_counts=all`` knocking keeps the door shut."""
+    """With ``rate_counts=all`` refused submissions extend the rate limit."""
     api = serve(jobs_per_minute=1, variants={"rate_counts": "all"})
     image = api.upload()
     api.swap([image])
@@ -200,7 +200,7 @@ def test_refused_submissions_can_count(serve: Callable[..., Any]) -> None:
 
 
 def test_undecodable_picture_can_fail_the_job(serve: Callable[..., Any]) -> None:
-    """With ``undecodable=job`` one bad picture fails the whole job."""
+    """With ``undecodable=job`` one unreadable picture fails the whole job."""
     api = serve(transform=True, variants={"undecodable": "job"})
     assert api.get(f"/jobs/{api.run([api.upload(data=b'x')])}/status").json()["status"] == "failed"
 
@@ -214,14 +214,14 @@ def test_refresh_token_can_be_single_use(serve: Callable[..., Any]) -> None:
 
 
 def test_identity_without_face_can_be_refused(serve: Callable[..., Any], landscape: bytes) -> None:
-    """With ``identity_face=reject`` the upload answers 400."""
+    """With ``identity_face=reject`` the upload returns 400."""
     api = serve(transform=True, variants={"identity_face": "reject"})
     files = {"image": ("a.png", landscape, "image/png")}
     assert api.call("POST", "/identity/upload", files=files).status_code == 400
 
 
-def test_variants_are_turned_while_it_runs(api: Any) -> None:
-    """A switch can be turned over HTTP; a wrong value is refused."""
+def test_variants_are_set_at_run_time(api: Any) -> None:
+    """A variant can be set over HTTP; an invalid value is refused."""
     assert api.post("/_emulator/variants", {"project_status": 200}).status_code == 200
     assert api.post("/project", {"project_name": "a"}).status_code == 200
     assert api.post("/_emulator/variants", {"project_status": "299"}).status_code == 400
@@ -231,11 +231,11 @@ def test_variants_are_turned_while_it_runs(api: Any) -> None:
     "chosen", [{"nothing": "x"}, {"events": "loud"}, {"fresh_404": "-1"}, {"fresh_404": "two"}], ids=str
 )
 def test_unknown_variant_is_refused(chosen: dict[str, str]) -> None:
-    """A misspelt switch or value is an error."""
+    """A misspelt variant or value is an error."""
     with pytest.raises(ValueError, match="variant"):
         Variants(chosen)
 
 
 def test_defaults_are_the_first_values() -> None:
-    """Without choice each switch has its first value."""
+    """By default each variant has its first value."""
     assert Variants().as_dict() == {name: variant.default for name, variant in VARIANTS.items()}

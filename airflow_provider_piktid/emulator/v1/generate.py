@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests for a person and a keyword: what is taken, refused and paid."""
+"""Check, charge and start v1 generations."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ..wire import read_json
+from ..state import State
+from ..wire import json_in, read_json
+from .entities import Generation, GenerationRequest
 from .pictures import LOCATIONS
-from .records import Generation, Wish
 from .refusals import invalid, refusal
 from .targets import find_target
-
-if TYPE_CHECKING:
-    from ..state import State
 
 GROUP = "Location"
 CATEGORIES = ("person",)
@@ -34,16 +31,16 @@ async def generate(request: Request, state: State) -> Response:
     if not isinstance(body, dict):
         raise invalid(state, "A JSON object is required")
     with state.lock:
-        wish = read_wish(state, body)
+        asked = read_request(state, body)
         target = find_target(state, body.get("id_image"))
-        person = target.person(wish.id_person)
+        person = target.person(asked.id_person)
         if person is None:
             raise refusal(404, "Person not found")
         if not person.approve and state.variants["v1_unusable"] == "refuse":
             raise refusal(400, "The face is too blurry")
         price = state.settings.credits_per_generation
         _charge(state, price)
-        generation = state.v1.add_generation(target, person, wish, price, state.base_url(request))
+        generation = state.v1.add_generation(target, person, asked, price, state.base_url(request))
     state.v1.runner.start(generation)
     return JSONResponse(_answer(state, generation))
 
@@ -55,74 +52,65 @@ def _answer(state: State, generation: Generation) -> dict[str, str]:
 
 
 def _charge(state: State, price: float) -> None:
-    if price > state.v2.jobs.balance:
-        state.counters.refused("credits")
-        raise refusal(402, f"Insufficient credits: {price:g} are needed")
-    state.v2.jobs.balance -= price
+    if not state.credits.take(price):
+        raise refusal(402, f"Insufficient credits: {price:g} required")
 
 
-def read_wish(state: State, body: dict[str, Any]) -> Wish:
+def read_request(state: State, body: dict[str, Any]) -> GenerationRequest:
     """
     Check a request.
 
-    :raises Refused: With the validation status of v1.
+    :raises Refused: With the validation status; a field is missing or wrong.
     """
     if not isinstance(body.get("id_image"), str):
-        raise invalid(state, "id_image is required and should be a text")
+        raise invalid(state, "id_image is required and must be a string")
     category = body.get("category")
     if category is None and state.variants["v1_category"] == "required":
         raise invalid(state, "category is required")
     if category is not None and category not in CATEGORIES:
-        raise invalid(state, f"category should be one of {', '.join(CATEGORIES)}")
+        raise invalid(state, f"category must be one of {', '.join(CATEGORIES)}")
     id_person = _person(state, body.get("id_person"))
     options = _options(state, body.get("options"))
     sent, prompt = body.get("keyword"), body.get("prompt")
     if sent is None and isinstance(prompt, str) and prompt:
-        return Wish(id_person, None, None, prompt, options)
+        return GenerationRequest(id_person, None, None, prompt, options)
     keyword = _keyword(state, sent)
-    return Wish(id_person, sent, keyword, None, options)
+    return GenerationRequest(id_person, sent, keyword, None, options)
 
 
 def _person(state: State, value: Any) -> int:
     if isinstance(value, str) and value.isascii() and value.isdecimal():
         return int(value)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise invalid(state, "id_person is required and should be a whole number")
+        raise invalid(state, "id_person is required and must be an integer")
     return value
 
 
 def _keyword(state: State, sent: Any) -> dict[str, str]:
-    decoded = _decoded(sent)
+    decoded = json_in(sent)
     if not isinstance(decoded, dict) or len(decoded) != 1:
-        raise invalid(state, "keyword should be a JSON object with one pair, as a text")
+        raise invalid(state, "keyword must be a string with a JSON object of one pair")
     ((group, word),) = decoded.items()
     strict = state.variants["v1_keyword_key"] == "strict"
     if group != GROUP and (strict or group.lower() != GROUP.lower()):
         raise invalid(state, f"Unknown keyword {group}")
     known = LOCATIONS if state.variants["v1_locations"] == "9" else set(LOCATIONS) - {"Central Africa"}
     if word not in known:
-        raise invalid(state, f"{group} should be one of {', '.join(sorted(known))}")
+        raise invalid(state, f"{group} must be one of {', '.join(sorted(known))}")
     return {group: word}
 
 
 def _options(state: State, sent: Any) -> dict[str, Any]:
     if sent is None:
         return {}
-    options = _decoded(sent)
+    options = json_in(sent)
     if not isinstance(options, dict):
-        raise invalid(state, "options should be a JSON object as a text")
+        raise invalid(state, "options must be a string with a JSON object")
     seed = options.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int):
-        raise invalid(state, "seed should be a whole number")
+        raise invalid(state, "seed must be an integer")
     for name, (low, high) in _RANGES.items():
         value = options.get(name, low)
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise invalid(state, f"{name} should be between {low:g} and {high:g}")
+            raise invalid(state, f"{name} must be between {low:g} and {high:g}")
     return options
-
-
-def _decoded(sent: Any) -> Any:
-    try:
-        return json.loads(sent) if isinstance(sent, str) else None
-    except (ValueError, RecursionError):
-        return None

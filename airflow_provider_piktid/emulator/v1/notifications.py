@@ -1,37 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notifications as clients poll and delete them."""
+"""List and delete v1 notifications."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..faults import LIST_KINDS, Fault
-from ..wire import read_json
+from ..state import State
+from ..wire import read_object
 from .refusals import invalid, refusal
 
-if TYPE_CHECKING:
-    from ..state import State
-
 OPERATION = "v1_notifications"
-#: Share of the shortest interval that a poll may come early: requests take unequal times on their way.
+#: Fraction of the shortest interval by which a poll may be early, since network latency varies.
 LEEWAY = 0.02
 
 
-def _names(state: State, given: Any) -> set[str]:
-    """Return the names of a list or of a text with commas, without blanks."""
-    items = given.split(",") if isinstance(given, str) else ([] if given is None else given)
+def _names(state: State, sent: Any) -> set[str]:
+    """Return the names from a list or a comma-separated text, stripped."""
+    items = sent.split(",") if isinstance(sent, str) else ([] if sent is None else sent)
     if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
-        raise invalid(state, "name_list should be a text or a list of texts")
+        raise invalid(state, "name_list must be a string or a list of strings")
     return {name.strip() for item in items for name in item.split(",")} - {""}
 
 
 def _text(state: State, body: dict[str, Any], field: str) -> str | None:
     value = body.get(field)
     if value is not None and not isinstance(value, str):
-        raise invalid(state, f"{field} should be a text")
+        raise invalid(state, f"{field} must be a string")
     return value
 
 
@@ -45,14 +43,13 @@ def _admit(state: State) -> None:
         if wait <= 0 or state.variants["rate_counts"] == "all":
             state.v1.polled_at = now
     if wait > 0:
-        raise refusal(429, "Too many requests", state.v2.jobs.retry_after(wait))
+        raise refusal(429, "Too many requests", state.retry_after(wait))
 
 
 async def list_notifications(request: Request, state: State) -> Response:
     """``POST /api/notification_by_name_json``; every field is optional."""
     _admit(state)
-    body = await read_json(request)
-    body = body if isinstance(body, dict) else {}
+    body = await read_object(request)
     names = _names(state, body.get("name_list"))
     image, task = _text(state, body, "id_image"), _text(state, body, "id_task")
     found: list[Any] = [
@@ -63,10 +60,10 @@ async def list_notifications(request: Request, state: State) -> Response:
         and (task is None or item.id_task == task)
     ]
     faults = state.faults.take_each(OPERATION, LIST_KINDS)
-    return JSONResponse({"notifications_list": _spoilt(found, faults, state.clock.time())})
+    return JSONResponse({"notifications_list": _with_faults(found, faults, state.clock.time())})
 
 
-def _spoilt(found: list[Any], faults: dict[str, Fault], now: float) -> list[Any]:
+def _with_faults(found: list[Any], faults: dict[str, Fault], now: float) -> list[Any]:
     if "double" in faults:
         found = [item for item in found for _ in range(2)]
     if "reorder" in faults:
@@ -98,10 +95,9 @@ def _foreign(number: int, now: float) -> dict[str, Any]:
 
 async def delete_notification(request: Request, state: State) -> Response:
     """``DELETE /api/notification/delete_json`` with a body."""
-    body = await read_json(request)
-    number = body.get("id") if isinstance(body, dict) else None
+    number = (await read_object(request)).get("id")
     if isinstance(number, bool) or not isinstance(number, int):
-        raise invalid(state, "id is required and should be a whole number")
+        raise invalid(state, "id is required and must be an integer")
     if not state.v1.notices.delete(number) and state.variants["v1_delete_unknown"] == "404":
         raise refusal(404, "Notification not found")
     return JSONResponse({"id": number, "message": "Notification deleted"})

@@ -1,23 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers of the v1 API that say no."""
+"""Error responses of the v1 API."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
+from ..core import Core
 from ..wire import Refused
-
-if TYPE_CHECKING:
-    from ..state import State
 
 
 def refusal(status: int, description: str, headers: dict[str, str] | None = None) -> Refused:
-    """Return a refusal as v1 words it: code, message, description."""
+    """Return an error response in the format of v1: code, message, description."""
     body = {"code": status, "message": HTTPStatus(status).phrase, "description": description}
     return Refused(status, body, headers)
 
 
-def invalid(state: State, description: str) -> Refused:
-    """Return the refusal of a request that is wrong."""
-    return refusal(state.variants.number("validation_status"), description)
+def invalid(core: Core, description: str) -> Refused:
+    """Return the error response to an invalid request."""
+    return refusal(core.variants.number("validation_status"), description)

@@ -1,30 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Addresses of the v1 API."""
+"""Routes of the v1 API."""
 
 from __future__ import annotations
 
-from starlette.routing import Route
+from functools import partial
 
-from ..operation import Guard, Handler, Operation
-from . import generate, notifications, targets, tokens
+from ..operation import route
+from . import generate, login, notifications, targets
 
-PREFIX = "/api"
-
-
-def _route(method: str, path: str, name: str, handler: Handler, guard: Guard | None = tokens.guard) -> Route:
-    return Route(PREFIX + path, Operation(name, handler, guard), methods=[method])
-
+_route = partial(route, guard=login.guard)
 
 ROUTES = [
-    _route("POST", "/tokens", "v1_tokens", tokens.login, None),
-    _route("PUT", "/tokens", "v1_refresh", tokens.refresh, None),
-    _route("DELETE", "/tokens", "v1_logout", tokens.logout),
-    _route("GET", "/me", "v1_me", tokens.me),
-    _route("POST", "/edit/target", "v1_target", targets.upload_target),
-    _route("POST", "/images_by_id/v2", "v1_image", targets.get_image),
-    _route("POST", "/edit/generate", "v1_generate", generate.generate),
-    _route("POST", "/notification_by_name_json", notifications.OPERATION, notifications.list_notifications),
+    _route("POST", "/api/tokens", "v1_tokens", login.login, guard=None),
+    _route("PUT", "/api/tokens", "v1_refresh", login.refresh, guard=None),
+    _route("DELETE", "/api/tokens", "v1_logout", login.logout),
+    _route("GET", "/api/me", "v1_me", login.me),
+    _route("POST", "/api/edit/target", "v1_target", targets.upload_target),
+    _route("POST", "/api/images_by_id/v2", "v1_image", targets.get_image),
+    _route("POST", "/api/edit/generate", "v1_generate", generate.generate),
     _route(
-        "DELETE", "/notification/delete_json", "v1_notification_delete", notifications.delete_notification
+        "POST", "/api/notification_by_name_json", notifications.OPERATION, notifications.list_notifications
+    ),
+    _route(
+        "DELETE", "/api/notification/delete_json", "v1_notification_delete", notifications.delete_notification
     ),
 ]

@@ -1,37 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Generations over time.
+Run v1 generations over time.
 
-The first request of a picture makes its masks, which takes ``mask_seconds``. Requests that come before they are
-ready make masks of their own and take as much longer; later ones take ``generate_seconds`` only.
+The first request for a picture makes its masks, which takes ``mask_seconds``. A request sent before they are
+ready makes its own masks and takes the same extra time; later requests only take ``generate_seconds``.
 """
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from ..blobs import EXTENSIONS, Blob
+from ..core import Core
 from ..faces import encode, open_picture, thumbnail
-from ..storage import EXTENSIONS, Blob
+from .entities import Generation
+from .notification_store import V1Notifications
 from .pictures import replace_person
-from .records import Generation
-
-if TYPE_CHECKING:
-    from ..state import State
 
 
 class Runner:
-    """Carries out generations. All methods may be called from any thread."""
+    """Runs generations. Safe to use from any thread."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, core: Core, notices: V1Notifications) -> None:
+        self._core = core
+        self._notices = notices
 
     def start(self, generation: Generation) -> None:
-        """Begin a new generation."""
-        settings, target = self._state.settings, generation.target
-        with self._state.lock:
-            now = self._state.clock.time()
+        """Start a new generation."""
+        settings, target = self._core.settings, generation.target
+        with self._core.lock:
+            now = self._core.clock.time()
             if target.masks_at is None:
                 target.masks_at = now + settings.mask_seconds
             generation.made_masks = now < target.masks_at
@@ -39,7 +38,7 @@ class Runner:
         if generation.made_masks:
             generation.seconds += settings.mask_seconds
         if "never_end" not in generation.faults:
-            self._state.scheduler.call_later(generation.seconds, partial(self._due, generation))
+            self._core.scheduler.call_later(generation.seconds, partial(self._due, generation))
 
     def _due(self, generation: Generation) -> None:
         fault = generation.faults.get("fail")
@@ -51,22 +50,22 @@ class Runner:
             self.complete(generation)
 
     def complete(self, generation: Generation) -> None:
-        """Make the picture now."""
-        if self._state.settings.transform:
-            self._state.scheduler.submit(self._work, generation)
+        """Make the picture immediately."""
+        if self._core.settings.transform:
+            self._core.scheduler.submit(self._work, generation)
         else:
             self._work(generation)
 
     def fail(self, generation: Generation, message: str) -> None:
-        """End as failed. What has ended stays as it is."""
-        with self._state.lock:
+        """End a generation as failed, unless it has already ended."""
+        with self._core.lock:
             if generation.ended:
                 return
             generation.status, generation.error_message = "failed", message
-            if self._state.variants["refund_failed"] == "yes":
-                self._state.v2.jobs.balance += generation.credits
+            if self._core.variants["refund_failed"] == "yes":
+                self._core.credits.refund(generation.credits)
                 generation.credits = 0.0
-        self._tell(generation, partial(self._state.v1.notices.failed, generation, message))
+        self._publish(generation, partial(self._notices.failed, generation, message))
 
     def _work(self, generation: Generation) -> None:
         if generation.ended:
@@ -76,31 +75,31 @@ class Runner:
         except Exception as error:
             self.fail(generation, f"Internal error: {type(error).__name__}")
             raise
-        with self._state.lock:
+        with self._core.lock:
             if generation.ended:
                 return
             generation.status, generation.blob = "completed", blob
-            self._state.keep(generation.id_task, blob)
-            self._state.keep(f"{generation.id_task}-thumb", small)
+            self._core.keep(generation.id_task, blob)
+            self._core.keep(f"{generation.id_task}-thumb", small)
             links = [self._links(generation, blob, small)]
-        self._tell(generation, partial(self._state.v1.notices.completed, generation, links))
+        self._publish(generation, partial(self._notices.completed, generation, links))
 
     def _picture(self, generation: Generation) -> tuple[Blob, Blob]:
-        source, storage = generation.target.blob, self._state.storage
+        source, folder = generation.target.blob, self._core.folder
         if "broken_picture" in generation.faults:
-            blob = storage.save(b"<html>not a picture</html>", source.content_type)
+            blob = folder.save(b"<html>not a picture</html>", source.content_type)
             return blob, blob
-        if not self._state.settings.transform:
+        if not self._core.settings.transform:
             return source, source
         image, content_type = open_picture(source.path)
-        blob = storage.save(encode(replace_person(image, generation), content_type), content_type)
-        return blob, storage.save(thumbnail(blob.path), "image/jpeg")
+        blob = folder.save(encode(replace_person(image, generation), content_type), content_type)
+        return blob, folder.save(thumbnail(blob.path), "image/jpeg")
 
     def _links(self, generation: Generation, blob: Blob, small: Blob) -> dict[str, str]:
         links = {
-            "l": self._state.link(generation.id_task, blob, generation.base_url),
+            "l": self._core.link(generation.id_task, blob, generation.base_url),
             "n": f"{Path(generation.target.filename).stem}_{generation.id_task[:8]}{EXTENSIONS[blob.content_type]}",
-            "t": self._state.link(f"{generation.id_task}-thumb", small, generation.base_url),
+            "t": self._core.link(f"{generation.id_task}-thumb", small, generation.base_url),
         }
         fault = generation.faults.get("hostile_links")
         if fault is not None:
@@ -108,9 +107,9 @@ class Runner:
             links |= {key: fault.params[key] for key in ("l", "t") if key in fault.params}
         return links
 
-    def _tell(self, generation: Generation, tell: partial[None]) -> None:
+    def _publish(self, generation: Generation, publish: partial[None]) -> None:
         fault = generation.faults.get("late_notification")
         if fault is None:
-            tell()
+            publish()
         else:
-            self._state.scheduler.call_later(float(fault.get("seconds", 1.0)), tell)
+            self._core.scheduler.call_later(float(fault.get("seconds", 1.0)), publish)

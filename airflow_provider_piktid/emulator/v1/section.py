@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the page shows of v1: pictures with the persons found in them, and what was generated."""
+"""The v1 section of the page: pictures with their persons, and generated pictures."""
 
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING
 
 from ..clock import iso
+from ..state import State
+from .entities import Generation, Person, Target
 from .pictures import colour_of
-from .records import Generation, Person, Target
 from .targets import coordinates
-
-if TYPE_CHECKING:
-    from ..state import State
 
 MOST_TARGETS = 12
 MOST_GENERATIONS = 24
@@ -47,7 +44,7 @@ def _box(target: Target, person: Person) -> str:
 
 
 def _generation(state: State, generation: Generation) -> str:
-    word = generation.wish.word
+    word = generation.request.word
     colour = "#{:02x}{:02x}{:02x}".format(*colour_of(word))
     if generation.blob is None:
         picture = f"<span>{escape(generation.error_message or generation.status)}</span>"
@@ -77,7 +74,7 @@ def _target(state: State, target: Target, made: list[Generation]) -> str:
 
 
 def render(state: State) -> str:
-    """Return the section; empty before the first upload."""
+    """Return the section as HTML; empty before the first upload."""
     targets = state.v1.targets()[::-1][:MOST_TARGETS]
     if not targets:
         return ""

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures: uploaded, searched for persons, kept for a day."""
+"""Upload pictures to v1, and detect the persons in them."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import urllib.error
 import urllib.request
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -18,17 +17,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ..blobs import Blob
 from ..clock import iso
 from ..faces import UnreadablePicture, open_picture
 from ..faults import TARGET, TARGET_KINDS
-from ..storage import Blob
-from ..wire import read_json
-from .faces import persons_in, pretended
-from .records import Person, Target
+from ..state import State
+from ..wire import json_in, read_object
+from .entities import Person, Target
+from .persons import persons_in, persons_on_grid
 from .refusals import invalid, refusal
-
-if TYPE_CHECKING:
-    from ..state import State
 
 MOST_PERSONS = 30
 LARGEST = 100 * 1024**2
@@ -43,24 +40,18 @@ async def upload_target(request: Request, state: State) -> Response:
             data, filename = await _bytes_of(state, form)
     except HTTPException:
         raise invalid(state, "The form could not be read") from None
-    state.counters.moved(into=len(data))
+    state.counters.transferred(into=len(data))
     try:
         target = await run_in_threadpool(partial(make_target, state, data, filename))
     except UnreadablePicture:
-        raise refusal(400, "The file is no image. Supported formats: WEBP, JPEG, PNG") from None
+        raise refusal(400, "The file is not an image. Supported formats: WEBP, JPEG, PNG") from None
     return JSONResponse(target_shape(state, target))
 
 
 def _check_options(state: State, form: FormData) -> None:
     options = form.get("options")
-    if options in (None, ""):
-        return
-    try:
-        decoded = json.loads(options) if isinstance(options, str) else None
-    except ValueError:
-        decoded = None
-    if not isinstance(decoded, dict):
-        raise invalid(state, "options should be a JSON object as a text")
+    if options not in (None, "") and not isinstance(json_in(options), dict):
+        raise invalid(state, "options must be a string with a JSON object")
 
 
 async def _bytes_of(state: State, form: FormData) -> tuple[bytes, str]:
@@ -71,11 +62,11 @@ async def _bytes_of(state: State, form: FormData) -> tuple[bytes, str]:
     if not isinstance(url, str) or not url:
         raise invalid(state, "Either file or url is required")
     if urlsplit(url).scheme not in ("http", "https"):
-        raise invalid(state, "url should be an http or https address")
+        raise invalid(state, "url must be an http or https URL")
     try:
         return await run_in_threadpool(_fetch, url), PurePosixPath(urlsplit(url).path).name or "image"
     except (OSError, ValueError):
-        raise refusal(400, "The image could not be fetched from its url") from None
+        raise refusal(400, "The image could not be downloaded from the URL") from None
 
 
 def _fetch(url: str) -> bytes:
@@ -89,12 +80,12 @@ def _fetch(url: str) -> bytes:
 
 def make_target(state: State, data: bytes, filename: str) -> Target:
     """
-    Keep a picture and find the persons in it.
+    Store a picture and detect the persons in it.
 
-    :raises UnreadablePicture: If it is no picture of a supported format.
-    :raises Refused: If it shows too many persons.
+    :raises UnreadablePicture: The file is not a picture in a supported format.
+    :raises Refused: The picture shows too many persons.
     """
-    path = state.storage.new_path(Path(filename).suffix[:10])
+    path = state.folder.new_path(Path(filename).suffix[:10])
     path.write_bytes(data)
     try:
         content_type = open_picture(path)[1]
@@ -115,8 +106,8 @@ def _persons(state: State, path: Path) -> tuple[tuple[int, int], list[Person]]:
         return persons_in(path)
     size = open_picture(path)[0].size
     if fault is not None:
-        return size, pretended(size, int(fault.get("n", 31)), fault.get("approve", True))
-    return size, pretended(size, count or 0)
+        return size, persons_on_grid(size, int(fault.get("n", 31)), fault.get("approve", True))
+    return size, persons_on_grid(size, count or 0)
 
 
 def _at_most(state: State, persons: list[Person]) -> list[Person]:
@@ -129,7 +120,7 @@ def _at_most(state: State, persons: list[Person]) -> list[Person]:
 
 
 def coordinates(target: Target, person: Person) -> dict[str, Any]:
-    """Return where a person is, as shares of width and height."""
+    """Return the position of a person, as fractions of width and height."""
     width, height = target.size
     wide, high = person.face.size[0] / width, person.face.size[1] / height
     left, top = person.face.left / width, person.face.top / height
@@ -146,7 +137,7 @@ def coordinates(target: Target, person: Person) -> dict[str, Any]:
 
 
 def target_shape(state: State, target: Target) -> dict[str, Any]:
-    """Return the answer to an upload."""
+    """Return the response to an upload."""
     faces = {
         "num_persons": len(target.persons),
         "coordinates_list": [coordinates(target, person) for person in target.persons],
@@ -160,7 +151,7 @@ def find_target(state: State, id_image: Any) -> Target:
     """
     Return a picture.
 
-    :raises Refused: 404 if there is none or it is too old.
+    :raises Refused: 404; the picture is unknown or expired.
     """
     target = state.v1.target(id_image) if isinstance(id_image, str) else None
     if target is None:
@@ -170,8 +161,7 @@ def find_target(state: State, id_image: Any) -> Target:
 
 async def get_image(request: Request, state: State) -> Response:
     """``POST /api/images_by_id/v2``."""
-    body = await read_json(request)
-    target = find_target(state, body.get("id_image") if isinstance(body, dict) else None)
+    target = find_target(state, (await read_object(request)).get("id_image"))
     more = {
         "status": "completed",
         "store_until": iso(target.created_at + state.settings.target_seconds),

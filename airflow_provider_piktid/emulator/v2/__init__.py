@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The v2 API of the emulator: model swap and everything around it."""
+"""The v2 API: projects, identities, jobs and notifications."""

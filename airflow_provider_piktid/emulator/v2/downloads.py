@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Archives of results."""
+"""Download results as ZIP archives."""
 
 from __future__ import annotations
 
@@ -7,23 +7,21 @@ import secrets
 import stat
 import zipfile
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ..blobs import Blob
 from ..clock import iso
 from ..faults import Fault
 from ..files import blob_response
-from ..storage import Blob
+from ..state import State
 from ..wire import Refused, read_json
+from .checks import body_check, finish
+from .entities import ZipLink
+from .job import Job, Output
 from .jobs import find_job
-from .projects import body_check, finish
-from .records import Job, Output, ZipLink
-
-if TYPE_CHECKING:
-    from ..state import State
 
 BULK_IMAGES = 100
 _CHUNK = bytes(1024 * 1024)
@@ -89,31 +87,31 @@ def entry_name(output: Output) -> str:
 
 
 def _build(state: State, link: ZipLink) -> Blob:
-    path = state.storage.new_path(".zip")
+    path = state.folder.new_path(".zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        taken: set[str] = set()
+        used: set[str] = set()
         for job_id in link.job_ids:
             job = state.v2.jobs.get(job_id)
             folder = f"{job_id}/" if len(link.job_ids) > 1 else ""
             for output in _done(job):
-                _add(archive, output, folder, taken)
+                _add(archive, output, folder, used)
             if (fault := job.faults.get("hostile_zip")) is not None:
                 _add_hostile(archive, fault)
     return Blob(path, "application/zip", path.stat().st_size)
 
 
-def _add(archive: zipfile.ZipFile, output: Output, folder: str, taken: set[str]) -> None:
+def _add(archive: zipfile.ZipFile, output: Output, folder: str, used: set[str]) -> None:
     name = folder + entry_name(output)
-    if name in taken:
+    if name in used:
         base = PurePosixPath(name)
         name = str(base.with_name(f"{base.stem}_{output.image_index}{base.suffix}"))
-    taken.add(name)
+    used.add(name)
     if output.blob is not None:
         archive.write(output.blob.path, name)
 
 
 def _add_hostile(archive: zipfile.ZipFile, fault: Fault) -> None:
-    """Add entries that would do harm to a careless reader."""
+    """Add entries that harm readers that do not check them."""
     kinds = fault.get("entries", ["absolute", "parent", "symlink", "bomb", "duplicate"])
     data = b"hostile"
     names = {
@@ -131,7 +129,7 @@ def _add_hostile(archive: zipfile.ZipFile, fault: Fault) -> None:
             archive.writestr(info, "/etc/passwd")
         elif kind == "duplicate":
             info = _first(archive)
-            archive.NameToInfo.pop(info.filename, None)  # or zipfile warns of what is meant here
+            archive.NameToInfo.pop(info.filename, None)  # otherwise zipfile warns about the duplicate
             archive.writestr(info, data)
         elif kind == "bomb":
             with archive.open(_deflated("bomb.jpg"), "w", force_zip64=True) as out:

@@ -1,24 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The galleries, and what was spent."""
+"""List jobs and projects with their images, and credits used."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..clock import iso
+from ..state import State
 from ..wire import page_of
-from .ledger import PREPROCESSING
-from .projects import paging, query_check
-from .records import Job, Output, Project
-from .shapes import result_shape
+from .checks import paging, query_check
+from .entities import Project
+from .job import Job, Output
+from .shapes import belongings, result_shape
 
-if TYPE_CHECKING:
-    from ..state import State
+T = TypeVar("T")
 
 
 def _matches(job: Job, query: Any) -> bool:
@@ -50,19 +51,32 @@ def _sorted(rows: list[tuple[Job, Output]], sort_by: str | None) -> list[tuple[J
     return rows
 
 
-async def gallery_by_job(request: Request, state: State) -> Response:
-    """``GET /gallery/by-job``."""
+def _listed(
+    request: Request,
+    state: State,
+    items: list[T],
+    shape: Callable[[T, int], dict[str, Any]],
+    most_field: str,
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return one page of a gallery and its ``pagination``; ``most_field`` limits the images of each item."""
     page, per_page, order = paging(request, state, "desc")
     check = query_check(request, state)
-    most = check.number("max_images_per_job", 50, 1, 200)
+    most = check.number(most_field, 50, 1, 200)
     check.done()
-    query = request.query_params
+    chosen, pagination = page_of(items[::-1] if order == "desc" else items, page, per_page)
+    return [shape(item, most) for item in chosen], pagination
+
+
+async def gallery_by_job(request: Request, state: State) -> Response:
+    """``GET /gallery/by-job``."""
+    query, base_url = request.query_params, state.base_url(request)
+
+    def shape(job: Job, most: int) -> dict[str, Any]:
+        return _job(state, job, most, query.get("sort_by"), base_url)
+
     with state.lock:
         jobs = [job for job in state.v2.jobs.all() if _matches(job, query)]
-        if order == "desc":
-            jobs.reverse()
-        chosen, pagination = page_of(jobs, page, per_page)
-        shapes = [_job(state, job, most, query.get("sort_by"), state.base_url(request)) for job in chosen]
+        shapes, pagination = _listed(request, state, jobs, shape, "max_images_per_job")
     return JSONResponse({"pagination": pagination, "jobs": shapes})
 
 
@@ -73,11 +87,8 @@ def _job(state: State, job: Job, most: int, sort_by: str | None, base_url: str) 
         "job_id": job.job_id,
         "job_type": job.job_type,
         "job_status": job.status,
-        "identity_code": job.identity.code if job.identity else None,
-        "identity_name": job.identity.name if job.identity else None,
-        "project_id": job.project.number if job.project else None,
+        **belongings(job),
         "project_name": job.project.name if job.project else None,
-        "project_key": job.project.key if job.project else None,
         "created_at": iso(job.created_at),
         "updated_at": iso(job.updated_at),
         "created_by": state.settings.login,
@@ -88,18 +99,15 @@ def _job(state: State, job: Job, most: int, sort_by: str | None, base_url: str) 
 
 async def gallery_by_project(request: Request, state: State) -> Response:
     """``GET /gallery/by-project``."""
-    page, per_page, order = paging(request, state, "desc")
-    check = query_check(request, state)
-    most = check.number("max_images_per_project", 50, 1, 200)
-    check.done()
-    query = request.query_params
+    query, base_url = request.query_params, state.base_url(request)
+    wanted = query.get("project_id")
+
+    def shape(project: Project, most: int) -> dict[str, Any]:
+        return _project(state, project, most, query.get("sort_by"), base_url)
+
     with state.lock:
-        wanted = query.get("project_id")
         projects = [p for p in state.v2.projects.values() if not wanted or wanted in (p.key, str(p.number))]
-        if order == "desc":
-            projects.reverse()
-        chosen, pagination = page_of(projects, page, per_page)
-        shapes = [_project(state, p, most, query.get("sort_by"), state.base_url(request)) for p in chosen]
+        shapes, pagination = _listed(request, state, projects, shape, "max_images_per_project")
     return JSONResponse({"pagination": pagination, "projects": shapes})
 
 
@@ -124,11 +132,11 @@ async def get_credits(request: Request, state: State) -> Response:
     start, end = (_moment(check, request, name) for name in ("start_date", "end_date"))
     check.done()
     if state.variants["billing"] == "balance":
-        return JSONResponse({"credits": state.v2.jobs.balance})
+        return JSONResponse({"credits": state.credits.balance})
     groups: dict[tuple[datetime, str], list[float]] = defaultdict(list)
     for job in state.v2.jobs.all():
         created = datetime.fromtimestamp(job.created_at, UTC)
-        if job.job_type != PREPROCESSING and (not start or created >= start) and (not end or created <= end):
+        if job.kind.paid and (not start or created >= start) and (not end or created <= end):
             groups[_period(created, resolution), job.job_type].append(job.credits)
     summary = [
         {

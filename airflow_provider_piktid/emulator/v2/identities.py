@@ -1,27 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Identities: listed, uploaded, prepared over time."""
+"""List and upload identities."""
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any, ParamSpec, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from ..blobs import Blob
 from ..faces import UnreadablePicture, cut_face, encode, find_faces, open_picture
-from ..storage import Blob
+from ..state import State
 from ..wire import Check, Refused, page_of, read_json
-from .projects import body_check, finish, paging, query_check
-from .records import Identity
+from .checks import body_check, finish, paging, query_check
+from .entities import Identity
 from .shapes import identity_shape
 
-if TYPE_CHECKING:
-    from ..state import State
-
+P = ParamSpec("P")
+T = TypeVar("T")
 POV_SIDE = 1024
 _OWNERSHIP = {"mine": "private", "shared": "shared", "default": "default"}
 
@@ -80,12 +81,22 @@ async def _image_part(request: Request, state: State, check: Check, form: Any) -
         check.done()
     filename = PurePosixPath((part.filename or "image.jpg").replace("\\", "/")).name or "image.jpg"
     data = await part.read()
-    state.counters.moved(into=len(data))
-    return state.storage.save(data, part.content_type or "image/jpeg"), filename
+    state.counters.transferred(into=len(data))
+    return state.folder.save(data, part.content_type or "image/jpeg"), filename
+
+
+async def _examine(check: Check, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Process an image in a thread; refuse the request if the image cannot be read."""
+    try:
+        return await run_in_threadpool(work, *args, **kwargs)
+    except UnreadablePicture as error:
+        check.wrong("image", str(error))
+        check.done()
+        raise
 
 
 def _look_at(path: Path, detect: bool) -> tuple[int, Any]:
-    """Return how many faces a picture shows, and the largest one as a picture."""
+    """Return the number of faces in a picture, and the largest face."""
     image, _ = open_picture(path)
     if not detect:
         return 1, None
@@ -93,12 +104,12 @@ def _look_at(path: Path, detect: bool) -> tuple[int, Any]:
     return len(faces), cut_face(image, faces[0]) if faces else None
 
 
-def _refuse_taken(state: State, name: str) -> None:
-    taken = state.v2.identity_named(name)
-    if taken is not None:
+def _refuse_duplicate(state: State, name: str) -> None:
+    existing = state.v2.identity_named(name)
+    if existing is not None:
         body = {"error": "An identity with this name already exists"}
         key = state.variants["identity_conflict"]
-        raise Refused(409, body if key == "bare" else {**body, key: taken.code})
+        raise Refused(409, body if key == "bare" else {**body, key: existing.code})
     own = sum(1 for identity in state.v2.identities.values() if identity.visibility == "private")
     if own >= state.settings.max_identities:
         raise Refused(429, {"error": "Maximum identities reached."})
@@ -112,17 +123,12 @@ async def upload_identity(request: Request, state: State) -> Response:
         blob, filename = await _image_part(request, state, check, form)
         check.done()
     name = name or Path(filename).stem
-    _refuse_taken(state, name)
-    try:
-        faces, picture = await run_in_threadpool(_look_at, blob.path, state.settings.transform)
-    except UnreadablePicture as error:
-        check.wrong("image", str(error))
-        check.done()
-        raise
+    _refuse_duplicate(state, name)
+    faces, picture = await _examine(check, _look_at, blob.path, state.settings.transform)
     if not faces and state.variants["identity_face"] == "reject":
         raise Refused(400, {"error": "No face detected in the image"})
     with state.lock:
-        _refuse_taken(state, name)
+        _refuse_duplicate(state, name)
         identity = _add(state, name, filename, blob)
         identity.tag, identity.faces, identity.picture = tag, faces, picture
         job = state.v2.jobs.create_preprocessing(identity)
@@ -184,13 +190,8 @@ async def upload_pov(request: Request, state: State) -> Response:
             check.wrong("pov_index", "Field required")
         blob, filename = await _image_part(request, state, check, form)
         check.done()
-    try:
-        data = await run_in_threadpool(_pov, blob.path)
-    except UnreadablePicture as error:
-        check.wrong("image", str(error))
-        check.done()
-        raise
-    saved = state.storage.save(data, "image/jpeg")
+    data = await _examine(check, _pov, blob.path)
+    saved = state.folder.save(data, "image/jpeg")
     key = f"pov-{identity.code}-{index}"
     state.keep(key, saved)
     image = {"original_filename": filename, "link": state.link(key, saved, state.base_url(request))}

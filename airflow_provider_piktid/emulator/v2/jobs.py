@@ -1,31 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jobs: status, results, versions, regeneration, images that are stuck."""
+"""Show jobs and their results, regenerate images, list stuck images."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ..clock import iso
+from ..state import State
 from ..wire import Refused, page_of, read_json
-from .ledger import PREPROCESSING
-from .projects import body_check, finish, paging, query_check
-from .records import Job, Output
+from .checks import body_check, finish, paging, query_check
+from .job import Job, Output
 from .shapes import job_shape, result_shape, results_shape
-
-if TYPE_CHECKING:
-    from ..state import State
 
 _NOT_FOUND = {"error": "Job not found"}
 
 
 def find_job(state: State, job_id: str) -> Job:
     """
-    Return a job that can be seen already.
+    Return a job that is visible.
 
-    :raises Refused: 404.
+    :raises Refused: 404; the job is unknown or not visible yet.
     """
     with state.lock:
         job = state.v2.jobs.find(job_id)
@@ -65,7 +60,7 @@ def _versions(job: Job, image_index: int, group_index: int | None = None) -> lis
 async def get_image_versions(request: Request, state: State) -> Response:
     """``GET /jobs/{job_id}/versions/{image_index}``."""
     job = find_job(state, request.path_params["job_id"])
-    if job.job_type == PREPROCESSING:
+    if not job.kind.paid:
         raise Refused(400, {"error": "Not available for identity preprocessing jobs"})
     index = request.path_params["image_index"]
     with state.lock:
@@ -82,12 +77,12 @@ async def regenerate_image(request: Request, state: State) -> Response:
     check.done()
     index = request.path_params["image_index"]
     with state.lock:
-        if job.status not in ("completed", "failed") or job.job_type == PREPROCESSING:
+        if job.status not in ("completed", "failed") or not job.kind.paid:
             raise Refused(400, {"error": "The job must be completed or failed"})
         newest = _versions(job, index, group_index)[-1]
         if not newest.finished:
             raise Refused(409, {"error": "The image is being regenerated"})
-        price = state.settings.credits_per_output
+        price = job.kind.price(state.settings)
         state.v2.jobs.charge(price)
         job.credits += price
         state.v2.runner.regenerate(job, newest)

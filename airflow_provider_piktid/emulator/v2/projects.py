@@ -1,25 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Projects, uploads and assets."""
+"""Create projects, upload files, list assets."""
 
 from __future__ import annotations
 
 import secrets
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from ..blobs import Blob
 from ..clock import iso
-from ..storage import Blob
-from ..wire import Check, Refused, page_of, read_json
-from .records import Project, StoredFile
+from ..state import State
+from ..wire import Refused, page_of, read_json
+from .checks import body_check, finish, paging
+from .entities import Project, StoredFile
 from .shapes import asset_shape
-
-if TYPE_CHECKING:
-    from ..state import State
 
 LONGEST_PROJECT_NAME = 128
 LARGEST_UPLOAD = 5 * 1024**3
@@ -31,11 +29,11 @@ async def create_project(request: Request, state: State) -> Response:
     name = check.text("project_name", required=True, longest=LONGEST_PROJECT_NAME)
     finish(state, check)
     with state.lock:
-        taken = state.v2.project_named(name or "")
-        if taken is not None:
+        existing = state.v2.project_named(name or "")
+        if existing is not None:
             body = {"error": "Project already exists"}
             if state.variants["project_conflict"] == "with_id":
-                body["project_id"] = taken.key
+                body["project_id"] = existing.key
             raise Refused(409, body)
         project = state.v2.add_project(name or "")
     body = {"project_id": project.key, "project_name": project.name}
@@ -90,7 +88,7 @@ def _ticket(state: State, file: StoredFile, project: Project | None, base_url: s
 
 
 def s3_refusal(status: int, code: str, message: str) -> Refused:
-    """Return a refusal as S3 words it."""
+    """Return an error response in the format of S3."""
     xml = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f"<Error><Code>{code}</Code><Message>{escape(message)}</Message>"
@@ -100,14 +98,14 @@ def s3_refusal(status: int, code: str, message: str) -> Refused:
 
 
 async def put_upload(request: Request, state: State) -> Response:
-    """``PUT`` to a presigned address."""
+    """``PUT`` to a presigned link."""
     file = _ticket_of(request, state)
     length = request.headers.get("content-length")
     if length is None:
         raise s3_refusal(411, "MissingContentLength", "You must provide the Content-Length HTTP header.")
     if int(length) > LARGEST_UPLOAD:
         raise s3_refusal(400, "EntityTooLarge", "Your proposed upload exceeds the maximum allowed size")
-    path = state.storage.new_path(Path(file.filename).suffix[:10])
+    path = state.folder.new_path(Path(file.filename).suffix[:10])
     size = 0
     try:
         with path.open("wb") as out:
@@ -119,7 +117,7 @@ async def put_upload(request: Request, state: State) -> Response:
     with state.lock:
         file.blob = Blob(path, file.content_type, size)
         state.keep(file.file_id, file.blob)
-    state.counters.moved(into=size)
+    state.counters.transferred(into=size)
     return Response(headers={"ETag": f'"{secrets.token_hex(16)}"'})
 
 
@@ -168,33 +166,3 @@ async def get_asset(request: Request, state: State) -> Response:
     if file is None or file.blob is None:
         raise Refused(404, {"error": "Asset not found"})
     return JSONResponse(asset_shape(state, file, state.base_url(request)))
-
-
-# Shared by the modules of this API -----------------------------------------------------------------------
-
-
-def body_check(state: State, body: object) -> Check:
-    """Return a check of a JSON body."""
-    return Check(body, status=state.variants.number("validation_status"))
-
-
-def finish(state: State, check: Check) -> None:
-    """Refuse if the check found something wrong."""
-    if state.variants["unknown_fields"] == "reject":
-        check.nothing_else()
-    check.done()
-
-
-def query_check(request: Request, state: State) -> Check:
-    """Return a check of the query."""
-    return Check(request.query_params, position="query", status=state.variants.number("validation_status"))
-
-
-def paging(request: Request, state: State, order: str) -> tuple[int, int, str]:
-    """Return ``page``, ``per_page`` and ``order`` of a listing."""
-    check = query_check(request, state)
-    page = check.number("page", 1, 1, 10**6)
-    per_page = check.number("per_page", 20, 1, 100)
-    order = check.choice("order", ("asc", "desc"), order)
-    check.done()
-    return page, per_page, order

@@ -1,36 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Addresses of the v2 API."""
+"""Routes of the v2 API."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
 
-from starlette.requests import Request
-from starlette.routing import Route
+from ..operation import route
+from . import downloads, gallery, identities, jobs, login, notifications, projects, swap, webhooks
 
-from ..operation import Guard, Handler, Operation
-from . import downloads, gallery, identities, jobs, notifications, projects, swap, tokens, webhooks
-
-if TYPE_CHECKING:
-    from ..state import State
-
-
-def _token(request: Request, state: State) -> None:
-    state.v2.tokens.check(request)
-
-
-def _route(method: str, path: str, name: str, handler: Handler, guard: Guard | None = _token) -> Route:
-    return Route(path, Operation(name, handler, guard), methods=[method])
-
+_route = partial(route, guard=login.guard)
 
 ROUTES = [
-    _route("POST", "/auth/login", "login", tokens.login, None),
-    _route("POST", "/auth/refresh", "refresh", tokens.refresh, None),
-    _route("POST", "/auth/token", "new_token", tokens.new_token),
+    _route("POST", "/auth/login", "login", login.login, guard=None),
+    _route("POST", "/auth/refresh", "refresh", login.refresh, guard=None),
+    _route("POST", "/auth/token", "new_token", login.new_token),
     _route("POST", "/project", "project", projects.create_project),
     _route("GET", "/project", "projects", projects.list_projects),
     _route("POST", "/upload", "upload", projects.request_upload),
-    _route("PUT", "/s3/uploads/{file_id}/{filename:path}", "put_upload", projects.put_upload, None),
+    _route("PUT", "/s3/uploads/{file_id}/{filename:path}", "put_upload", projects.put_upload, guard=None),
     _route("GET", "/assets", "assets", projects.list_assets),
     _route("GET", "/assets/{asset_id}", "asset", projects.get_asset),
     _route("GET", "/identity", "identities", identities.list_identities),
@@ -48,7 +35,13 @@ ROUTES = [
     _route("POST", "/jobs/{job_id}/regenerate/{image_index:int}", "regenerate", jobs.regenerate_image),
     _route("GET", "/gallery/by-job", "gallery_jobs", gallery.gallery_by_job),
     _route("GET", "/gallery/by-project", "gallery_projects", gallery.gallery_by_project),
-    _route("GET", "/notifications/events", "events", notifications.stream_events, notifications.guard_stream),
+    _route(
+        "GET",
+        "/notifications/events",
+        "events",
+        notifications.stream_events,
+        guard=notifications.guard_stream,
+    ),
     _route("POST", "/notifications", "notifications", notifications.list_notifications),
     _route("DELETE", "/notifications/{id:int}", "notification_delete", notifications.delete_notification),
     _route("PUT", "/webhooks", "webhook_put", webhooks.put_webhook),
@@ -57,6 +50,6 @@ ROUTES = [
     _route("POST", "/webhooks/test", "webhook_test", webhooks.test_webhook),
     _route("POST", "/download", "download", downloads.create_download),
     _route("POST", "/download/bulk", "bulk_download", downloads.create_bulk_download),
-    _route("GET", "/download/{token}", "zip", downloads.get_zip, None),
+    _route("GET", "/download/{token}", "zip", downloads.get_zip, guard=None),
     _route("GET", "/billing/credits", "billing", gallery.get_credits),
 ]

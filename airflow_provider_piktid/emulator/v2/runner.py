@@ -1,52 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Jobs over time: pending, processing with rising progress, one result after the other, an end.
+Run jobs over time: pending, processing, ended.
 
-A tenth of ``job_seconds`` is spent pending; the outputs come spread evenly over the rest.
+A job is pending for a tenth of ``job_seconds``; its outputs finish at even intervals during the rest.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
-from ..faces import Face, Look, UnreadablePicture, encode, find_faces, open_picture, transform
-from ..storage import Blob
-from .records import Identity, Job, Output, StoredFile
-
-if TYPE_CHECKING:
-    from ..state import State
+from ..blobs import Blob
+from ..core import Core
+from ..faces import UnreadablePicture
+from .entities import Identity
+from .job import Job, Output
+from .ledger import Jobs
+from .notification_store import V2Notifications
 
 PENDING_SHARE = 0.1
 
 
 class Runner:
-    """Moves jobs and identities through their states. All methods may be called from any thread."""
+    """Runs jobs and the preprocessing of identities. Safe to use from any thread."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self._faces: dict[str, list[Face]] = {}
+    def __init__(self, core: Core, jobs: Jobs, notices: V2Notifications) -> None:
+        self._core = core
+        self._jobs = jobs
+        self._notices = notices
 
     # Jobs ---------------------------------------------------------------------------------------------
 
     def start(self, job: Job) -> None:
-        """Begin a new job."""
-        seconds = self._state.settings.job_seconds
-        self._state.scheduler.call_later(seconds * PENDING_SHARE, partial(self._begin, job))
+        """Start a new job."""
+        seconds = self._core.settings.job_seconds
+        self._core.scheduler.call_later(seconds * PENDING_SHARE, partial(self._begin, job))
 
     def _begin(self, job: Job) -> None:
-        strange = job.faults.get("unknown_status")
-        if strange is None:
+        fault = job.faults.get("unknown_status")
+        if fault is None:
             self._process(job)
             return
-        self._move(job, str(strange.get("word", "archiving")))
-        self._state.scheduler.call_later(float(strange.get("seconds", 0.5)), partial(self._process, job))
+        self._move(job, str(fault.get("word", "archiving")))
+        self._core.scheduler.call_later(float(fault.get("seconds", 0.5)), partial(self._process, job))
 
     def _process(self, job: Job) -> None:
         if not self._move(job, "processing"):
             return
-        later = self._state.scheduler.call_later
-        seconds = self._state.settings.job_seconds * (1 - PENDING_SHARE)
+        later = self._core.scheduler.call_later
+        seconds = self._core.settings.job_seconds * (1 - PENDING_SHARE)
         if (fault := job.faults.get("fail_job")) is not None:
             later(seconds / 2, partial(self.end, job, "failed", str(fault.get("message", "The job failed"))))
         if "abort_job" in job.faults:
@@ -55,23 +56,23 @@ class Runner:
             later(seconds * number / len(job.outputs), partial(self.produce, job, output))
 
     def _move(self, job: Job, status: str) -> bool:
-        with self._state.lock:
+        with self._core.lock:
             if job.ended:
                 return False
             job.status = status
-            job.updated_at = self._state.clock.time()
-            self._state.v2.notices.job_changed(job)
+            job.updated_at = self._core.clock.time()
+            self._notices.job_changed(job)
             return True
 
     def produce(self, job: Job, output: Output) -> None:
         """Make one output."""
-        with self._state.lock:
+        with self._core.lock:
             if output.status != "pending":
                 return
             output.status = "processing"
-            output.started_at = output.updated_at = self._state.clock.time()
-        if self._state.settings.transform:
-            self._state.scheduler.submit(self._work, job, output)
+            output.started_at = output.updated_at = self._core.clock.time()
+        if self._core.settings.transform:
+            self._core.scheduler.submit(self._work, job, output)
         else:
             self._work(job, output)
 
@@ -80,15 +81,15 @@ class Runner:
         if fault is not None and output.image_index in fault.get("indices", [0]) and output.version == 0:
             self._finish(job, output, error=str(fault.get("message", "The image could not be processed")))
             return
-        file = self._state.v2.files.get(output.file_id)
-        if file is None or file.blob is None:
+        sources = [file.blob for file in output.inputs if file.blob is not None]
+        if len(sources) < len(output.inputs):
             self._finish(job, output, error="The image was never uploaded")
             return
         try:
-            blob = self._picture(job, output, file, file.blob)
+            blob = job.kind.picture(self._core, job, output, sources)
         except UnreadablePicture as error:
             self._finish(job, output, error=f"Invalid image: {error}")
-            if self._state.variants["undecodable"] == "job":
+            if self._core.variants["undecodable"] == "job":
                 self.end(job, "failed", f"Invalid image: {error}")
             return
         except Exception as error:
@@ -96,47 +97,27 @@ class Runner:
             raise
         self._finish(job, output, blob=blob)
 
-    def _picture(self, job: Job, output: Output, file: StoredFile, source: Blob) -> Blob:
-        if not self._state.settings.transform:
-            output.description = {"emulated": True, "transformed": False}
-            return source
-        image, content_type = open_picture(source.path)
-        faces = self._faces.get(file.file_id)
-        if faces is None:
-            faces = self._faces[file.file_id] = find_faces(image)
-        output.description = {"emulated": True, "faces": len(faces), "note": "" if faces else "no face found"}
-        identity = job.identity
-        look = Look(
-            name=identity.name if identity else "",
-            code=identity.code if identity else "",
-            face=identity.picture if identity else None,
-            variation=output.group_index,
-            version=output.version,
-            watermark=bool(job.options.get("add_ai_watermark")),
-        )
-        return self._state.storage.save(encode(transform(image, faces, look), content_type), content_type)
-
     def _finish(
         self, job: Job, output: Output, *, blob: Blob | None = None, error: str | None = None
     ) -> None:
-        with self._state.lock:
+        with self._core.lock:
             if output.finished:
                 return
-            now = self._state.clock.time()
+            now = self._core.clock.time()
             output.status = "completed" if error is None else "failed"
             output.blob, output.error_message = blob, error
             output.updated_at = now
             output.processing_time = round(now - (output.started_at or now), 3)
             if blob is not None:
-                self._state.keep(output.uuid, blob)
+                self._core.keep(output.uuid, blob)
             if not job.ended:
                 job.updated_at = now
-            self._state.v2.notices.image_finished(
+            self._notices.image_finished(
                 job,
                 image_index=output.image_index,
                 group_index=output.group_index,
                 version=output.version,
-                id_image=output.file_id,
+                id_image=output.id_image,
                 status=output.status,
             )
             self._end_when_done(job)
@@ -145,48 +126,48 @@ class Runner:
         if job.ended or "never_end" in job.faults or not all(output.finished for output in job.outputs):
             return
         failed = [output for output in job.outputs if output.status == "failed"]
-        if failed and self._state.variants["partial_job"] == "failed":
+        if failed and self._core.variants["partial_job"] == "failed":
             self.end(job, "failed", f"{len(failed)} of {len(job.outputs)} images failed")
-        elif not (failed and self._state.variants["undecodable"] == "job" and _undecodable(failed)):
+        elif not (failed and self._core.variants["undecodable"] == "job" and _undecodable(failed)):
             self.end(job, "completed")
 
     def end(self, job: Job, status: str, message: str | None = None) -> None:
-        """End a job; what it has not finished fails with it. An ended job stays as it is."""
-        with self._state.lock:
+        """End a job and fail its unfinished outputs, unless it has already ended."""
+        with self._core.lock:
             if job.ended:
                 return
-            now = self._state.clock.time()
+            now = self._core.clock.time()
             for output in job.outputs:
                 if not output.finished:
                     output.status, output.error_message, output.updated_at = "failed", message, now
-            if self._state.variants["refund_failed"] == "yes":
+            if self._core.variants["refund_failed"] == "yes":
                 self._refund(job)
             job.status, job.error_message, job.updated_at = status, message, now
             if job.post_process and status == "completed":
                 job.post_processing_status = "processing"
-                wait = self._state.settings.post_process_seconds
-                self._state.scheduler.call_later(wait, partial(self._post_processed, job))
-            self._state.v2.notices.job_changed(job)
+                wait = self._core.settings.post_process_seconds
+                self._core.scheduler.call_later(wait, partial(self._post_processed, job))
+            self._notices.job_changed(job)
 
     def _refund(self, job: Job) -> None:
         failed = sum(1 for output in job.outputs if output.status == "failed")
         back = job.credits * failed / len(job.outputs) if job.outputs else 0.0
         job.credits -= back
-        self._state.v2.jobs.balance += back
+        self._core.credits.refund(back)
 
     def _post_processed(self, job: Job) -> None:
         fault = job.faults.get("post_processing_failed")
-        with self._state.lock:
+        with self._core.lock:
             job.post_processing_status = "completed" if fault is None else "failed"
             if fault is not None:
                 job.post_processing_error = str(fault.get("message", "Post-processing failed"))
-            job.updated_at = self._state.clock.time()
-            if self._state.variants["post_process_event"] == "on":
-                self._state.v2.notices.job_changed(job)
+            job.updated_at = self._core.clock.time()
+            if self._core.variants["post_process_event"] == "on":
+                self._notices.job_changed(job)
 
     def complete(self, job: Job) -> None:
-        """Finish what a job has still to do, now."""
-        with self._state.lock:
+        """Finish a job immediately."""
+        with self._core.lock:
             job.faults.pop("never_end", None)
             self._move(job, "processing") if job.status != "processing" else None
             waiting = [output for output in job.outputs if output.status == "pending"]
@@ -195,22 +176,20 @@ class Runner:
             self.produce(job, output)
 
     def regenerate(self, job: Job, old: Output) -> Output:
-        """Add a pending row with the next version and produce it in the time of one output."""
-        with self._state.lock:
-            file = self._state.v2.files[old.file_id]
-            output = self._state.v2.jobs.new_output(job, file, old.image_index, old.group_index)
-            output.version = old.version + 1
+        """Add a row with the next version, and finish it after the time of one output."""
+        with self._core.lock:
+            output = self._jobs.new_output(job, old.plan(), old.version + 1)
             job.outputs.append(output)
-        wait = self._state.settings.job_seconds / max(1, len(job.newest()))
-        self._state.scheduler.call_later(wait, partial(self.produce, job, output))
+        wait = self._core.settings.job_seconds / max(1, len(job.newest()))
+        self._core.scheduler.call_later(wait, partial(self.produce, job, output))
         return output
 
     # Identities ---------------------------------------------------------------------------------------
 
     def prepare(self, identity: Identity, job: Job) -> None:
-        """Begin the preprocessing of an identity."""
-        later = self._state.scheduler.call_later
-        seconds = self._state.settings.preprocessing_seconds
+        """Start the preprocessing of an identity."""
+        later = self._core.scheduler.call_later
+        seconds = self._core.settings.preprocessing_seconds
         later(seconds * PENDING_SHARE, partial(self._prepared, identity, job, "processing"))
         if identity.faces:
             later(seconds, partial(self._prepared, identity, job, "completed"))
@@ -220,13 +199,13 @@ class Runner:
             )
 
     def _prepared(self, identity: Identity, job: Job, status: str, error: str | None = None) -> None:
-        with self._state.lock:
+        with self._core.lock:
             if job.ended:
                 return
             identity.preprocessing_status = job.status = status
             identity.error_message = job.error_message = error
-            identity.updated_at = job.updated_at = self._state.clock.time()
-            notices = self._state.v2.notices
+            identity.updated_at = job.updated_at = self._core.clock.time()
+            notices = self._notices
             data = notices.job_data(job, job_type=job.job_type, identity_code=identity.code, status=status)
             notices.publish("identity_preprocessing", data)
 

@@ -1,37 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How things look on the wire."""
+"""JSON of v2 responses."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..clock import iso
-from .ledger import PREPROCESSING
-from .records import Identity, Job, Output, StoredFile
-
-if TYPE_CHECKING:
-    from ..state import State
-
-_ENGINES = {"auto": "onda"}
+from ..core import Core
+from ..faces import portrait
+from .entities import Identity, StoredFile
+from .job import Job, Output
 
 
-def identity_link(state: State, identity: Identity, base_url: str) -> str:
-    """Return the link to an identity's picture; default identities have a drawn one."""
+def identity_link(core: Core, identity: Identity, base_url: str) -> str:
+    """Return the link to an identity's picture; default identities get a drawn one."""
     if identity.blob is None:
-        from ..faces import portrait
-
-        identity.blob = state.storage.save(portrait(identity.name, identity.code), "image/jpeg")
-    state.keep(f"identity-{identity.code}", identity.blob)
-    return state.link(f"identity-{identity.code}", identity.blob, base_url)
+        identity.blob = core.folder.save(portrait(identity.name, identity.code), "image/jpeg")
+    core.keep(f"identity-{identity.code}", identity.blob)
+    return core.link(f"identity-{identity.code}", identity.blob, base_url)
 
 
-def identity_shape(state: State, identity: Identity, base_url: str) -> dict[str, Any]:
-    """Return an Identity."""
+def identity_shape(core: Core, identity: Identity, base_url: str) -> dict[str, Any]:
+    """Return an ``Identity``."""
     return {
         "identity_code": identity.code,
         "name": identity.name,
         "original_filename": identity.original_filename,
-        "link": identity_link(state, identity, base_url),
+        "link": identity_link(core, identity, base_url),
         "visibility": identity.visibility,
         "groups": [],
         "created_by": identity.created_by,
@@ -42,15 +37,15 @@ def identity_shape(state: State, identity: Identity, base_url: str) -> dict[str,
     }
 
 
-def asset_shape(state: State, file: StoredFile, base_url: str) -> dict[str, Any]:
-    """Return an Asset."""
+def asset_shape(core: Core, file: StoredFile, base_url: str) -> dict[str, Any]:
+    """Return an ``Asset``."""
     assert file.blob is not None
     return {
         "id": file.file_id,
         "filename": file.filename,
-        "url": state.link(file.file_id, file.blob, base_url),
+        "url": core.link(file.file_id, file.blob, base_url),
         "created_at": iso(file.created_at),
-        "created_by": state.settings.login,
+        "created_by": core.settings.login,
         "tags": [],
         "visibility": "private",
         "thumbnail_big": None,
@@ -62,11 +57,21 @@ def asset_shape(state: State, file: StoredFile, base_url: str) -> dict[str, Any]
 
 
 def progress_of(job: Job) -> float:
-    """Return percent of outputs finished."""
+    """Return the percentage of finished outputs."""
     if job.status == "completed":
         return 100.0
     done = sum(1 for output in job.newest() if output.finished)
     return round(100.0 * done / len(job.outputs), 1) if job.outputs else 0.0
+
+
+def belongings(job: Job) -> dict[str, Any]:
+    """Return the fields for a job's identity and project."""
+    return {
+        "identity_code": job.identity.code if job.identity else None,
+        "identity_name": job.identity.name if job.identity else None,
+        "project_id": job.project.number if job.project else None,
+        "project_key": job.project.key if job.project else None,
+    }
 
 
 def job_shape(job: Job) -> dict[str, Any]:
@@ -83,11 +88,8 @@ def job_shape(job: Job) -> dict[str, Any]:
         "should_post_process": job.post_process,
         "post_processing_status": job.post_processing_status,
         "post_processing_error": job.post_processing_error,
-        "identity_code": job.identity.code if job.identity else None,
-        "identity_name": job.identity.name if job.identity else None,
-        "project_id": job.project.number if job.project else None,
+        **belongings(job),
         "project_text": job.project.name if job.project else None,
-        "project_key": job.project.key if job.project else None,
         "processing_options": job.options or None,
         "created_at": iso(job.created_at),
         "updated_at": iso(job.updated_at),
@@ -97,18 +99,20 @@ def job_shape(job: Job) -> dict[str, Any]:
 def model_used(job: Job) -> str:
     """Return the engine that ran."""
     model = str(job.options.get("model", "auto"))
-    return _ENGINES.get(model, model)
+    return job.kind.auto_model if model == "auto" else model
 
 
 def _picture(url: str | None, uuid: str | None) -> dict[str, str | None]:
     return {"full_size": url, "thumbnail": None, "uuid": uuid}
 
 
-def result_shape(state: State, job: Job, output: Output, base_url: str) -> dict[str, Any]:
-    """Return one ImageResult."""
-    file = state.v2.files.get(output.file_id)
-    source = state.link(file.file_id, file.blob, base_url) if file and file.blob else None
-    url = state.link(output.uuid, output.blob, base_url) if output.blob else None
+def _input(core: Core, file: StoredFile, base_url: str) -> dict[str, str | None]:
+    return _picture(core.link(file.file_id, file.blob, base_url) if file.blob else None, file.file_id)
+
+
+def result_shape(core: Core, job: Job, output: Output, base_url: str) -> dict[str, Any]:
+    """Return an ``ImageResult``."""
+    url = core.link(output.uuid, output.blob, base_url) if output.blob else None
     done = output.status == "completed"
     shape: dict[str, Any] = {
         "id": output.id,
@@ -119,7 +123,7 @@ def result_shape(state: State, job: Job, output: Output, base_url: str) -> dict[
         "version": output.version,
         "original_filename": output.filename,
         "download_filename": output.download_filename,
-        "inputs": [_picture(source, output.file_id)],
+        "inputs": [_input(core, file, base_url) for file in output.inputs],
         "output": _picture(url, output.uuid if url else None),
         "url": url,
         "input_description": output.description,
@@ -134,7 +138,7 @@ def result_shape(state: State, job: Job, output: Output, base_url: str) -> dict[
         "feedback_comment": None,
         "created_at": iso(output.updated_at if output.finished else output.created_at),
     }
-    return _by_variants(state, shape)
+    return _by_variants(core, shape)
 
 
 _SEED_KEYS = ("image_index", "url", "model_used", "status")
@@ -155,8 +159,8 @@ _G1_KEYS = (
 )
 
 
-def _by_variants(state: State, shape: dict[str, Any]) -> dict[str, Any]:
-    variants = state.variants
+def _by_variants(core: Core, shape: dict[str, Any]) -> dict[str, Any]:
+    variants = core.variants
     number = variants["draft_id"]
     for key in ("id", "image_result_id"):
         if number not in (key, "both"):
@@ -176,11 +180,11 @@ def _by_variants(state: State, shape: dict[str, Any]) -> dict[str, Any]:
     return shape
 
 
-def rows_shape(state: State, job: Job, base_url: str) -> list[dict[str, Any]]:
+def rows_shape(core: Core, job: Job, base_url: str) -> list[dict[str, Any]]:
     """Return the newest version of each result."""
-    finished_only = state.variants["partial_rows"] == "finished"
+    finished_only = core.variants["partial_rows"] == "finished"
     rows = [output for output in job.newest() if output.finished or not finished_only]
-    return [result_shape(state, job, output, base_url) for output in rows]
+    return [result_shape(core, job, output, base_url) for output in rows]
 
 
 def summary_shape(job: Job) -> dict[str, Any]:
@@ -202,13 +206,13 @@ _G1_JOB_KEYS = (
 )
 
 
-def results_shape(state: State, job: Job, base_url: str) -> dict[str, Any]:
+def results_shape(core: Core, job: Job, base_url: str) -> dict[str, Any]:
     """Return the results body of a job."""
     block = job_shape(job)
-    if job.job_type == PREPROCESSING and job.identity is not None:
-        return {**block, "identity": identity_shape(state, job.identity, base_url), "results": []}
-    rows, summary = rows_shape(state, job, base_url), summary_shape(job)
-    kind = state.variants["results"]
+    if job.identity is not None and not job.kind.paid:
+        return {**block, "identity": identity_shape(core, job.identity, base_url), "results": []}
+    rows, summary = rows_shape(core, job, base_url), summary_shape(job)
+    kind = core.variants["results"]
     if kind == "seed":
         keys = ("job_id", "job_type", "status")
         return {**{key: block[key] for key in keys}, "results": rows, "summary": summary}

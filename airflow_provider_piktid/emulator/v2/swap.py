@@ -1,59 +1,84 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Submissions of paid jobs."""
+"""Model swap: one output per input and variation."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from ..wire import Check, Refused, read_json
-from .projects import body_check, finish
-from .records import Identity, Project, StoredFile
+from ..blobs import Blob
+from ..core import Core
+from ..faces import Look, encode, find_faces, open_picture, transform
+from ..state import State
+from ..wire import Check, read_json
+from .checks import body_check
+from .entities import StoredFile
+from .job import Job, JobKind, Output, PlannedOutput
+from .paid_jobs import JobRequest, accepted, files_of, submit
 
-if TYPE_CHECKING:
-    from ..state import State
-
-MODEL_SWAP = "model_swap"
 ENGINES = {
     "four": ("auto", "onda", "nano_banana_pro", "nano_banana_2"),
     "seed": ("auto", "onda", "nano_banana_pro"),
 }
 
 
+class ModelSwap(JobKind):
+    """Replaces the faces of each input with the identity's face."""
+
+    job_type = "model_swap"
+    auto_model = "onda"
+
+    def plan(self, files: Sequence[StoredFile], options: dict[str, Any]) -> list[PlannedOutput]:
+        return [
+            PlannedOutput(image_index, group_index, (file,), file.filename)
+            for image_index, file in enumerate(files)
+            for group_index in range(options["num_variations"])
+        ]
+
+    def picture(self, core: Core, job: Job, output: Output, sources: list[Blob]) -> Blob:
+        if not core.settings.transform:
+            output.description = {"emulated": True, "transformed": False}
+            return sources[0]
+        image, content_type = open_picture(sources[0].path)
+        faces = output.inputs[0].faces
+        if faces is None:
+            faces = output.inputs[0].faces = find_faces(image)
+        output.description = {"emulated": True, "faces": len(faces), "note": "" if faces else "no face found"}
+        changed = transform(image, faces, _look(job, output))
+        return core.folder.save(encode(changed, content_type), content_type)
+
+
+MODEL_SWAP = ModelSwap()
+
+
+def _look(job: Job, output: Output) -> Look:
+    identity = job.identity
+    return Look(
+        name=identity.name if identity else "",
+        code=identity.code if identity else "",
+        face=identity.picture if identity else None,
+        variation=output.group_index,
+        version=output.version,
+        watermark=bool(job.options.get("add_ai_watermark")),
+    )
+
+
 async def create_model_swap(request: Request, state: State) -> Response:
     """``POST /model-swap``."""
-    body = await read_json(request)
-    with state.lock:
-        state.v2.jobs.admit_rate(MODEL_SWAP)
-        check = body_check(state, body)
-        code = check.text("identity_code", required=True)
-        key = check.text("project_id", required=True)
-        images = check.texts("images", longest=state.variants.number("images_limit") or None)
-        post_process = check.flag("post_process", state.variants["post_process_default"] == "true")
-        raw = check.take("swap_options")
-        options = _options(state, check, {} if raw is None else raw)
-        files = _files(state, check, images)
-        finish(state, check)
-        identity, project = _known(state, code or "", key or "")
-        state.v2.jobs.admit_active()
-        price = state.settings.credits_per_output * len(images) * options["num_variations"]
-        state.v2.jobs.charge(price)
-        state.v2.jobs.count_submission(MODEL_SWAP)
-        job = state.v2.jobs.create(
-            MODEL_SWAP,
-            identity=identity,
-            project=project,
-            files=files,
-            variations=options["num_variations"],
-            options=options,
-            post_process=post_process,
-            price=price,
-        )
-    state.v2.runner.start(job)
-    answer = {"job_id": job.job_id, "status": "pending", "message": "Job created successfully"}
-    return JSONResponse(answer, state.variants.number("job_status"))
+    return accepted(state, submit(state, MODEL_SWAP, await read_json(request), _read))
+
+
+def _read(state: State, check: Check) -> JobRequest:
+    code = check.text("identity_code", required=True)
+    key = check.text("project_id", required=True)
+    images = check.texts("images", longest=state.variants.number("images_limit") or None)
+    post_process = check.flag("post_process", state.variants["post_process_default"] == "true")
+    raw = check.take("swap_options")
+    options = _options(state, check, {} if raw is None else raw)
+    return JobRequest(files_of(state, check, images), options, code, key, post_process)
 
 
 def _options(state: State, check: Check, raw: Any) -> dict[str, Any]:
@@ -74,26 +99,3 @@ def _options(state: State, check: Check, raw: Any) -> dict[str, Any]:
         inner.nothing_else()
     check.adopt("swap_options", inner)
     return options
-
-
-def _files(state: State, check: Check, images: list[str]) -> list[StoredFile]:
-    files = []
-    for number, file_id in enumerate(images):
-        file = state.v2.files.get(file_id)
-        if file is None:
-            check.wrong(f"images.{number}", "Unknown file_id")
-        elif file.blob is None and state.variants["unuploaded"] == "reject":
-            check.wrong(f"images.{number}", "The file was not uploaded")
-        else:
-            files.append(file)
-    return files
-
-
-def _known(state: State, code: str, key: str) -> tuple[Identity, Project]:
-    identity = state.v2.identities.get(code)
-    if identity is None:
-        raise Refused(404, {"error": "Identity not found"})
-    project = state.v2.find_project(key)
-    if project is None:
-        raise Refused(404, {"error": "Project not found"})
-    return identity, project

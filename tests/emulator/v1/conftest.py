@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plain caller of the v1 API, and pictures of several persons."""
+"""A plain caller of the v1 API, and a picture of several persons."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ QUICK: dict[str, Any] = {"generate_seconds": 0.01, "mask_seconds": 0.0}
 
 
 class V1:
-    """Calls as the documents write them."""
+    """Call the API as documented."""
 
     def __init__(self, api: Any) -> None:
         self.api = api
         self.server = api.server
         self.state = api.server.state
         self.url = api.url + "/api"
-        self.told: SimpleQueue[Any] = SimpleQueue()
-        self.state.v1.notices.listeners.append(self.told.put)
+        self.published: SimpleQueue[Any] = SimpleQueue()
+        self.state.v1.notices.listeners.append(self.published.put)
 
     def call(self, method: str, path: str, body: Any = None, **more: Any) -> requests.Response:
         answer: requests.Response = self.api.call(method, "/api" + path, json=body, **more)
@@ -53,11 +53,11 @@ class V1:
         return list(answer.json()["notifications_list"])
 
     def ended(self, count: int = 1) -> list[Any]:
-        """Wait until so many more notifications were made, and return them."""
-        return [self.told.get(timeout=20) for _ in range(count)]
+        """Wait for ``count`` more notifications and return them."""
+        return [self.published.get(timeout=20) for _ in range(count)]
 
     def run(self, *args: Any, **more: Any) -> dict[str, Any]:
-        """Generate, wait for the end, return the notification as it is listed."""
+        """Generate, wait for the end, and return the listed notification."""
         answer = self.generate(*args, **more)
         assert answer.status_code == 200, answer.text
         self.ended()
@@ -79,19 +79,19 @@ def plain(colour: str = "gray", kind: str = "PNG") -> bytes:
 
 @pytest.fixture
 def serve_v1(serve: Callable[..., Any]) -> Callable[..., V1]:
-    """Start emulators with settings, for callers of v1."""
+    """Start emulators with settings, with v1 callers."""
     return lambda **settings: V1(serve(**{**QUICK, **settings}))
 
 
 @pytest.fixture
 def v1(serve_v1: Callable[..., V1]) -> V1:
-    """A quick emulator that does no image work and sees four persons in each picture."""
+    """A fast emulator without image processing that reports four persons in each picture."""
     return serve_v1(faces=4)
 
 
 @pytest.fixture(scope="session")
 def team(photo: bytes) -> bytes:
-    """A picture of three persons, the right one blurred; PNG, 1350 x 512."""
+    """A picture of three persons, the rightmost blurred; PNG, 1350 x 512."""
     person = Image.open(io.BytesIO(photo)).convert("RGB").crop((30, 0, 480, 512))
     picture = Image.new("RGB", (1350, 512))
     picture.paste(person, (0, 0))

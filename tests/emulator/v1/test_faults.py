@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Planned failures of v1."""
+"""Planned faults of v1."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CALLS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.parametrize("operation", CALLS)
 def test_every_operation_can_fail(v1: Any, operation: str) -> None:
-    """Each operation of v1 has its own queue of failures of an answer."""
+    """Each v1 operation has its own queue of response faults."""
     v1.server.faults.add(operation, "status", code=503, body={"code": 503})
     assert CALLS[operation](v1).status_code == 503
     assert v1.server.faults.all_met()
@@ -34,8 +34,8 @@ def test_every_operation_can_fail(v1: Any, operation: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "bought"), [("drop_before", 0), ("drop_after", 1)])
-def test_lost_answer_may_have_been_paid(v1: Any, kind: str, bought: int) -> None:
-    """The connection is cut before or after the generation was bought; only the ledger tells."""
+def test_lost_response_may_have_been_paid(v1: Any, kind: str, bought: int) -> None:
+    """The connection is cut before or after the generation is paid; only the ledger shows which."""
     image = v1.upload()
     v1.server.faults.add("v1_generate", kind)
     with pytest.raises(requests.ConnectionError):
@@ -43,14 +43,14 @@ def test_lost_answer_may_have_been_paid(v1: Any, kind: str, bought: int) -> None
     assert len(v1.state.generations()) == bought
 
 
-def test_login_can_hand_out_garbage(v1: Any) -> None:
-    """Failures of an answer work on logins too."""
+def test_login_can_return_garbage(v1: Any) -> None:
+    """Response faults work on logins too."""
     v1.server.faults.add("v1_tokens", "wrong_types")
     assert isinstance(CALLS["v1_tokens"](v1).json()["access_token"], list)
 
 
 def test_failure_can_mean_one_of_several_generations(v1: Any) -> None:
-    """A failure that names person and keyword leaves the others alone, in whatever order they come."""
+    """A fault that names person and keyword does not hit others, in any order."""
     image = v1.upload()
     v1.server.faults.add("generation", "fail", id_person=1, keyword="Africa")
     for person, word in ((0, "Africa"), (1, "Oceania"), (1, "Africa"), (0, "Oceania")):
@@ -60,15 +60,15 @@ def test_failure_can_mean_one_of_several_generations(v1: Any) -> None:
 
 
 def test_failure_of_another_picture_waits(v1: Any) -> None:
-    """A failure planned for one picture does not hit another."""
+    """A fault planned for one picture does not hit another."""
     first, second = v1.upload(), v1.upload()
     v1.server.faults.add("generation", "fail", id_image=second)
     assert v1.run(first)["name"] == "edit_generate"
     assert v1.run(second)["name"] == "error"
 
 
-def test_failed_generation_can_be_given_back(serve_v1: Callable[..., Any]) -> None:
-    """Failures cost, unless the switch gives their credits back."""
+def test_failed_generation_can_be_refunded(serve_v1: Callable[..., Any]) -> None:
+    """Failed generations cost credits, unless the variant refunds them."""
     balances = []
     for refund in ("no", "yes"):
         v1 = serve_v1(variants={"refund_failed": refund})
@@ -82,7 +82,7 @@ def test_failed_generation_can_be_given_back(serve_v1: Callable[..., Any]) -> No
     ("action", "name", "status"), [("complete", "edit_generate", "completed"), ("fail", "error", "failed")]
 )
 def test_generation_that_never_ends_is_ended_by_hand(v1: Any, action: str, name: str, status: str) -> None:
-    """It stays pending while later ones end, until somebody ends it."""
+    """It stays pending while later ones end, until it is ended over the control endpoints."""
     image = v1.upload()
     v1.server.faults.add("generation", "never_end")
     task = v1.generate(image).json()["id_task"]
@@ -94,14 +94,14 @@ def test_generation_that_never_ends_is_ended_by_hand(v1: Any, action: str, name:
 
 
 @pytest.mark.parametrize("path", ["none/fail", "{task}/explode"])
-def test_unknown_generation_or_action_answers_404(v1: Any, path: str) -> None:
-    """Only known generations can be ended, and only in known ways."""
+def test_unknown_generation_or_action_returns_404(v1: Any, path: str) -> None:
+    """An unknown generation or action returns 404."""
     task = v1.generate(v1.upload()).json()["id_task"]
     assert v1.api.post("/_emulator/generations/" + path.format(task=task)).status_code == 404
 
 
 def test_ended_generation_stays_as_it_is(v1: Any) -> None:
-    """Failing what is completed changes nothing and tells nobody."""
+    """Failing a completed generation changes nothing and publishes nothing."""
     v1.run(v1.upload())
     v1.api.post(f"/_emulator/generations/{v1.state.generations()[0]['id_task']}/fail")
     assert v1.state.generations()[0]["status"] == "completed"
@@ -109,7 +109,7 @@ def test_ended_generation_stays_as_it_is(v1: Any) -> None:
 
 
 def test_notification_can_be_lost(v1: Any) -> None:
-    """The picture is made and paid, and nobody is told."""
+    """The picture is made and paid, without a notification."""
     image = v1.upload()
     v1.server.faults.add("generation", "lose_notification")
     v1.generate(image)
@@ -119,7 +119,7 @@ def test_notification_can_be_lost(v1: Any) -> None:
 
 
 def test_notification_can_come_late(v1: Any) -> None:
-    """A later generation tells first."""
+    """The notification of a later generation comes first."""
     image = v1.upload()
     v1.server.faults.add("generation", "late_notification", seconds=0.6)
     v1.generate(image, 0)
@@ -128,7 +128,7 @@ def test_notification_can_come_late(v1: Any) -> None:
 
 
 def test_notification_can_come_twice(v1: Any) -> None:
-    """The same picture is told under two ids."""
+    """The same picture has two notifications with different ids."""
     v1.server.faults.add("generation", "double_notification")
     v1.generate(v1.upload())
     v1.ended(2)
@@ -138,7 +138,7 @@ def test_notification_can_come_twice(v1: Any) -> None:
 
 
 def test_link_can_be_hostile(v1: Any) -> None:
-    """Name and addresses of a link are whatever was planned."""
+    """Name and URLs of a link are as planned."""
     image = v1.upload()
     v1.server.faults.add("generation", "hostile_links")
     assert v1.run(image)["data"]["links"][0]["n"] == "../../../etc/passwd"
@@ -148,7 +148,7 @@ def test_link_can_be_hostile(v1: Any) -> None:
 
 
 def test_picture_behind_the_link_can_be_broken(v1: Any) -> None:
-    """A link can lead to something that is no picture."""
+    """A link can lead to a file that is not a picture."""
     v1.server.faults.add("generation", "broken_picture")
     link = v1.run(v1.upload())["data"]["links"][0]["l"]
     assert v1.api.fetch(link).content.startswith(b"<html>")
@@ -164,10 +164,10 @@ def test_picture_behind_the_link_can_be_broken(v1: Any) -> None:
         pytest.param("null_data", {}, lambda own, got: got[0]["data"] is None, id="null-data"),
     ],
 )
-def test_list_can_be_spoilt(
+def test_list_can_have_faults(
     v1: Any, kind: str, params: dict[str, Any], check: Callable[[Any, Any], bool]
 ) -> None:
-    """One's own notifications stay in the list among strange ones; the next list is as usual."""
+    """Own notifications are listed among the added ones; the next list is normal."""
     for number in range(2):
         v1.state.v1.notices.publish("edit_generate", {"id_person": number})
     own = v1.notifications()
@@ -180,13 +180,13 @@ def test_list_can_be_spoilt(
     ("operation", "kind"), [("generation", "drop"), ("target", "fail"), ("v1_target", "foreign")], ids=str
 )
 def test_kind_that_does_not_fit_is_refused(v1: Any, operation: str, kind: str) -> None:
-    """A misspelt plan is an error, not a test that passes."""
+    """A misspelt fault raises an error."""
     with pytest.raises(ValueError, match=kind):
         v1.server.faults.add(operation, kind)
 
 
-def test_clear_forgets_everything(v1: Any) -> None:
-    """After a clear the emulator is as new: pictures, generations, notifications, logins, counts."""
+def test_clear_removes_everything(v1: Any) -> None:
+    """A clear removes pictures, generations, notifications, logins and counts."""
     image = v1.upload()
     v1.run(image)
     access = CALLS["v1_tokens"](v1).json()["access_token"]

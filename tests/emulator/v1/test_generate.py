@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests for a person: what is taken, refused and paid, and how long it takes."""
+"""Generation requests: validation, credits, and duration."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 OCEANIA = '{"Location": "Oceania"}'
 
 
-def test_request_answers_status_task_and_image(v1: Any) -> None:
-    """The answer has the shape of the sibling endpoint."""
+def test_request_returns_status_task_and_image(v1: Any) -> None:
+    """The response has the shape of the sibling endpoint."""
     image = v1.upload()
     answer = v1.generate(image)
     assert answer.status_code == 200
@@ -21,8 +21,8 @@ def test_request_answers_status_task_and_image(v1: Any) -> None:
     assert answer.json()["id_image"] == image
 
 
-def test_quick_start_body_is_taken(v1: Any) -> None:
-    """A person as text and no category, as in the first example of the guide."""
+def test_quick_start_body_is_accepted(v1: Any) -> None:
+    """A person as a string and no category are accepted, as in the first example of the guide."""
     body = {"id_image": v1.upload(), "id_person": "0", "keyword": '{"Location":"Oceania"}'}
     assert v1.call("POST", "/edit/generate", body).status_code == 200
 
@@ -52,7 +52,7 @@ def test_quick_start_body_is_taken(v1: Any) -> None:
     ],
 )
 def test_wrong_request_is_refused_and_free(v1: Any, change: dict[str, Any]) -> None:
-    """A wrong field answers an error of v1; nothing is bought."""
+    """A wrong field returns a v1 error; nothing is charged."""
     body = {"id_image": v1.upload(), "id_person": 0, "keyword": OCEANIA, **change}
     answer = v1.call("POST", "/edit/generate", {k: v for k, v in body.items() if v is not None})
     assert answer.status_code == 422
@@ -60,35 +60,35 @@ def test_wrong_request_is_refused_and_free(v1: Any, change: dict[str, Any]) -> N
     assert v1.state.generations() == []
 
 
-def test_body_that_is_no_object_is_refused(v1: Any) -> None:
-    """The body has to be a JSON object."""
+def test_body_that_is_not_an_object_is_refused(v1: Any) -> None:
+    """The body must be a JSON object."""
     assert v1.call("POST", "/edit/generate", [1]).status_code == 422
 
 
 @pytest.mark.parametrize("change", [{"id_image": "none"}, {"id_person": 4}, {"id_person": -1}], ids=str)
-def test_unknown_picture_or_person_answers_404(v1: Any, change: dict[str, Any]) -> None:
-    """Picture and person must exist."""
+def test_unknown_picture_or_person_returns_404(v1: Any, change: dict[str, Any]) -> None:
+    """An unknown picture or person returns 404."""
     body = {"id_image": v1.upload(), "id_person": 0, "keyword": OCEANIA, **change}
     assert v1.call("POST", "/edit/generate", body).status_code == 404
     assert v1.state.generations() == []
 
 
-def test_every_location_is_taken(v1: Any) -> None:
-    """The eight documented places and the newer Central Africa."""
+def test_every_location_is_accepted(v1: Any) -> None:
+    """The eight documented locations and the newer Central Africa are accepted."""
     image = v1.upload()
     places = ["Africa", "East Asia", "Middle East", "North America", "North Europe", "Oceania"]
     places += ["South America", "South Europe", "Central Africa"]
     assert {v1.generate(image, 0, place).status_code for place in places} == {200}
 
 
-def test_prompt_stands_for_a_keyword(v1: Any) -> None:
-    """Free text is taken instead of a keyword."""
+def test_prompt_replaces_a_keyword(v1: Any) -> None:
+    """A prompt is accepted instead of a keyword."""
     v1.run(v1.upload(), keyword=None, prompt="an old sailor")
     assert v1.state.generations()[0]["prompt"] == "an old sailor"
 
 
-def test_credits_are_taken_per_generation(serve_v1: Callable[..., Any]) -> None:
-    """Each generation costs its price; too small a balance answers 402."""
+def test_credits_are_charged_per_generation(serve_v1: Callable[..., Any]) -> None:
+    """Each generation costs its price; a balance that is too low returns 402."""
     v1 = serve_v1(credits=5.0, credits_per_generation=2.0)
     image = v1.upload()
     assert [v1.generate(image).status_code for _ in range(3)] == [200, 200, 402]
@@ -97,7 +97,7 @@ def test_credits_are_taken_per_generation(serve_v1: Callable[..., Any]) -> None:
 
 
 def test_ledger_counts_what_was_bought(v1: Any) -> None:
-    """Ledger and statistics name picture, person and keyword of each generation, and what was bought twice."""
+    """Ledger and statistics have picture, person and keyword of each generation, and duplicates."""
     image = v1.upload()
     for person, place in ((0, "Oceania"), (1, "Oceania"), (0, "Oceania")):
         v1.generate(image, person, place, options='{"seed": 7}')
@@ -118,7 +118,7 @@ def test_ledger_counts_what_was_bought(v1: Any) -> None:
 
 
 def test_ledger_knows_a_picture_that_was_uploaded_twice(v1: Any) -> None:
-    """The digest of the bytes is the same under two image ids."""
+    """The digest of the content is the same under two image ids."""
     for image in (v1.upload(), v1.upload()):
         v1.generate(image)
     first, second = v1.state.generations()
@@ -135,12 +135,12 @@ def seconds(v1: Any) -> list[float]:
 
 @pytest.fixture
 def slow(serve_v1: Callable[..., Any]) -> Any:
-    """An emulator whose masks take 15 s and whose generations take 3 s more: nothing ends in a test."""
+    """An emulator with 15 s for masks and 3 s for generations: nothing ends during a test."""
     return serve_v1(faces=2, mask_seconds=15.0, generate_seconds=3.0)
 
 
 def test_requests_sent_together_all_make_masks(slow: Any) -> None:
-    """Without a stagger each takes as long as the first."""
+    """Requests sent at the same time each take as long as the first."""
     image = slow.upload()
     for place in ("Africa", "Oceania", "East Asia"):
         slow.generate(image, 0, place)
@@ -149,7 +149,7 @@ def test_requests_sent_together_all_make_masks(slow: Any) -> None:
 
 
 def test_requests_sent_after_the_masks_are_quicker(slow: Any) -> None:
-    """Fifteen seconds after the first, masks are there, for every person of the picture."""
+    """Fifteen seconds after the first request, masks exist for every person of the picture."""
     image = slow.upload()
     slow.generate(image, 0)
     slow.state.clock.advance(14)
@@ -161,7 +161,7 @@ def test_requests_sent_after_the_masks_are_quicker(slow: Any) -> None:
 
 
 def test_each_picture_has_its_own_masks(slow: Any) -> None:
-    """Masks of one picture do not help another."""
+    """Masks of one picture are not used for another."""
     first, second = slow.upload(), slow.upload()
     slow.generate(first)
     slow.state.clock.advance(15)
@@ -170,7 +170,7 @@ def test_each_picture_has_its_own_masks(slow: Any) -> None:
 
 
 def test_request_that_finds_masks_overtakes_one_that_makes_them(serve_v1: Callable[..., Any]) -> None:
-    """The time of the masks is really spent: the later request ends first, and the earlier one ends too."""
+    """A later request without masks to make ends before the earlier one, which ends too."""
     v1 = serve_v1(mask_seconds=0.8, generate_seconds=0.01)
     image = v1.upload()
     v1.generate(image, 0, "Africa")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notifications: listed, filtered, deleted, gone after ten minutes."""
+"""Notifications: list, filter, delete, expiry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def names(items: list[Any]) -> list[str]:
 
 
 def test_finished_generation_has_the_documented_notification(v1: Any) -> None:
-    """Person, image, keyword and links come under the documented names."""
+    """Person, image, keyword and links have the documented names."""
     image = v1.upload()
     item = v1.run(image, 2)
     assert set(item) == {"id", "name", "timestamp", "data"}
@@ -34,13 +34,13 @@ def test_finished_generation_has_the_documented_notification(v1: Any) -> None:
 
 
 def test_links_stay_the_same_between_two_polls(v1: Any) -> None:
-    """The link is static, as the guide says."""
+    """The link does not change, as documented."""
     first = v1.run(v1.upload())
     assert v1.notifications()[0]["data"] == first["data"]
 
 
 def test_result_link_expires(serve_v1: Callable[..., Any]) -> None:
-    """A link is refused when its time is over."""
+    """An expired link is refused."""
     v1 = serve_v1(result_link_seconds=100.0)
     link = v1.run(v1.upload())["data"]["links"][0]["l"]
     v1.state.clock.advance(101)
@@ -61,14 +61,14 @@ def test_result_link_expires(serve_v1: Callable[..., Any]) -> None:
     ],
 )
 def test_names_filter_in_every_documented_shape(v1: Any, wanted: Any, found: list[str]) -> None:
-    """``name_list`` is a text with commas or a list, with blanks or without; absent means all."""
+    """``name_list`` is comma-separated text or a list, with or without spaces; absent means all."""
     for name in ("edit_generate", "error", "new_generation"):
         v1.state.v1.notices.publish(name, {})
     assert names(v1.notifications(name_list=wanted)) == found
 
 
 def test_image_and_task_filter(v1: Any) -> None:
-    """``id_image`` and ``id_task`` narrow the list, errors without ids included."""
+    """``id_image`` and ``id_task`` filter the list, including errors without ids."""
     first, second = v1.upload(), v1.upload()
     v1.server.faults.add("generation", "fail")
     tasks = [v1.generate(image).json()["id_task"] for image in (first, second)]
@@ -83,7 +83,7 @@ def test_image_and_task_filter(v1: Any) -> None:
     "body", [{"name_list": 7}, {"name_list": [1]}, {"id_image": 7}, {"id_task": []}], ids=str
 )
 def test_wrong_filter_is_refused(v1: Any, body: dict[str, Any]) -> None:
-    """A filter of another type answers an error of v1."""
+    """A filter of the wrong type returns a v1 error."""
     answer = v1.call("POST", PATH, body)
     assert (answer.status_code, answer.json()["code"]) == (422, 422)
 
@@ -95,7 +95,7 @@ def test_list_without_a_body_has_everything(v1: Any) -> None:
 
 
 def test_notification_lives_exactly_ten_minutes(v1: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is listed just before 600 seconds are over, and not at 600."""
+    """It is listed until just before 600 seconds, and not at 600."""
     now = 1_800_000_000.0
     monkeypatch.setattr(v1.state.clock, "time", lambda: now)
     v1.state.v1.notices.publish("edit_generate", {})
@@ -105,8 +105,8 @@ def test_notification_lives_exactly_ten_minutes(v1: Any, monkeypatch: pytest.Mon
     assert v1.notifications() == []
 
 
-def test_notifications_of_v2_are_kept_apart(v1: Any) -> None:
-    """Neither API lists what the other one tells."""
+def test_notifications_of_v2_are_separate(v1: Any) -> None:
+    """Neither API lists notifications of the other."""
     v1.run(v1.upload())
     job_id = v1.api.run()
     assert names(v1.notifications()) == ["edit_generate"]
@@ -117,7 +117,7 @@ def test_notifications_of_v2_are_kept_apart(v1: Any) -> None:
 
 
 def test_deleted_notification_is_gone_and_others_stay(v1: Any) -> None:
-    """The id comes in the body of the DELETE."""
+    """The id is in the body of the DELETE."""
     ids = [v1.state.v1.notices.publish("edit_generate", {}).id for _ in range(2)]
     assert v1.call("DELETE", "/notification/delete_json", {"id": ids[0]}).status_code == 200
     assert [item["id"] for item in v1.notifications()] == [ids[1]]
@@ -125,14 +125,14 @@ def test_deleted_notification_is_gone_and_others_stay(v1: Any) -> None:
 
 @pytest.mark.parametrize("body", [None, {}, {"id": "9"}, {"id": True}, []], ids=str)
 def test_deletion_without_an_id_is_refused(v1: Any, body: Any) -> None:
-    """A DELETE whose body got lost on its way deletes nothing."""
+    """A DELETE without a body deletes nothing."""
     v1.state.v1.notices.publish("edit_generate", {})
     assert v1.call("DELETE", "/notification/delete_json", body).status_code == 422
     assert len(v1.notifications()) == 1
 
 
 def test_foreign_notification_can_be_added(v1: Any) -> None:
-    """A test can put any notification into the list."""
+    """A test can publish any notification."""
     data = {"address": "foreign", "id_person": 0}
     v1.api.post("/_emulator/v1/notifications", {"name": "edit_generate", "data": data})
     assert [item["data"] for item in v1.notifications(id_image="foreign")] == [data]
@@ -142,7 +142,7 @@ def test_foreign_notification_can_be_added(v1: Any) -> None:
 
 
 def test_polls_are_counted_with_the_shortest_time_between_them(v1: Any) -> None:
-    """Statistics tell how often, and how soon after each other, the list was asked for."""
+    """Statistics have the number of polls and the shortest interval between two."""
     v1.notifications()
     assert v1.state.stats()["v1"]["shortest_poll_interval"] is None
     v1.notifications()
@@ -161,24 +161,24 @@ def poll_times(v1: Any, *waits: float) -> list[int]:
 
 
 def test_quick_polls_are_allowed_by_default(v1: Any) -> None:
-    """The three seconds are a recommendation."""
+    """By default the three seconds are not enforced."""
     assert poll_times(v1, 0, 0) == [200, 200, 200]
 
 
-def test_poll_limit_refuses_what_comes_within_three_seconds(serve_v1: Callable[..., Any]) -> None:
-    """A refused poll does not shut the door; whoever polls every three seconds is never refused."""
+def test_poll_limit_refuses_polls_within_three_seconds(serve_v1: Callable[..., Any]) -> None:
+    """A refused poll does not extend the limit; a poll every three seconds is never refused."""
     v1 = serve_v1(variants={"v1_poll_limit": "on"})
     assert poll_times(v1, 1, 1.5, 0.6, 3, 3) == [200, 429, 429, 200, 200, 200]
 
 
 def test_refused_polls_can_count(serve_v1: Callable[..., Any]) -> None:
-    """With ``rate_counts=all`` every knock starts the three seconds anew."""
+    """With ``rate_counts=all`` every poll restarts the three seconds."""
     v1 = serve_v1(variants={"v1_poll_limit": "on", "rate_counts": "all"})
     assert poll_times(v1, 2, 2, 3) == [200, 429, 429, 200]
 
 
-def test_refused_poll_can_say_when_to_come_back(serve_v1: Callable[..., Any]) -> None:
-    """With ``retry_after=seconds`` the 429 carries the header."""
+def test_refused_poll_can_have_retry_after(serve_v1: Callable[..., Any]) -> None:
+    """With ``retry_after=seconds`` the 429 has the header."""
     v1 = serve_v1(variants={"v1_poll_limit": "on", "retry_after": "seconds"})
     v1.call("POST", PATH, {})
     answer = v1.call("POST", PATH, {})

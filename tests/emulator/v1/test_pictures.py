@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generated pictures: everybody sees what was changed, and by which keyword."""
+"""Generated pictures: the change and the keyword are visible."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from airflow_provider_piktid.emulator.v1.pictures import LOCATIONS, colour_of
 
 @pytest.fixture
 def real(serve_v1: Callable[..., Any]) -> Any:
-    """An emulator that does image work."""
+    """An emulator with image processing."""
     return serve_v1(transform=True)
 
 
 @pytest.fixture
 def before(team: bytes) -> Image.Image:
-    """The picture of three persons, decoded."""
+    """The decoded picture of three persons."""
     return Image.open(io.BytesIO(team)).convert("RGB")
 
 
@@ -36,17 +36,17 @@ def same(one: Image.Image, other: Image.Image, box: tuple[int, int, int, int]) -
 
 
 def test_only_the_chosen_person_is_changed(real: Any, team: bytes, before: Image.Image) -> None:
-    """The chosen face differs, the faces of the others are the same to the pixel."""
+    """The selected face differs; the other faces are identical to the pixel."""
     image = real.upload(team)
     after = real.picture(real.run(image, 1))
     assert after.size == before.size
     assert [same(before, after, box) for box in boxes(real, image)] == [True, False, True]
 
 
-def test_people_close_together_stay_as_they_are(
+def test_people_close_together_are_not_changed(
     serve_v1: Callable[..., Any], team: bytes, before: Image.Image
 ) -> None:
-    """Outline and label of one person go round the faces next to it."""
+    """Outline and label of one person do not cover other faces."""
     v1 = serve_v1(transform=True, faces=9)
     image = v1.upload(team)
     after = v1.picture(v1.run(image, 4))
@@ -54,17 +54,17 @@ def test_people_close_together_stay_as_they_are(
 
 
 def test_keywords_persons_and_seeds_give_different_pictures(real: Any, team: bytes) -> None:
-    """No two wishes give the same picture; the same wish gives the same."""
+    """Different requests return different pictures; the same request returns the same picture."""
     image = real.upload(team)
-    wishes = [(0, "Africa", None), (0, "Oceania", None), (1, "Africa", None), (0, "Africa", '{"seed": 5}')]
-    made = [real.picture(real.run(image, p, word, options=options)) for p, word, options in wishes]
+    requests = [(0, "Africa", None), (0, "Oceania", None), (1, "Africa", None), (0, "Africa", '{"seed": 5}')]
+    made = [real.picture(real.run(image, p, word, options=options)) for p, word, options in requests]
     assert all(ImageChops.difference(one, other).getbbox() for one, other in combinations(made, 2))
     again = real.picture(real.run(image, 0, "Africa"))
     assert ImageChops.difference(made[0], again).getbbox() is None
 
 
 def test_face_takes_the_colour_of_the_keyword(real: Any, team: bytes) -> None:
-    """Of two pictures, each one's face is nearer to the colour of its own keyword."""
+    """The face in each of two pictures is closer to the colour of its own keyword."""
     image = real.upload(team)
     box = boxes(real, image)[0]
 
@@ -78,13 +78,13 @@ def test_face_takes_the_colour_of_the_keyword(real: Any, team: bytes) -> None:
 
 
 def test_colours_of_places_are_far_apart() -> None:
-    """A person tells any two places apart."""
+    """The colours of any two locations differ visibly."""
     for one, other in combinations(LOCATIONS, 2):
         assert sum(abs(a - b) for a, b in zip(colour_of(one), colour_of(other), strict=True)) > 60
 
 
 def test_watermark_can_be_left_out(real: Any, team: bytes) -> None:
-    """``flag_watermark: 0`` leaves the mark out and changes nothing else."""
+    """``flag_watermark: 0`` omits the watermark and changes nothing else."""
     image = real.upload(team)
     marked, clean = (
         real.picture(real.run(image, 0, options=options)) for options in (None, '{"flag_watermark": 0}')
@@ -97,7 +97,7 @@ def test_watermark_can_be_left_out(real: Any, team: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_format_is_kept(real: Any, photo: bytes, kind: str) -> None:
-    """The finished picture comes in the format of the uploaded one."""
+    """The generated picture has the format of the uploaded one."""
     out = io.BytesIO()
     Image.open(io.BytesIO(photo)).convert("RGB").save(out, kind)
     link = real.run(real.upload(out.getvalue()))["data"]["links"][0]["l"]
@@ -107,12 +107,12 @@ def test_format_is_kept(real: Any, photo: bytes, kind: str) -> None:
 
 
 def test_blurred_person_fails(real: Any, team: bytes) -> None:
-    """A person that was not approved ends as an error."""
+    """A generation of a person that is not approved fails."""
     assert real.run(real.upload(team), 2)["data"]["msg"] == "The face is too blurry"
 
 
-def test_failing_image_work_ends_in_an_error(real: Any, team: bytes) -> None:
-    """A picture that vanished from the disk does not leave its generation pending."""
+def test_failing_image_processing_fails_the_generation(real: Any, team: bytes) -> None:
+    """A generation fails if its picture is missing on disk."""
     image = real.upload(team)
     real.state.v1.target(image).blob.path.unlink()
     assert real.run(image)["name"] == "error"
@@ -120,7 +120,7 @@ def test_failing_image_work_ends_in_an_error(real: Any, team: bytes) -> None:
 
 
 def test_page_shows_persons_and_generated_pictures(real: Any, team: bytes) -> None:
-    """The page has the picture with its faces, and what was made of it."""
+    """The page shows the picture with its faces, and the generated pictures."""
     image = real.upload(team)
     real.run(image, 0, "Oceania")
     real.server.faults.add("generation", "fail", message="no <mask>")
@@ -136,5 +136,5 @@ def test_page_shows_persons_and_generated_pictures(real: Any, team: bytes) -> No
 
 
 def test_page_without_pictures_has_no_section(v1: Any) -> None:
-    """Who uses v2 only sees nothing of v1."""
+    """Without v1 pictures the page has no v1 section."""
     assert "Person generation" not in v1.api.fetch(v1.api.url + "/").text

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The person guide's own code runs to its end; only address, token, path and waits are changed."""
+"""The code of the person guide runs unchanged, except for address, token, path and waits."""
 
 from __future__ import annotations
 
@@ -93,12 +93,12 @@ def wait_for_results(api_url: str, access_token: str, image_id: str) -> list[tup
 
 @pytest.fixture
 def real(serve_v1: Callable[..., Any]) -> Any:
-    """An emulator that does image work, with masks in the guide's proportion to its wait."""
+    """An emulator with image processing; mask time and wait have the ratio of the guide."""
     return serve_v1(transform=True, mask_seconds=WAIT * 0.9, generate_seconds=0.05)
 
 
 def test_guide_runs_from_upload_to_pictures(real: Any, photo: bytes, tmp_path: Path) -> None:
-    """Every snippet works in a row: upload, two keywords, notifications, deletion, links."""
+    """All snippets work in order: upload, two keywords, notifications, deletion, links."""
     target_path = tmp_path / "image.jpg"
     target_path.write_bytes(photo)
     image_id = upload(real.url, "piktid-emulator", target_path)
@@ -113,7 +113,7 @@ def test_guide_runs_from_upload_to_pictures(real: Any, photo: bytes, tmp_path: P
 
 
 def test_quick_start_runs_as_written(real: Any, photo: bytes) -> None:
-    """The first page's fields: ``image_id``, a person as text, ``name_list`` as a list."""
+    """The fields of the quick start work: ``image_id``, a person as a string, ``name_list`` as a list."""
     headers = {"Authorization": "Bearer piktid-emulator"}
     answer = requests.post(real.url + "/edit/target", headers=headers, files={"file": photo}).json()
     assert answer["num_persons"] == 1
@@ -132,7 +132,7 @@ def test_quick_start_runs_as_written(real: Any, photo: bytes) -> None:
 
 
 def test_reader_of_the_guide_is_blocked_by_a_foreign_notification(real: Any, photo: bytes) -> None:
-    """Its known fault is reproduced: it looks at the first entry only."""
+    """The known error of the guide is reproduced: it reads the first entry only."""
     real.state.v1.notices.publish("edit_generate", {"address": "foreign", "links": []})
     real.ended()
     image = real.upload(photo)

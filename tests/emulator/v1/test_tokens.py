@@ -13,7 +13,7 @@ LOGIN = ("demo@example.com", "piktid-emulator")
 
 
 def log_in(v1: Any) -> dict[str, str]:
-    """Log in as the clients do, with an empty form."""
+    """Log in as clients do, with an empty form."""
     answer = requests.post(v1.url + "/tokens", auth=LOGIN, data={}, timeout=20)
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
@@ -25,21 +25,21 @@ def refresh(v1: Any, pair: dict[str, str]) -> requests.Response:
 
 
 def opens(v1: Any, token: str) -> bool:
-    """Tell whether a token opens the API."""
+    """Return whether the API accepts a token."""
     headers = {"Authorization": f"Bearer {token}"}
     return requests.get(v1.url + "/me", headers=headers, timeout=20).status_code == 200
 
 
-def test_login_gives_both_tokens_and_their_ends(v1: Any) -> None:
-    """Basic login answers four fields; the access token opens the API."""
+def test_login_returns_both_tokens_and_their_expiry(v1: Any) -> None:
+    """Basic login returns four fields; the access token is accepted."""
     pair = log_in(v1)
     assert set(pair) == {"access_token", "refresh_token", "access_expiration", "refresh_expiration"}
     assert pair["access_expiration"].endswith("Z")
     assert opens(v1, pair["access_token"])
 
 
-def test_refresh_token_is_no_access_token(v1: Any) -> None:
-    """Only the access token opens the API."""
+def test_refresh_token_is_not_an_access_token(v1: Any) -> None:
+    """Only the access token is accepted by the API."""
     assert not opens(v1, log_in(v1)["refresh_token"])
 
 
@@ -53,8 +53,8 @@ def test_refresh_token_is_no_access_token(v1: Any) -> None:
         pytest.param(None, {"Authorization": "Bearer piktid-emulator"}, id="scheme"),
     ],
 )
-def test_wrong_login_answers_401_in_the_words_of_v1(v1: Any, auth: Any, headers: dict[str, str]) -> None:
-    """A refused login carries code, message and description, and is counted."""
+def test_wrong_login_returns_401_with_a_v1_error(v1: Any, auth: Any, headers: dict[str, str]) -> None:
+    """A refused login returns code, message and description, and is counted."""
     answer = requests.post(v1.url + "/tokens", auth=auth, headers=headers, timeout=20)
     assert answer.status_code == 401
     assert answer.json().keys() == {"code", "message", "description"}
@@ -63,21 +63,21 @@ def test_wrong_login_answers_401_in_the_words_of_v1(v1: Any, auth: Any, headers:
 
 
 def test_logins_are_counted(v1: Any) -> None:
-    """Statistics tell how often somebody logged in."""
+    """Statistics have the number of logins."""
     log_in(v1)
     log_in(v1)
     assert v1.state.stats()["v1"]["logins"] == 2
 
 
-def test_earlier_access_tokens_stay_good(v1: Any) -> None:
-    """A second login, or a refresh, ends nobody else's session."""
+def test_earlier_access_tokens_stay_valid(v1: Any) -> None:
+    """A second login or a refresh does not end other sessions."""
     first, second = log_in(v1), log_in(v1)
     third = refresh(v1, second).json()
     assert all(opens(v1, pair["access_token"]) for pair in (first, second, third))
 
 
 def test_tokens_live_thirty_days(v1: Any) -> None:
-    """After thirty days neither token works."""
+    """After thirty days neither token is valid."""
     pair = log_in(v1)
     v1.state.clock.advance(30 * 86400 - 60)
     assert opens(v1, pair["access_token"])
@@ -87,7 +87,7 @@ def test_tokens_live_thirty_days(v1: Any) -> None:
 
 
 def test_refresh_rotates(v1: Any) -> None:
-    """A refresh gives a new pair, whose refresh token works in its turn."""
+    """A refresh returns a new pair, and its refresh token works too."""
     first = log_in(v1)
     second = refresh(v1, first).json()
     assert second["refresh_token"] != first["refresh_token"]
@@ -95,7 +95,7 @@ def test_refresh_rotates(v1: Any) -> None:
 
 
 def test_refresh_token_used_twice_revokes_every_token(v1: Any) -> None:
-    """The second use is taken for an attack: all sessions end, also those that had no part in it."""
+    """A second use ends all sessions, including unrelated ones."""
     bystander, first = log_in(v1), log_in(v1)
     second = refresh(v1, first).json()
     assert refresh(v1, first).status_code == 401
@@ -106,7 +106,7 @@ def test_refresh_token_used_twice_revokes_every_token(v1: Any) -> None:
 
 
 def test_refresh_needs_the_access_token_of_the_same_pair(v1: Any) -> None:
-    """A refresh token with another access token is refused, and stays unused."""
+    """A refresh token with another access token is refused and stays valid."""
     first, second = log_in(v1), log_in(v1)
     mixed = {**first, "access_token": second["access_token"]}
     assert refresh(v1, mixed).status_code == 401
@@ -115,12 +115,12 @@ def test_refresh_needs_the_access_token_of_the_same_pair(v1: Any) -> None:
 
 @pytest.mark.parametrize("body", [None, {}, {"access_token": "a"}, {"refresh_token": "b"}, []], ids=str)
 def test_refresh_without_its_tokens_is_invalid(v1: Any, body: Any) -> None:
-    """Both tokens have to be given."""
+    """Both tokens are required."""
     assert requests.put(v1.url + "/tokens", json=body, timeout=20).status_code == 422
 
 
-def test_refresh_token_can_come_and_go_as_a_cookie(serve_v1: Callable[..., Any]) -> None:
-    """With ``v1_refresh=cookie`` the refresh token is a cookie for this address only."""
+def test_refresh_token_can_be_a_cookie(serve_v1: Callable[..., Any]) -> None:
+    """With ``v1_refresh=cookie`` the refresh token is a cookie for this path only."""
     v1 = serve_v1(variants={"v1_refresh": "cookie"})
     with requests.Session() as session:
         pair = session.post(v1.url + "/tokens", auth=LOGIN, timeout=20).json()
@@ -130,7 +130,7 @@ def test_refresh_token_can_come_and_go_as_a_cookie(serve_v1: Callable[..., Any])
 
 
 def test_logout_ends_one_session(v1: Any) -> None:
-    """A logout revokes its own tokens and no others."""
+    """A logout revokes only its own tokens."""
     mine, other = log_in(v1), log_in(v1)
     headers = {"Authorization": f"Bearer {mine['access_token']}"}
     assert requests.delete(v1.url + "/tokens", headers=headers, timeout=20).status_code == 204
@@ -151,16 +151,16 @@ def test_logout_ends_one_session(v1: Any) -> None:
     ],
     ids=str,
 )
-def test_everything_else_wants_an_access_token(v1: Any, method: str, path: str) -> None:
-    """Without a good token in ``Authorization`` the answer is 401; no other header will do."""
+def test_other_operations_require_an_access_token(v1: Any, method: str, path: str) -> None:
+    """Without a valid token in ``Authorization`` the API returns 401; other headers are ignored."""
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authentication": "Bearer piktid-emulator"}):
         answer = requests.request(method, v1.url + path, headers=headers, timeout=20)
         assert answer.status_code == 401
         assert answer.json()["code"] == 401
 
 
-def test_token_of_the_settings_is_good_and_is_not_revoked(v1: Any) -> None:
-    """The configured token opens v1 too, whatever happens to logins."""
+def test_token_from_the_settings_is_valid_and_not_revoked(v1: Any) -> None:
+    """The configured token is valid on v1 too, even after revocations."""
     pair = log_in(v1)
     refresh(v1, pair)
     refresh(v1, pair)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Each point on which the documents of v1 disagree or are silent is a switch."""
+"""Each point on which the v1 documents disagree or are silent is a variant."""
 
 from __future__ import annotations
 
@@ -104,22 +104,22 @@ CASES: list[tuple[str, str, Look, Any]] = [
     ),
     ("validation_status", "400", lambda v1: status(v1, keyword="x"), 400),
 ]
-#: Shown where they belong: tokens, pictures, polls.
+#: Tested elsewhere: tokens, pictures, polls.
 ELSEWHERE = {"v1_refresh", "v1_too_many_persons", "v1_poll_limit"}
 
 
 @pytest.mark.parametrize(
     ("name", "value", "look", "expected"), CASES, ids=[f"{name}={value}" for name, value, _, _ in CASES]
 )
-def test_variant_changes_what_is_seen(
+def test_variant_changes_a_response(
     serve_v1: Callable[..., Any], name: str, value: str, look: Look, expected: Any
 ) -> None:
-    """Each switch shows in an answer."""
+    """Each variant changes a response."""
     v1 = serve_v1(faces=1, variants={name: value})
     assert look(v1) == expected
 
 
-def test_every_switch_of_v1_is_shown() -> None:
-    """No switch is without a test."""
+def test_every_v1_variant_has_a_test() -> None:
+    """Every v1 variant has a test."""
     known = {name for name in VARIANTS if name.startswith("v1_")}
     assert {name for name, *_ in CASES if name.startswith("v1_")} | ELSEWHERE == known

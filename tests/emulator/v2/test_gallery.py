@@ -16,7 +16,7 @@ def two_jobs(api: Any) -> tuple[Any, list[str], list[str]]:
 
 
 def test_gallery_lists_jobs_newest_first(two_jobs: Any) -> None:
-    """Jobs come newest first, with their images and counts."""
+    """Jobs are listed newest first, with images and counts."""
     api, keys, jobs = two_jobs
     body = api.get("/gallery/by-job").json()
     assert [job["job_id"] for job in body["jobs"]] == jobs[::-1]
@@ -40,7 +40,7 @@ def test_gallery_lists_jobs_newest_first(two_jobs: Any) -> None:
     ],
 )
 def test_gallery_is_filtered(two_jobs: Any, query: dict[str, Any], found: list[int]) -> None:
-    """Each documented filter narrows the listing."""
+    """Each documented filter is applied."""
     api, keys, jobs = two_jobs
     known = {"project_id": keys, "job_id": jobs, "search": jobs}
     query = {name: known[name][value] if name in known else value for name, value in query.items()}
@@ -56,15 +56,15 @@ def test_gallery_cuts_the_images_of_a_job(api: Any) -> None:
 
 
 def test_gallery_by_project_collects_jobs(two_jobs: Any) -> None:
-    """Projects come with the images of all their jobs."""
+    """Projects are listed with the images of all their jobs."""
     api, keys, _ = two_jobs
     api.run(project_id=keys[0])
     found = api.get("/gallery/by-project", project_id=keys[0]).json()["projects"]
     assert [(project["project_key"], project["total_images"]) for project in found] == [(keys[0], 2)]
 
 
-def test_billing_tells_what_was_used(two_jobs: Any) -> None:
-    """Credits used come per period and job type."""
+def test_billing_returns_credits_used(two_jobs: Any) -> None:
+    """Credits used are listed per period and job type."""
     api, _, _ = two_jobs
     body = api.get("/billing/credits", resolution="month", start_date="2020-01-01T00:00:00Z").json()
     assert body["total_credits"] == 2.0
@@ -73,5 +73,5 @@ def test_billing_tells_what_was_used(two_jobs: Any) -> None:
 
 
 def test_billing_with_a_wrong_date_is_refused(api: Any) -> None:
-    """A date that is none answers a validation error."""
+    """An invalid date returns a validation error."""
     assert api.get("/billing/credits", start_date="yesterday").status_code == 422

@@ -14,16 +14,16 @@ def upload(api: Any, image: bytes, name: str | None = "Model A", filename: str =
     return api.call("POST", "/identity/upload", files={"image": (filename, image, "image/jpeg")}, data=data)
 
 
-def test_default_identities_are_there(api: Any) -> None:
-    """PiktID's own identities are listed, prepared, and have a picture."""
+def test_default_identities_are_listed(api: Any) -> None:
+    """PiktID's default identities are listed as completed and have a picture."""
     found = api.get("/identity", ownership="default").json()["identities"]
     assert {identity["identity_code"] for identity in found} == {"PiktidSummer", "PiktidPremium"}
     assert {identity["preprocessing_status"] for identity in found} == {"completed"}
     assert api.fetch(found[0]["link"]).content.startswith(b"\xff\xd8")
 
 
-def test_identity_upload_answers_the_documented_fields(api: Any, photo: bytes) -> None:
-    """The upload answers the identity without status, plus what was seen in the picture."""
+def test_identity_upload_returns_the_documented_fields(api: Any, photo: bytes) -> None:
+    """The upload returns the identity without status, and the result of face detection."""
     answer = upload(api, photo)
     assert answer.status_code == 201
     assert set(answer.json()) == {
@@ -32,20 +32,20 @@ def test_identity_upload_answers_the_documented_fields(api: Any, photo: bytes) -
     }
 
 
-def test_identity_without_name_takes_the_file_stem(api: Any, photo: bytes) -> None:
-    """``name`` is optional."""
+def test_identity_without_name_is_named_after_the_file(api: Any, photo: bytes) -> None:
+    """Without ``name`` the identity is named after the file."""
     assert upload(api, photo, None, "Jane Doe.jpg").json()["name"] == "Jane Doe"
 
 
-def test_identity_with_taken_name_answers_409_with_the_code(api: Any, photo: bytes) -> None:
-    """Names are unique; the 409 says which identity has the name."""
+def test_identity_with_existing_name_returns_409_with_the_code(api: Any, photo: bytes) -> None:
+    """Names are unique; the 409 has the code of the existing identity."""
     code = upload(api, photo).json()["identity_code"]
     answer = upload(api, photo)
     assert (answer.status_code, answer.json()["existing_identity_code"]) == (409, code)
 
 
 def test_identity_is_prepared_over_time(api: Any, photo: bytes) -> None:
-    """Preprocessing goes through processing to completed, each with a notification."""
+    """Preprocessing changes to processing and completed, each with a notification."""
     code = upload(api, photo).json()["identity_code"]
     events = api.events(name_list="identity_preprocessing")
     assert [next(events)["data"]["status"] for _ in range(2)] == ["processing", "completed"]
@@ -55,7 +55,7 @@ def test_identity_is_prepared_over_time(api: Any, photo: bytes) -> None:
 def test_identity_picture_without_face_fails_in_preprocessing(
     serve: Callable[..., Any], landscape: bytes
 ) -> None:
-    """A picture without a face is taken, reported as such, and fails with a reason."""
+    """A picture without a face is accepted and reported, and preprocessing fails with a reason."""
     api = serve(transform=True)
     answer = upload(api, landscape).json()
     assert answer["face_detected"] is False
@@ -66,27 +66,27 @@ def test_identity_picture_without_face_fails_in_preprocessing(
 
 
 @pytest.mark.parametrize("image", [b"", b"not a picture"], ids=["empty", "text"])
-def test_identity_that_is_no_picture_is_refused(api: Any, image: bytes) -> None:
-    """Bytes that are no picture answer a validation error and add nothing."""
+def test_identity_that_is_not_a_picture_is_refused(api: Any, image: bytes) -> None:
+    """A file that is not a picture returns a validation error and adds nothing."""
     assert upload(api, image).status_code == 422
     assert api.get("/identity", ownership="mine").json()["identities"] == []
 
 
-def test_identity_slots_are_limited_for_good(serve: Callable[..., Any], photo: bytes) -> None:
-    """A full account answers 429 with the text that waiting never mends."""
+def test_number_of_identities_is_limited(serve: Callable[..., Any], photo: bytes) -> None:
+    """A full account returns 429 with the permanent message."""
     api = serve(max_identities=1)
     upload(api, photo, "A")
     answer = upload(api, photo, "B")
     assert (answer.status_code, answer.json()) == (429, {"error": "Maximum identities reached."})
 
 
-def test_unknown_identity_answers_404(api: Any) -> None:
-    """An unknown code is not found, whatever is asked of it."""
+def test_unknown_identity_returns_404(api: Any) -> None:
+    """An unknown code returns 404 on every endpoint."""
     assert [api.get(f"/identity/nobody{tail}").status_code for tail in ("", "/status")] == [404, 404]
 
 
 def test_identity_search_and_order(api: Any, photo: bytes) -> None:
-    """The listing can be searched by name and sorted by it."""
+    """The listing can be searched and sorted by name."""
     for name in ("Bea", "Abe"):
         upload(api, photo, name)
     found = api.get("/identity", ownership="mine", sort_by="name", order="asc").json()["identities"]
@@ -103,7 +103,7 @@ def test_identity_metadata_is_updated(api: Any, photo: bytes) -> None:
 
 
 def test_identity_pov_is_normalised(api: Any, photo: bytes) -> None:
-    """A point of view with one face comes back at 1024 x 1024."""
+    """A point of view with one face is resized to 1024 x 1024."""
     code = upload(api, photo).json()["identity_code"]
     answer = api.call(
         "POST",

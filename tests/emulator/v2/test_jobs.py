@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jobs over time, and what can be asked about them."""
+"""Jobs over time, and their endpoints."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def rows(api: Any, job_id: str) -> list[dict[str, Any]]:
 
 
 def test_results_have_the_documented_fields(api: Any) -> None:
-    """The results body is the status block with rows, a summary and the credits used."""
+    """The results body has the status block, rows, a summary and the credits used."""
     job_id = api.run()
     body = api.get(f"/jobs/{job_id}/results").json()
     assert set(body) == STATUS_KEYS | {"results", "summary", "credits_used"}
@@ -40,7 +40,7 @@ def test_results_have_the_documented_fields(api: Any) -> None:
 
 
 def test_status_has_the_documented_fields(api: Any) -> None:
-    """The status names the project by integer id, text and key."""
+    """The status has the project's integer id, text and key."""
     key = api.project("spring")
     job = api.get(f"/jobs/{api.run()}/status").json()
     assert set(job) == STATUS_KEYS
@@ -49,8 +49,8 @@ def test_status_has_the_documented_fields(api: Any) -> None:
 
 
 def test_job_is_pending_then_processing_then_completed(serve: Callable[..., Any]) -> None:
-    """Each change of status sends a batch_edit, each output an image_result, and progress rises."""
-    # Long enough for the requests in between, also on a busy machine.
+    """Each status change sends a batch_edit, each output an image_result, and progress rises."""
+    # Long enough for the requests in between, even on a busy machine.
     api = serve(job_seconds=4.0)
     job_id = api.start([api.upload(), api.upload()])
     assert api.get(f"/jobs/{job_id}/status").json()["status"] == "pending"
@@ -83,7 +83,7 @@ def test_variations_have_group_indices_and_differ(serve: Callable[..., Any], pho
 
 
 def test_ai_mark_is_put_at_the_bottom_right_only_when_asked(serve: Callable[..., Any], photo: bytes) -> None:
-    """``add_ai_watermark`` changes the bottom right corner and nothing else."""
+    """``add_ai_watermark`` changes only the bottom right corner."""
     api = serve(transform=True)
     image = api.upload("a.jpg", photo)
     plain, marked = (
@@ -98,7 +98,7 @@ def test_ai_mark_is_put_at_the_bottom_right_only_when_asked(serve: Callable[...,
 
 
 def test_partial_results_are_there_while_the_job_runs(api: Any) -> None:
-    """Finished rows are complete while others wait."""
+    """Finished rows are complete while others are pending."""
     api.server.faults.add("job", "never_end")
     job_id = api.start()
     api.await_event(lambda event: event["name"] == "image_result")
@@ -118,13 +118,13 @@ def test_picture_that_cannot_be_read_fails_alone(serve: Callable[..., Any], phot
 
 
 def test_image_never_uploaded_fails_alone(api: Any) -> None:
-    """A ticket whose bytes never came fails as an image."""
+    """An image that was never uploaded fails, and the job completes."""
     ticket = api.post("/upload", {"filename": "a.jpg"}).json()
     assert rows(api, api.run([ticket["file_id"]]))[0]["status"] == "failed"
 
 
 def test_picture_without_face_is_marked_and_says_so(serve: Callable[..., Any], landscape: bytes) -> None:
-    """Without a face the picture is still changed, and ``input_description`` says why no face was."""
+    """Without a face the picture is still marked, and ``input_description`` says that none was found."""
     api = serve(transform=True)
     (row,) = rows(api, api.run([api.upload("view.png", landscape)]))
     assert row["input_description"] == {"emulated": True, "faces": 0, "note": "no face found"}
@@ -134,7 +134,7 @@ def test_picture_without_face_is_marked_and_says_so(serve: Callable[..., Any], l
 
 
 def test_post_processing_comes_after_completed(serve: Callable[..., Any]) -> None:
-    """With post_process the status is completed first, and post-processing ends later."""
+    """With post_process the job is completed first, and post-processing ends later."""
     api = serve(job_seconds=2.0)
     job_id = api.start(post_process=True)
     before = api.get(f"/jobs/{job_id}/status").json()
@@ -146,7 +146,7 @@ def test_post_processing_comes_after_completed(serve: Callable[..., Any]) -> Non
 
 
 def test_regenerated_image_gets_the_next_version(api: Any) -> None:
-    """Regeneration keeps the old row, adds one, and results show the newest only."""
+    """Regeneration keeps the old row and adds one; results list only the newest."""
     job_id = api.run(swap_options={"num_variations": 2})
     answer = api.call("POST", f"/jobs/{job_id}/regenerate/0", params={"group_index": 1}).json()
     assert (answer["success"], answer["image_index"]) == (True, 0)
@@ -158,20 +158,20 @@ def test_regenerated_image_gets_the_next_version(api: Any) -> None:
 
 
 def test_regeneration_needs_an_ended_job(api: Any) -> None:
-    """A running job refuses regeneration; an unknown image is not found."""
+    """A running job refuses regeneration; an unknown image returns 404."""
     api.server.faults.add("job", "never_end")
     assert api.call("POST", f"/jobs/{api.start()}/regenerate/0").status_code == 400
     assert api.call("POST", f"/jobs/{api.run()}/regenerate/7").status_code == 404
 
 
 @pytest.mark.parametrize("tail", ["status", "results", "versions/0"])
-def test_unknown_job_answers_404(api: Any, tail: str) -> None:
-    """An unknown job is not found."""
+def test_unknown_job_returns_404(api: Any, tail: str) -> None:
+    """An unknown job returns 404."""
     assert api.get(f"/jobs/job_nothing/{tail}").status_code == 404
 
 
 def test_preprocessing_job_describes_the_identity(api: Any, photo: bytes) -> None:
-    """Jobs of another type use the same addresses."""
+    """Preprocessing jobs use the same endpoints."""
     api.call("POST", "/identity/upload", files={"image": ("a.jpg", photo, "image/jpeg")})
     event = api.await_event(lambda event: event["data"].get("status") == "completed")
     body = api.get(f"/jobs/{event['data']['job_id']}/results").json()
@@ -183,7 +183,7 @@ def test_preprocessing_job_describes_the_identity(api: Any, photo: bytes) -> Non
 
 
 def test_stuck_images_are_listed_and_marked_failed(api: Any) -> None:
-    """Images waiting for long are listed, and a bulk update fails them."""
+    """Images pending for long are listed, and a bulk update fails them."""
     api.server.faults.add("job", "unknown_status", seconds=1000)
     job_id = api.start()
     assert api.get("/jobs/stuck-images").json()["images"] == []

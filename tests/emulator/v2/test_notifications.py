@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notifications as stream and list."""
+"""Notifications as a stream and as a list."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def lines(api: Any, **query: Any) -> Iterator[Iterator[str]]:
 
 
 def test_stream_sends_backfill_then_its_end_then_live_frames_without_name(api: Any) -> None:
-    """Old notifications come as ``backfill``, then ``backfill_complete`` with an empty object, then live ones."""
+    """Existing notifications are ``backfill``, then come ``backfill_complete`` with an empty object and live ones."""
     api.server.state.publish("batch_edit", {"job_id": "a"})
     with lines(api) as stream:
         head = list(itertools.islice(stream, 6))
@@ -37,7 +37,7 @@ def test_stream_sends_backfill_then_its_end_then_live_frames_without_name(api: A
 
 
 def test_silent_stream_sends_keepalives(serve: Callable[..., Any]) -> None:
-    """A comment keeps a silent stream alive."""
+    """An idle stream sends comments."""
     with lines(serve(keepalive_seconds=0.02)) as stream:
         assert ":keepalive" in itertools.islice(stream, 5)
 
@@ -58,7 +58,7 @@ def test_silent_stream_sends_keepalives(serve: Callable[..., Any]) -> None:
     ],
 )
 def test_stream_is_filtered(api: Any, query: dict[str, Any], found: list[int]) -> None:
-    """Filters narrow the stream, in every encoding of several values."""
+    """Filters apply to the stream, in every encoding of multiple values."""
     for name, data in (
         ("batch_edit", {"id_task": "a"}),
         ("image_result", {"job_id": "a", "id_image": "img"}),
@@ -70,8 +70,8 @@ def test_stream_is_filtered(api: Any, query: dict[str, Any], found: list[int]) -
     assert [json.loads(line[6:])["id"] for line in head if line.startswith("data: ")] == found
 
 
-def test_stream_takes_the_token_from_the_query(api: Any) -> None:
-    """``token`` in the query replaces the header; a wrong one is refused."""
+def test_stream_accepts_the_token_from_the_query(api: Any) -> None:
+    """``token`` in the query replaces the header; a wrong token is refused."""
     url = f"{api.url}/notifications/events"
     with requests.get(url, params={"token": "piktid-emulator"}, stream=True) as response:
         assert response.status_code == 200
@@ -79,7 +79,7 @@ def test_stream_takes_the_token_from_the_query(api: Any) -> None:
 
 
 def test_deleted_notification_is_not_replayed(api: Any) -> None:
-    """Deleting one takes it out of backfill; deleting it again answers 404."""
+    """A deleted notification is not in the backfill; deleting it again returns 404."""
     first, second = (api.server.state.publish("batch_edit", {"job_id": job}) for job in "ab")
     assert api.call("DELETE", f"/notifications/{first}").status_code == 200
     assert api.call("DELETE", f"/notifications/{first}").status_code == 404
@@ -87,7 +87,7 @@ def test_deleted_notification_is_not_replayed(api: Any) -> None:
 
 
 def test_notification_is_gone_after_ten_minutes(api: Any) -> None:
-    """A notification lives ten minutes."""
+    """A notification expires after ten minutes."""
     api.server.state.publish("batch_edit", {"job_id": "old"})
     api.server.state.clock.advance(601)
     api.server.state.publish("batch_edit", {"job_id": "new"})
@@ -98,7 +98,7 @@ def test_notification_is_gone_after_ten_minutes(api: Any) -> None:
 
 @pytest.mark.parametrize("names", ["a,b", ["a", "b"], "a, b"], ids=str)
 def test_list_of_notifications_is_a_bare_array(api: Any, names: Any) -> None:
-    """``POST /notifications`` answers a bare array, filtered by names and jobs."""
+    """``POST /notifications`` returns a bare array, filtered by names and jobs."""
     for name, job in (("a", "1"), ("b", "2"), ("c", "1")):
         api.server.state.publish(name, {"id_task": job})
     assert [n["name"] for n in api.post("/notifications", {"name_list": names}).json()] == ["a", "b"]
@@ -111,8 +111,8 @@ def test_list_of_notifications_needs_names(api: Any) -> None:
     assert api.post("/notifications", {}).status_code == 422
 
 
-def test_closed_reader_is_forgotten(api: Any) -> None:
-    """The emulator notices when a reader goes away."""
+def test_disconnected_reader_is_removed(api: Any) -> None:
+    """The emulator drops the subscription of a disconnected reader."""
     with lines(api) as stream:
         next(stream)
         assert api.server.state.stats()["streams"] == 1

@@ -10,23 +10,23 @@ import pytest
 import requests
 
 
-def test_project_created_answers_string_id_and_name(api: Any) -> None:
-    """A new project answers 201 with exactly ``project_id`` and ``project_name``."""
+def test_project_created_returns_string_id_and_name(api: Any) -> None:
+    """A new project returns 201 with exactly ``project_id`` and ``project_name``."""
     answer = api.post("/project", {"project_name": "my-campaign"})
     assert answer.status_code == 201
     assert set(answer.json()) == {"project_id", "project_name"}
     assert isinstance(answer.json()["project_id"], str)
 
 
-def test_project_with_taken_name_answers_409_with_its_id(api: Any) -> None:
-    """A taken name answers 409 and names the project that has it."""
+def test_project_with_existing_name_returns_409_with_its_id(api: Any) -> None:
+    """An existing name returns 409 with the id of its project."""
     key = api.project("spring")
     answer = api.post("/project", {"project_name": "spring"})
     assert (answer.status_code, answer.json()["project_id"]) == (409, key)
 
 
 def test_project_listing_names_things_differently(api: Any) -> None:
-    """Listings call the string id ``project_key``, the name ``project_text``, and give an integer id."""
+    """In listings the string id is ``project_key``, the name ``project_text``, and the id an integer."""
     key = api.project("spring")
     (project,) = api.get("/project", per_page=100).json()["projects"]
     assert (project["project_key"], project["project_text"]) == (key, "spring")
@@ -43,10 +43,10 @@ def test_project_listing_names_things_differently(api: Any) -> None:
         pytest.param([], None, id="list"),
     ],
 )
-def test_project_request_that_is_wrong_answers_validation_body(
+def test_project_request_that_is_wrong_returns_validation_body(
     api: Any, body: Any, field: str | None
 ) -> None:
-    """A wrong request answers 422 with ``error`` and ``detail``."""
+    """An invalid request returns 422 with ``error`` and ``detail``."""
     answer = api.post("/project", body)
     assert answer.status_code == 422
     assert answer.json()["error"] == "Invalid request"
@@ -55,7 +55,7 @@ def test_project_request_that_is_wrong_answers_validation_body(
 
 
 def test_pages_cover_all_items_once(api: Any) -> None:
-    """Pages are 1-based, disjoint and complete, and say whether there is a next one."""
+    """Pages are 1-based, disjoint and complete, and state whether a next page exists."""
     keys = [api.project(f"p{number}") for number in range(5)]
     pages = [api.get("/project", page=page, per_page=2, order="asc").json() for page in (1, 2, 3)]
     assert [p["project_key"] for page in pages for p in page["projects"]] == keys
@@ -74,13 +74,13 @@ def test_pages_cover_all_items_once(api: Any) -> None:
     "query", [{"page": "0"}, {"per_page": "101"}, {"per_page": "x"}, {"order": "up"}], ids=str
 )
 def test_page_query_out_of_range_is_refused(api: Any, query: dict[str, str]) -> None:
-    """Paging values outside the documented ranges answer a validation error of the query."""
+    """Paging values outside the documented ranges return a validation error for the query."""
     answer = api.get("/project", **query)
     assert (answer.status_code, answer.json()["detail"][0]["position"]) == (422, "query")
 
 
 def test_upload_ticket_has_the_documented_fields(api: Any) -> None:
-    """The ticket has five fields, a content type from the name, and a signature in the link's query."""
+    """The response has five fields, a content type derived from the name, and a signed link."""
     ticket = api.post("/upload", {"filename": "model photo-1.PNG"}).json()
     assert set(ticket) == {"upload_url", "download_url", "file_id", "filename", "content_type"}
     assert (ticket["filename"], ticket["content_type"]) == ("model photo-1.PNG", "image/png")
@@ -88,12 +88,12 @@ def test_upload_ticket_has_the_documented_fields(api: Any) -> None:
 
 
 def test_upload_without_filename_gets_one(api: Any) -> None:
-    """``filename`` is optional."""
+    """Without ``filename`` the upload gets a generated name."""
     assert api.post("/upload", {}).json()["filename"]
 
 
 def test_uploaded_bytes_come_back(api: Any) -> None:
-    """What was put is what ``download_url`` and the asset's ``url`` give, without a token."""
+    """``download_url`` and the asset's ``url`` return the uploaded content, without a token."""
     ticket = api.post("/upload", {"filename": "a.jpg"}).json()
     requests.put(ticket["upload_url"], data=b"bytes", headers={"Content-Type": "image/jpeg"})
     asset = api.get(f"/assets/{ticket['file_id']}").json()
@@ -130,7 +130,7 @@ def test_uploaded_bytes_come_back(api: Any) -> None:
 def test_put_that_is_not_as_signed_is_refused_as_s3_does(
     api: Any, headers: dict[str, str], change: tuple[str, str], status: int, code: str
 ) -> None:
-    """A presigned PUT needs exactly its content type and query, and no second credential."""
+    """A presigned PUT requires the signed content type and query, and no Authorization header."""
     url = api.post("/upload", {"filename": "a.jpg"}).json()["upload_url"]
     answer = requests.put(url.replace(*change), data=b"x", headers=headers)
     assert answer.status_code == status
@@ -139,7 +139,7 @@ def test_put_that_is_not_as_signed_is_refused_as_s3_does(
 
 
 def test_put_after_the_link_expired_is_refused(api: Any) -> None:
-    """An upload link lives for its time only."""
+    """An expired upload link is refused."""
     url = api.post("/upload", {"filename": "a.jpg"}).json()["upload_url"]
     api.server.state.clock.advance(901)
     answer = requests.put(url, data=b"x", headers={"Content-Type": "image/jpeg"})
@@ -148,14 +148,14 @@ def test_put_after_the_link_expired_is_refused(api: Any) -> None:
 
 
 def test_put_without_length_is_refused(api: Any) -> None:
-    """S3 takes no chunked upload to a presigned link."""
+    """A chunked upload to a presigned link is refused, as by S3."""
     url = api.post("/upload", {"filename": "a.jpg"}).json()["upload_url"]
     answer = requests.put(url, data=iter([b"a", b"b"]), headers={"Content-Type": "image/jpeg"})
     assert answer.status_code == 411
 
 
 def test_result_link_expires(api: Any) -> None:
-    """A link to a file answers 403 after its time, and a fresh one works."""
+    """An expired link to a file returns 403, and a new link works."""
     file_id = api.upload()
     link = api.get(f"/assets/{file_id}").json()["url"]
     api.server.state.clock.advance(3601)
@@ -164,7 +164,7 @@ def test_result_link_expires(api: Any) -> None:
 
 
 def test_asset_listing_shows_uploads_only(api: Any) -> None:
-    """A ticket without bytes is no asset yet."""
+    """An upload without content is not an asset."""
     api.post("/upload", {"filename": "never.jpg"})
     done = api.upload("b.jpg")
     assert [asset["id"] for asset in api.get("/assets", search="b").json()["assets"]] == [done]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Submissions: what is taken, refused and paid."""
+"""Submissions: validation, credits and limits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 
-def test_submission_answers_202_pending(api: Any) -> None:
+def test_submission_returns_202_pending(api: Any) -> None:
     """A job is created as pending, with an id and a message."""
     answer = api.swap()
     assert answer.status_code == 202
@@ -38,7 +38,7 @@ def test_submission_answers_202_pending(api: Any) -> None:
     ],
 )
 def test_submission_that_is_wrong_is_refused_and_free(api: Any, change: dict[str, Any], field: str) -> None:
-    """A wrong field is named, and nothing is created or paid."""
+    """An invalid field is named in the error, and nothing is created or charged."""
     answer = api.swap(**change)
     assert answer.status_code == 422
     assert [item["field"] for item in answer.json()["detail"]] == [field]
@@ -47,7 +47,7 @@ def test_submission_that_is_wrong_is_refused_and_free(api: Any, change: dict[str
 
 
 def test_submission_of_eleven_images_is_refused(api: Any) -> None:
-    """A job takes at most ten images."""
+    """A job accepts at most ten images."""
     images = [api.upload() for _ in range(11)]
     assert api.swap(images).status_code == 422
     assert api.swap(images[:10]).status_code == 202
@@ -60,14 +60,14 @@ def test_submission_of_eleven_images_is_refused(api: Any) -> None:
         pytest.param({"project_id": "7"}, "Project not found", id="integer-project-id"),
     ],
 )
-def test_submission_for_something_unknown_answers_404(api: Any, change: dict[str, Any], error: str) -> None:
-    """Identity and project must exist; the integer id of listings is not the project's key."""
+def test_submission_for_something_unknown_returns_404(api: Any, change: dict[str, Any], error: str) -> None:
+    """An unknown identity or project returns 404; the integer id of listings is not accepted."""
     answer = api.swap(**change)
     assert (answer.status_code, answer.json()) == (404, {"error": error})
 
 
-def test_credits_are_taken_per_output(serve: Callable[..., Any]) -> None:
-    """A job costs images times variations; too small a balance answers 402 with what is needed."""
+def test_credits_are_charged_per_output(serve: Callable[..., Any]) -> None:
+    """A job costs images times variations; a balance that is too low returns 402 with the price."""
     api = serve(credits=5)
     images = [api.upload(), api.upload()]
     assert api.swap(images, swap_options={"num_variations": 2}).status_code == 202
@@ -76,8 +76,8 @@ def test_credits_are_taken_per_output(serve: Callable[..., Any]) -> None:
     assert answer.json() == {"error": "Insufficient credits to create job", "required_credits": 2.0}
 
 
-def test_sixth_submission_of_a_minute_answers_429(serve: Callable[..., Any]) -> None:
-    """Five submissions are taken in a window; the next one when the first has left it."""
+def test_sixth_submission_of_a_minute_returns_429(serve: Callable[..., Any]) -> None:
+    """A window accepts five submissions; the next is accepted once the first is older than the window."""
     api = serve(jobs_per_minute=5)
     image = api.upload()
     assert [api.swap([image]).status_code for _ in range(6)] == [202] * 5 + [429]
@@ -87,14 +87,14 @@ def test_sixth_submission_of_a_minute_answers_429(serve: Callable[..., Any]) -> 
 
 
 def test_refused_submissions_do_not_count(serve: Callable[..., Any]) -> None:
-    """Only accepted submissions fill the window."""
+    """Only accepted submissions count towards the rate limit."""
     api = serve(jobs_per_minute=1)
     assert [api.swap(images=[]).status_code for _ in range(3)] == [422] * 3
     assert api.swap().status_code == 202
 
 
-def test_sixth_active_job_answers_429_until_one_ends(serve: Callable[..., Any]) -> None:
-    """Five jobs are active at once; the text tells it from the rate limit."""
+def test_sixth_active_job_returns_429_until_one_ends(serve: Callable[..., Any]) -> None:
+    """Five jobs can be active; the message differs from that of the rate limit."""
     api = serve(active_jobs=5)
     api.server.faults.add("job", "never_end", times=5)
     image = api.upload()
@@ -108,8 +108,8 @@ def test_sixth_active_job_answers_429_until_one_ends(serve: Callable[..., Any]) 
 
 
 @pytest.mark.parametrize("kind", ["none", "seconds", "date"])
-def test_retry_after_is_a_switch(serve: Callable[..., Any], kind: str) -> None:
-    """A 429 carries no Retry-After, or one in seconds, or one as a date."""
+def test_retry_after_is_a_variant(serve: Callable[..., Any], kind: str) -> None:
+    """A 429 has no Retry-After, or one in seconds, or one as a date."""
     api = serve(jobs_per_minute=1, variants={"retry_after": kind})
     image = api.upload()
     api.swap([image])
@@ -132,6 +132,6 @@ def test_retry_after_is_a_switch(serve: Callable[..., Any], kind: str) -> None:
     ],
 )
 def test_results_name_the_engine(api: Any, options: dict[str, Any], used: str) -> None:
-    """``model_used`` says which engine ran; the legacy flag maps to one."""
+    """``model_used`` is the engine that ran; the legacy flag selects one."""
     job_id = api.run(swap_options=options)
     assert api.get(f"/jobs/{job_id}/results").json()["results"][0]["model_used"] == used

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The webhook: set, tested, tried again."""
+"""The webhook: settings, test events, retries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 
 class Receiver:
-    """Answers each delivery with the next of ``statuses``, then 204."""
+    """Responds to each delivery with the next of ``statuses``, then with 204."""
 
     def __init__(self) -> None:
         self.statuses: list[int] = []
@@ -29,7 +29,7 @@ class Receiver:
                 outer.names.put(self.headers["X-Webhook-Event"])
 
             def log_message(self, *args: object) -> None:
-                """Say nothing."""
+                """Do not log."""
 
         self.server = HTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
@@ -48,7 +48,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_webhook_shows_its_secret_once_and_rotates_it(api: Any, receiver: Receiver) -> None:
-    """Saving answers a secret, another one each time; reading never does."""
+    """Saving returns a new secret each time; reading does not return it."""
     first, second = (api.call("PUT", "/webhooks", json={"url": receiver.url}).json() for _ in range(2))
     assert first["secret"] != second["secret"]
     assert first["id"] == second["id"]
@@ -61,14 +61,14 @@ def test_webhook_shows_its_secret_once_and_rotates_it(api: Any, receiver: Receiv
 
 
 def test_webhook_is_pinged_when_saved_and_when_tested(api: Any, receiver: Receiver) -> None:
-    """A ping goes out at once, and at each test."""
+    """A ping is delivered on each save and each test."""
     api.call("PUT", "/webhooks", json={"url": receiver.url})
     api.post("/webhooks/test")
     assert [receiver.names.get(timeout=10) for _ in range(2)] == ["ping", "ping"]
 
 
-def test_delivery_that_fails_is_tried_again(serve: Callable[..., Any], receiver: Receiver) -> None:
-    """An answer other than 2xx is followed by another try."""
+def test_failed_delivery_is_retried(serve: Callable[..., Any], receiver: Receiver) -> None:
+    """A response other than 2xx is followed by a retry."""
     api = serve(webhook_backoff=0.01)
     receiver.statuses = [500, 503]
     api.call("PUT", "/webhooks", json={"url": receiver.url})
@@ -76,7 +76,7 @@ def test_delivery_that_fails_is_tried_again(serve: Callable[..., Any], receiver:
 
 
 def test_deleted_webhook_is_gone(api: Any, receiver: Receiver) -> None:
-    """Without a webhook, reading, testing and deleting answer 404."""
+    """Without a webhook, reading, testing and deleting return 404."""
     api.call("PUT", "/webhooks", json={"url": receiver.url})
     assert api.call("DELETE", "/webhooks").status_code == 204
     answers = (api.get("/webhooks"), api.post("/webhooks/test"), api.call("DELETE", "/webhooks"))
@@ -85,5 +85,5 @@ def test_deleted_webhook_is_gone(api: Any, receiver: Receiver) -> None:
 
 @pytest.mark.parametrize("url", ["file:///etc/passwd", "not a url", "http://", ""], ids=str)
 def test_webhook_address_must_be_http(api: Any, url: str) -> None:
-    """Only http and https addresses are taken."""
+    """Only http and https URLs are accepted."""
     assert api.call("PUT", "/webhooks", json={"url": url}).status_code == 422

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signed links: presigned uploads as S3 makes them, result links as a CDN makes them."""
+"""Sign links: presigned uploads as S3 does, result links as a CDN does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SIGNATURE = "&X-Amz-Signature="
 
 
 class Signer:
-    """Sign and check links with a secret of this emulator."""
+    """Sign and verify links with a secret of this emulator."""
 
     def __init__(self) -> None:
         self._secret = secrets.token_bytes(32)
@@ -36,18 +36,18 @@ class Signer:
         return f"{path}?{query}{_SIGNATURE}{self._sign('PUT', path, query, content_type)}"
 
     def upload_is_signed(self, path: str, query: str, content_type: str) -> bool:
-        """Tell whether path and query, byte for byte, were signed for this content type."""
+        """Return whether path and query, byte for byte, were signed for this content type."""
         signed, _, signature = query.partition(_SIGNATURE)
         return hmac.compare_digest(signature, self._sign("PUT", path, signed, content_type))
 
     def file_target(self, name: str, expires: float) -> str:
-        """Return path and query of a link to a file, valid until the epoch ``expires``."""
+        """Return path and query of a link to a file, valid until ``expires`` (epoch seconds)."""
         path = FILE_PATH + name
         signature = self._sign("GET", path, f"{expires:.0f}")
         return f"{path}?Expires={expires:.0f}&Signature={signature}&Key-Pair-Id=EMULATOR"
 
     def file_is_signed(self, path: str, query: str, now: float) -> bool:
-        """Tell whether a link to a file is ours and still valid."""
+        """Return whether a link to a file has a valid signature and has not expired."""
         values = parse_qs(query)
         expires = values.get("Expires", [""])[0]
         signature = values.get("Signature", [""])[0]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Persons in a picture: where they are, and whether they can be used."""
+"""Detect the persons in a picture, and whether their faces can be used."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 from PIL import Image
 
 from ..faces import DETECTION_SIDE, Face, cut_face, find_faces, open_picture
-from .records import Person
+from .entities import Person
 
-#: Pictures of groups are searched again at this size, in pixels of the longer side; one person's picture is not,
-#: since the cascade finds more in it than there is.
+#: Longer side, in pixels, at which pictures of groups are searched a second time. Pictures of one person are not,
+#: because the cascade then reports false faces.
 GROUP_SIDE = 600
-#: A picture is of a group if its first search finds nobody, or a face narrower than this on the small copy.
+#: A picture shows a group if the first search finds no face, or one narrower than this on the reduced copy.
 GROUP_FACE = 32
 #: Faces narrower than this, in pixels, are too small.
 SMALLEST = 32
-#: Variance of the second derivative of a face at 64 x 64 pixels, grey values 0 to 255, below which it is blurry.
+#: A face is blurry if the variance of its second derivative, at 64 x 64 grey pixels, is below this.
 SHARPEST_BLUR = 25.0
 
 
 def persons_in(path: Path) -> tuple[tuple[int, int], list[Person]]:
     """
-    Find the persons in a picture, numbered from left to right.
+    Detect the persons in a picture, numbered from left to right.
 
     :return: Width and height, and the persons.
-    :raises UnreadablePicture: If it is no picture.
+    :raises UnreadablePicture: The file is not a picture.
     """
     image, _ = open_picture(path)
     faces = sorted(_apart(_search(image)), key=lambda face: (face.left, face.top))
@@ -44,7 +44,7 @@ def _search(image: Image.Image) -> list[Face]:
 
 
 def _apart(faces: list[Face]) -> list[Face]:
-    """Keep the largest of faces that lie in each other: the cascade finds some twice."""
+    """Keep the largest of overlapping faces; the cascade reports some twice."""
     kept: list[Face] = []
     for face in faces:
         x, y = (face.left + face.right) / 2, (face.top + face.bottom) / 2
@@ -54,12 +54,12 @@ def _apart(faces: list[Face]) -> list[Face]:
 
 
 def usable(image: Image.Image, face: Face) -> bool:
-    """Tell whether a face is large and sharp enough."""
+    """Return whether a face is large and sharp enough."""
     return min(face.size) >= SMALLEST and sharpness(cut_face(image, face)) >= SHARPEST_BLUR
 
 
 def sharpness(face: Image.Image) -> float:
-    """Return how sharp a cut-out face is: about 1000 for a good photograph, below 25 for a blurred one."""
+    """Return the sharpness of a face: about 1000 for a good photograph, below 25 for a blurred one."""
     import numpy as np
 
     grey: Any = np.asarray(face.convert("L").resize((64, 64)), dtype=float)
@@ -67,11 +67,11 @@ def sharpness(face: Image.Image) -> float:
     return float((4 * grey[1:-1, 1:-1] - sides).var())
 
 
-def pretended(size: tuple[int, int], count: int, approve: Any = True) -> list[Person]:
+def persons_on_grid(size: tuple[int, int], count: int, approve: Any = True) -> list[Person]:
     """
-    Return persons on a grid, for pictures that do not show as many as a test needs.
+    Return ``count`` persons on a grid, for tests that need more persons than a picture shows.
 
-    :param approve: One value for all, or a list of one each; the last one stands for those that are missing.
+    :param approve: One value for all, or a list with one value each; its last value applies to the rest.
     """
     values = approve if isinstance(approve, list) and approve else [bool(approve)]
     columns = max(1, math.ceil(math.sqrt(count)))

@@ -1,45 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state of the v2 API."""
+"""The account's data in the v2 API."""
 
 from __future__ import annotations
 
 import itertools
 import uuid
-from typing import TYPE_CHECKING
 
-from ..storage import content_type_of
+from ..blobs import content_type_of
+from ..core import Core
+from .delivery import Webhooks
+from .entities import Identity, Project, StoredFile, ZipLink
 from .ledger import Jobs
-from .notices import Notices
-from .records import Identity, Project, StoredFile, ZipLink
+from .notification_store import V2Notifications
 from .runner import Runner
 from .tokens import Tokens
-from .webhooks import Webhooks
-
-if TYPE_CHECKING:
-    from ..state import State
 
 DEFAULT_IDENTITIES = ("PiktidSummer", "PiktidPremium")
 
 
 class V2:
     """
-    Projects, files, identities, jobs, notifications, webhook and tokens of the one account.
+    Projects, files, identities, jobs, notifications, webhook and tokens of the account.
 
-    :param state: The emulator it belongs to.
+    :param core: Shared with v1.
     """
 
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self.notices = Notices(state)
-        self.webhooks = Webhooks(state)
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.notices = V2Notifications(core)
+        self.webhooks = Webhooks(core)
         self.notices.listeners.append(self.webhooks.deliver)
-        self.tokens = Tokens(state)
-        self.jobs = Jobs(state)
-        self.runner = Runner(state)
+        self.tokens = Tokens(core)
+        self.jobs = Jobs(core)
+        self.runner = Runner(core, self.jobs, self.notices)
         self.clear()
 
     def clear(self) -> None:
-        """Start anew."""
+        """Remove everything but the default identities."""
         self.projects: dict[str, Project] = {}
         self.files: dict[str, StoredFile] = {}
         self.identities: dict[str, Identity] = {}
@@ -49,38 +46,38 @@ class V2:
         self.webhooks.clear()
         self.tokens.clear()
         self.jobs.clear()
-        now = self._state.clock.time()
+        now = self._core.clock.time()
         for code in DEFAULT_IDENTITIES:
             self.identities[code] = Identity(code, code, now, now, visibility="default", created_by="piktid")
 
     def close(self) -> None:
-        """End the open streams."""
+        """Close the open streams."""
         self.notices.close()
 
     def add_project(self, name: str) -> Project:
         """Create a project."""
-        project = Project(f"prj-{uuid.uuid4().hex[:16]}", next(self._numbers), name, self._state.clock.time())
+        project = Project(f"prj-{uuid.uuid4().hex[:16]}", next(self._numbers), name, self._core.clock.time())
         self.projects[project.key] = project
         return project
 
     def project_named(self, name: str) -> Project | None:
-        """Return the project of this name."""
+        """Return the project with this name."""
         return next((p for p in self.projects.values() if p.name == name), None)
 
     def find_project(self, key: str) -> Project | None:
-        """Return the project of this string id; the integer id, as digits, does not open a project."""
+        """Return the project with this string id; the integer id is not accepted."""
         return self.projects.get(key)
 
     def add_file(self, filename: str, project: Project | None) -> StoredFile:
-        """Create the ticket of an upload."""
-        now = self._state.clock.time()
-        expires = now + self._state.settings.upload_link_seconds
+        """Create an upload without content."""
+        now = self._core.clock.time()
+        expires = now + self._core.settings.upload_link_seconds
         file = StoredFile(str(uuid.uuid4()), filename, content_type_of(filename), now, expires, project)
         self.files[file.file_id] = file
         return file
 
     def identity_named(self, name: str) -> Identity | None:
-        """Return the identity of this name among the account's own."""
+        """Return the account's own identity with this name."""
         return next(
             (i for i in self.identities.values() if i.visibility == "private" and i.name == name), None
         )

@@ -1,49 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happened on v1, in numbers."""
+"""Counters of v1."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from itertools import pairwise
 from typing import Any
 
-from .records import Generation
+from ..counters import LockedCounters
+from .entities import Generation
 
 
-class Counts:
-    """Counts since the start or the last clear. Safe to use from any thread."""
+class GenerationCounters(LockedCounters):
+    """Counts of logins, polls and generations."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.clear()
+    def _reset(self) -> None:
+        self.events: Counter[str] = Counter()
+        self.bought: Counter[tuple[str, int, str]] = Counter()
+        self.most_active = 0
+        self.polls: list[float] = []
 
-    def clear(self) -> None:
-        with self._lock:
-            self.events: Counter[str] = Counter()
-            self.bought: Counter[tuple[str, int, str]] = Counter()
-            self.most_active = 0
-            self.polls: list[float] = []
-
-    def note(self, event: str) -> None:
+    def count(self, event: str) -> None:
         """Count ``logins``, ``refused_logins``, ``refreshes`` or ``revocations``."""
         with self._lock:
             self.events[event] += 1
 
     def poll(self) -> None:
-        """Count a look at the notifications, refused ones too."""
+        """Count a poll of the notifications, including refused ones."""
         with self._lock:
             self.polls.append(time.monotonic())
 
     def generation(self, generation: Generation, active: int) -> None:
-        """Count a paid request, and how many are active with it."""
+        """Count a paid request; ``active`` includes it."""
         with self._lock:
-            self.bought[generation.target.id_image, generation.person.id, generation.wish.key] += 1
+            self.bought[generation.target.id_image, generation.person.id, generation.request.key] += 1
             self.most_active = max(self.most_active, active)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values; the shortest poll interval is in seconds, None below two polls."""
+        """Return all counts as JSON values; the shortest poll interval is in seconds, None before the second poll."""
         with self._lock:
             gaps = [later - earlier for earlier, later in pairwise(self.polls)]
             return {

@@ -1,40 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state of the v1 API."""
+"""The account's data in the v1 API."""
 
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..blobs import Blob
+from ..core import Core
 from ..faults import GENERATION, GENERATION_KINDS, Fault
-from ..storage import Blob
-from .counts import Counts
-from .notices import Notices
-from .records import Generation, Person, Target, Wish
+from .counters import GenerationCounters
+from .entities import Generation, GenerationRequest, Person, Target
+from .notification_store import V1Notifications
 from .runner import Runner
 from .tokens import Tokens
-
-if TYPE_CHECKING:
-    from ..state import State
 
 
 class V1:
     """
-    Pictures, generations, notifications and tokens of the one account. Its balance is that of v2.
+    Pictures, generations, notifications and tokens of the account.
 
-    :param state: The emulator it belongs to.
+    :param core: Shared with v2.
     """
 
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self.tokens = Tokens(state)
-        self.notices = Notices(state)
-        self.runner = Runner(state)
-        self.counts = Counts()
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.counts = GenerationCounters()
+        self.tokens = Tokens(core, self.counts)
+        self.notices = V1Notifications(core)
+        self.runner = Runner(core, self.notices)
         self.clear()
 
     def clear(self) -> None:
-        """Start anew."""
+        """Remove everything."""
         self._targets: dict[str, Target] = {}
         self._generations: dict[str, Generation] = {}
         self.polled_at = float("-inf")
@@ -43,32 +41,32 @@ class V1:
         self.counts.clear()
 
     def targets(self) -> list[Target]:
-        """Return the pictures that are still kept, oldest first."""
-        with self._state.lock:
-            oldest = self._state.clock.time() - self._state.settings.target_seconds
+        """Return the pictures that have not expired, oldest first."""
+        with self._core.lock:
+            oldest = self._core.clock.time() - self._core.settings.target_seconds
             for target in [t for t in self._targets.values() if t.created_at <= oldest]:
                 del self._targets[target.id_image]
-                self._state.blobs.pop(self._state.blob_name(f"target-{target.id_image}", target.blob), None)
+                self._core.blobs.pop(self._core.blob_name(f"target-{target.id_image}", target.blob), None)
             return list(self._targets.values())
 
     def target(self, id_image: str) -> Target | None:
-        """Return a picture that is still kept."""
+        """Return a picture that has not expired."""
         return next((target for target in self.targets() if target.id_image == id_image), None)
 
     def add_target(
         self, filename: str, blob: Blob, size: tuple[int, int], persons: list[Person], digest: str
     ) -> Target:
-        """Keep an uploaded picture."""
-        now = self._state.clock.time()
+        """Store an uploaded picture."""
+        now = self._core.clock.time()
         target = Target(uuid.uuid4().hex, filename, blob, size, persons, digest, now)
-        with self._state.lock:
+        with self._core.lock:
             self._targets[target.id_image] = target
-            self._state.keep(f"target-{target.id_image}", blob)
+            self._core.keep(f"target-{target.id_image}", blob)
         return target
 
     def generations(self) -> list[Generation]:
         """Return all paid requests, oldest first."""
-        with self._state.lock:
+        with self._core.lock:
             return list(self._generations.values())
 
     def generation(self, id_task: str) -> Generation | None:
@@ -76,30 +74,30 @@ class V1:
         return self._generations.get(id_task)
 
     def add_generation(
-        self, target: Target, person: Person, wish: Wish, price: float, base_url: str
+        self, target: Target, person: Person, request: GenerationRequest, price: float, base_url: str
     ) -> Generation:
-        """Note a paid request, and what was planned to go wrong with it."""
-        now = self._state.clock.time()
-        generation = Generation(uuid.uuid4().hex, target, person, wish, price, now, base_url)
-        generation.faults = self._state.faults.take_each(
+        """Add a paid request and take its faults."""
+        now = self._core.clock.time()
+        generation = Generation(uuid.uuid4().hex, target, person, request, price, now, base_url)
+        generation.faults = self._core.faults.take_each(
             GENERATION, GENERATION_KINDS, lambda fault: _concerns(fault, generation)
         )
-        with self._state.lock:
+        with self._core.lock:
             self._generations[generation.id_task] = generation
             active = sum(1 for other in self._generations.values() if not other.ended)
         self.counts.generation(generation, active)
         return generation
 
     def ledger(self) -> list[dict[str, Any]]:
-        """Return what was bought, oldest first."""
+        """Return all paid requests as JSON values, oldest first."""
         return [generation.as_dict() for generation in self.generations()]
 
 
 def _concerns(fault: Fault, generation: Generation) -> bool:
-    """Tell whether a fault that names a picture, person or keyword means this generation."""
+    """Return whether a fault applies to this generation: no picture, person or keyword that it names differs."""
     wanted = {
         "id_image": generation.target.id_image,
         "id_person": generation.person.id,
-        "keyword": generation.wish.word,
+        "keyword": generation.request.word,
     }
     return all(fault.get(name, None) in (None, value) for name, value in wanted.items())

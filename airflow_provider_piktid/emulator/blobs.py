@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bytes on disk: uploads, pictures, archives."""
+"""Files on disk: uploads, pictures, archives."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ EXTENSIONS = {"image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp", 
 
 @dataclass(frozen=True)
 class Blob:
-    """Bytes in one file; ``size`` in bytes."""
+    """A file on disk; ``size`` in bytes."""
 
     path: Path
     content_type: str
     size: int
 
 
-class Storage:
+class BlobFolder:
     """
-    A folder of files with names of its own making.
+    A folder of files with generated names.
 
-    :param folder: Where; default a temporary folder that :meth:`close` removes.
+    :param folder: Default: a temporary folder, which :meth:`close` removes.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -41,7 +41,7 @@ class Storage:
         self._numbers = itertools.count(1)
 
     def new_path(self, suffix: str = "") -> Path:
-        """Return the path of a file that does not exist yet."""
+        """Return an unused path."""
         while (path := self._folder / f"{next(self._numbers):08d}{suffix}").exists():
             pass
         return path
@@ -58,5 +58,5 @@ class Storage:
 
 
 def content_type_of(filename: str) -> str:
-    """Return the content type that the API derives from a file name; ``image/jpeg`` for unknown ones."""
+    """Return the content type that the API derives from a file name; ``image/jpeg`` if it is unknown."""
     return CONTENT_TYPES.get(Path(filename).suffix.lower(), "image/jpeg")

@@ -1,22 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notifications: kept for a while, sent to streams and webhooks."""
+"""The notifications of v2, stored and sent to streams."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .records import Job, Notification
-
-if TYPE_CHECKING:
-    from ..state import State
+from ..core import Core
+from ..notification_store import NotificationStore
+from .entities import Notification
+from .job import Job
 
 
 class Subscription:
-    """What one stream has still to send. Filled from any thread, read on the loop that created it."""
+    """The queue of one stream. Filled from any thread, read on the event loop that created it."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -36,84 +34,77 @@ class Subscription:
             self.closed = True
 
     async def wait(self) -> None:
-        """Return when there is something to send or the stream is to close."""
+        """Return when a notification is waiting or the stream must close."""
         while not self.waiting and not self.closed:
             self._ready.clear()
             await self._ready.wait()
 
 
-class Notices:
-    """The notifications of the account."""
+class NotificationFilter:
+    """A reader's filter of notifications; an empty set matches all."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self.listeners: list[Callable[[Notification], None]] = []
+    def __init__(self, jobs: set[str], images: set[str], names: set[str]) -> None:
+        self._jobs, self._images, self._names = jobs, images, names
+
+    def __call__(self, notification: Notification) -> bool:
+        data = notification.data
+        if self._names and notification.name not in self._names:
+            return False
+        if self._jobs and not self._jobs & {data.get("id_task"), data.get("job_id")}:
+            return False
+        return not self._images or data.get("id_image") in self._images
+
+
+class V2Notifications(NotificationStore[Notification]):
+    """The notifications of v2, which are also sent to streams."""
+
+    def __init__(self, core: Core) -> None:
+        super().__init__(core, first=1)
         self._subscriptions: list[Subscription] = []
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget all notifications; open streams stay open."""
-        self._kept: dict[int, Notification] = {}
-        self._numbers = itertools.count(1)
 
     @property
     def streams(self) -> int:
-        """How many streams are open."""
+        """The number of open streams."""
         return len(self._subscriptions)
 
     def publish(self, name: str, data: dict[str, Any]) -> Notification:
-        """Keep a notification and send it to all streams and to the webhook."""
-        with self._state.lock:
-            notification = Notification(next(self._numbers), name, data, self._state.clock.time())
-            self._kept[notification.id] = notification
+        """Store a notification and send it to all streams and to the webhook."""
+        with self._core.lock:
+            notification = self._add(lambda number, now: Notification(number, name, data, now))
             for subscription in self._subscriptions:
                 subscription.push(notification)
-        for listener in self.listeners:
-            listener(notification)
+        self._notify(notification)
         return notification
 
-    def current(self) -> list[Notification]:
-        """Return those neither deleted nor too old, oldest first."""
-        with self._state.lock:
-            oldest = self._state.clock.time() - self._state.settings.notification_seconds
-            for number in [n.id for n in self._kept.values() if n.timestamp <= oldest]:
-                del self._kept[number]
-            return list(self._kept.values())
-
-    def delete(self, number: int) -> bool:
-        """Forget one; False if there is none."""
-        with self._state.lock:
-            return self._kept.pop(number, None) is not None
-
     def subscribe(self) -> tuple[list[Notification], Subscription]:
-        """Return what is there now, and a subscription to what comes, with nothing between them lost."""
-        with self._state.lock:
+        """Return the current notifications, and a subscription to all later ones."""
+        with self._core.lock:
             subscription = Subscription()
             self._subscriptions.append(subscription)
             return self.current(), subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        with self._state.lock:
+        with self._core.lock:
             if subscription in self._subscriptions:
                 self._subscriptions.remove(subscription)
 
     def close(self) -> None:
         """Close all streams."""
-        with self._state.lock:
+        with self._core.lock:
             for subscription in self._subscriptions:
                 subscription.push(None)
 
-    # What jobs say ------------------------------------------------------------------------------------
+    # Notifications of jobs -----------------------------------------------------------------------------
 
     def job_data(self, job: Job, **more: Any) -> dict[str, Any]:
-        """Return an event's data with the job id under the keys in use."""
-        keys = self._state.variants["job_id_key"]
+        """Return event data with the job id under the keys that the variant sets."""
+        keys = self._core.variants["job_id_key"]
         ids = {key: job.job_id for key in ("id_task", "job_id") if keys in (key, "both")}
         return {**ids, **more}
 
     def job_changed(self, job: Job) -> None:
-        """Tell that a job's status changed, under the names in use."""
-        names = self._state.variants["events"]
+        """Publish a job's status, under the event names that the variant sets."""
+        names = self._core.variants["events"]
         if names in ("both", "docs"):
             data = self.job_data(job, job_type=job.job_type, status=job.status)
             self._of_job(job, "batch_edit", data)
@@ -123,8 +114,8 @@ class Notices:
             self._of_job(job, name, self.job_data(job, status=job.status, **more))
 
     def image_finished(self, job: Job, **row: Any) -> None:
-        """Tell that one output is finished."""
-        if self._state.variants["events"] != "seed":
+        """Publish that an output is finished."""
+        if self._core.variants["events"] != "seed":
             self._of_job(job, "image_result", self.job_data(job, **row))
 
     def _of_job(self, job: Job, name: str, data: dict[str, Any]) -> None:

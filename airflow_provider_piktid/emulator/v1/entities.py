@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The things an account of the v1 API holds. Times are epochs in seconds."""
+"""Data of the v1 API. Times are epoch seconds."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..blobs import Blob
 from ..faces import Face
 from ..faults import Fault
-from ..storage import Blob
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Person:
     """
     A person in a picture.
 
-    :param id: Number, from 0, left to right.
+    :param id: Number from 0, left to right.
     :param face: Where the face is, in pixels.
     :param approve: False if the face is too small or too blurry.
     """
@@ -33,7 +33,7 @@ class Target:
     An uploaded picture.
 
     :param size: Width and height in pixels.
-    :param digest: Digest of the bytes, by which the same picture uploaded twice is recognised.
+    :param digest: Digest of the content; equal for the same picture uploaded twice.
     :param masks_at: When the masks are ready; None before the first request.
     """
 
@@ -47,16 +47,16 @@ class Target:
     masks_at: float | None = None
 
     def person(self, number: int) -> Person | None:
-        """Return the person of this number."""
+        """Return the person with this number."""
         return next((person for person in self.persons if person.id == number), None)
 
 
 @dataclass(frozen=True)
-class Wish:
+class GenerationRequest:
     """
     What a request asks for.
 
-    :param sent: The keyword as it was sent, a JSON text; None if the request had a prompt instead.
+    :param sent: The keyword as sent, a JSON text; None if the request has a prompt instead.
     :param keyword: The same, decoded.
     """
 
@@ -68,29 +68,29 @@ class Wish:
 
     @property
     def word(self) -> str:
-        """The keyword's value, else the prompt: what is written on the picture."""
+        """The value of the keyword, else the prompt; written on the picture."""
         return next(iter((self.keyword or {}).values()), self.prompt or "")
 
     @property
     def key(self) -> str:
-        """What makes two wishes for one person the same."""
+        """Equal for two requests for the same keyword or prompt."""
         return self.prompt or "" if self.keyword is None else json.dumps(self.keyword)
 
 
 @dataclass
 class Generation:
     """
-    One paid request: ``pending``, then ``completed`` or ``failed``.
+    A paid request: ``pending``, then ``completed`` or ``failed``.
 
-    :param base_url: Base of its links: the address the request came to.
-    :param seconds: How long it takes, the wait for masks included.
-    :param made_masks: Whether it had to make the masks itself.
+    :param base_url: Base URL of its links.
+    :param seconds: How long it takes, including masks.
+    :param made_masks: Whether it made the masks itself.
     """
 
     id_task: str
     target: Target
     person: Person
-    wish: Wish
+    request: GenerationRequest
     credits: float
     created_at: float
     base_url: str
@@ -112,9 +112,9 @@ class Generation:
             "id_image": self.target.id_image,
             "picture": self.target.digest,
             "id_person": self.person.id,
-            "keyword": self.wish.keyword,
-            "prompt": self.wish.prompt,
-            "options": self.wish.options,
+            "keyword": self.request.keyword,
+            "prompt": self.request.prompt,
+            "options": self.request.options,
             "status": self.status,
             "error_message": self.error_message,
             "credits": self.credits,
@@ -126,7 +126,7 @@ class Generation:
 
 @dataclass(frozen=True)
 class Notification:
-    """``id_image`` and ``id_task`` are what filters look at; ``data`` need not tell them."""
+    """A notification; filters use ``id_image`` and ``id_task``, which ``data`` may lack."""
 
     id: int
     name: str
