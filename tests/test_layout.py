@@ -162,7 +162,7 @@ UPWARD = [
     ("hooks/piktid", f"from {NAME}.operators.model_swap import PiktidModelSwapOperator"),
     ("models/v2", f"from {NAME}.hooks.piktid import PiktidHook"),
     ("jobs/waiting", f"from {NAME}.triggers.job import PiktidJobTrigger"),
-    ("common/records", f"from {NAME}.operators._paid import PaidOperator"),
+    ("common/records", f"from {NAME}.operators.base import PaidOperator"),
     ("files/storage", f"from {NAME}.refresh.store import CatalogueStore"),
     ("files/formats", f"from {NAME}.operators.upload import PiktidUploadImagesOperator"),
     ("jobs/waiting", f"import {NAME}.triggers.job"),
@@ -211,7 +211,7 @@ def test_downward_import_is_allowed(module: str, imported: str) -> None:
         pytest.param(f"{NAME}.client._http.HttpSession", True, id="name in a private module"),
         pytest.param(f"{NAME}.jobs.watch._shown", True, id="private name"),
         pytest.param(f"{NAME}.client.PiktidClient", False, id="public name"),
-        pytest.param(f"{NAME}.operators._paid", False, id="own room"),
+        pytest.param(f"{NAME}.operators.base", False, id="own room"),
     ],
 )
 def test_private_import_is_told_apart(imported: str, private: bool) -> None:
@@ -295,13 +295,13 @@ def test_heavy_library_is_imported_late(library: str) -> None:
 
 
 def test_operators_do_not_import_each_other() -> None:
-    """One file per operator: what operators share is in an underscore module or in a lower room."""
+    """One file per operator: what operators share is in ``operators/base.py`` or in a lower room."""
     assert [
         f"{module}.py:{entry.line} imports {entry.module}"
         for module, entry in _all_imports()
         if module.startswith("operators/")
         and entry.module.startswith(f"{NAME}.operators.")
-        and not entry.module.startswith(f"{NAME}.operators._")
+        and not entry.module.startswith(f"{NAME}.operators.base.")
     ] == []
 
 

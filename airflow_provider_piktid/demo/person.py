@@ -9,9 +9,6 @@ from pathlib import Path
 from airflow_provider_piktid.demo.environment import WORK, DemoError, print_end, run_dag, service
 from airflow_provider_piktid.demo.pictures import SUFFIXES, differs, two_persons
 
-# The system tests import two of these from here.
-__all__ = ["differs", "own_photograph", "report", "run", "two_persons"]
-
 DAG_ID = "example_piktid_generate_person"
 KEYWORDS = 3
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow_provider_piktid.common.task import CurrentTask
 from airflow_provider_piktid.files.storage import PRIVATE_FOLDER
 from airflow_provider_piktid.hooks.piktid import PiktidHook
-from airflow_provider_piktid.operators._paid import PaidOperator
+from airflow_provider_piktid.operators.base import PaidOperator
 from airflow_provider_piktid.person.arguments import (
     PersonArguments,
     name_source,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_piktid.operators._paid import PaidJobOperator
+from airflow_provider_piktid.operators.base import PaidJobOperator
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.models import JobType

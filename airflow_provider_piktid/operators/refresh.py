@@ -128,11 +128,8 @@ class PiktidPlanRefreshOperator(BaseOperator):
         ti = context["ti"]
         try:
             key = options_key(self.identity_code, self.options or {}, self.rerun_key)
-            limit = None if self.max_images in (None, "") else int(str(self.max_images))
-        except (TypeError, ValueError) as error:
+        except ValueError as error:
             raise PiktidConfigError(f"{self.task_id}: {error}. Nothing was submitted.") from error
-        if limit is not None and limit < 1:
-            raise PiktidConfigError(f"max_images must be 1 or more, not {limit}. Use dry_run to buy nothing.")
         return Wanted(
             source=self.source,
             output_path=self.output_path,
@@ -141,9 +138,23 @@ class PiktidPlanRefreshOperator(BaseOperator):
             producer=f"{ti.dag_id}.{ti.task_id}",
             run=run_key(ti.dag_id, ti.task_id, ti.run_id),
             exclude=[self.exclude] if isinstance(self.exclude, str) else list(self.exclude),
-            max_images=limit,
+            max_images=self._limit(),
             max_attempts=self.max_attempts,
         )
+
+    def _limit(self) -> int | None:
+        """Return ``max_images`` as a number; a template gives text."""
+        if self.max_images in (None, ""):
+            return None
+        try:
+            limit = int(str(self.max_images))
+        except ValueError:
+            raise PiktidConfigError(
+                f"{self.task_id}: max_images must be a whole number, not {self.max_images!r}."
+            ) from None
+        if limit < 1:
+            raise PiktidConfigError(f"max_images must be 1 or more, not {limit}. Use dry_run to buy nothing.")
+        return limit
 
     def _batch_size(self, count: int, images_per_job: int) -> int:
         size = int(self.images_per_batch or images_per_job)

@@ -11,7 +11,7 @@ from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.jobs.outcome import job_id_list
 from airflow_provider_piktid.jobs.regeneration import STATE_KEY, RegenerationRecord
 from airflow_provider_piktid.jobs.regeneration_run import RegenerationRun
-from airflow_provider_piktid.operators._paid import PaidOperator
+from airflow_provider_piktid.operators.base import PaidOperator
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient

@@ -353,7 +353,7 @@ def test_failed_generation_is_named_and_the_others_are_kept(
 ) -> None:
     """Three of four are there, one failed: success with its name, whether or not the error names anything."""
     server = serve(variants={"v1_error_ids": ids})
-    server.faults.add("rerun_key", "fail", id_person=1, keyword="Africa", message="too dark")
+    server.faults.add("generation", "fail", id_person=1, keyword="Africa", message="too dark")
     run = person_run(tmp_path, deferrable=deferrable)
     assert len(run.run()) == 3
     assert run.ti.xcom["summary"]["failures"] == ["person 1, Location Africa: too dark"]
@@ -364,7 +364,7 @@ def test_failed_generation_is_named_and_the_others_are_kept(
 def test_retry_after_partial_failure_asks_only_for_what_is_missing(serve: Serve, tmp_path: Path) -> None:
     """``fail_on_partial`` fails the task in a way that Airflow retries; the retry pays for one."""
     server = serve(variants={"v1_error_ids": "present"})
-    server.faults.add("rerun_key", "fail", id_person=1, keyword="Africa")
+    server.faults.add("generation", "fail", id_person=1, keyword="Africa")
     run = person_run(tmp_path, fail_on_partial=True)
     with pytest.raises(PiktidPartialResultError, match="person 1, Location Africa"):
         run.run()
@@ -376,7 +376,7 @@ def test_retry_after_partial_failure_asks_only_for_what_is_missing(serve: Serve,
 def test_all_failed_is_a_failure(serve: Serve, tmp_path: Path) -> None:
     """Without any result the task fails, whatever ``fail_on_partial`` says."""
     server = serve(faces=1, variants={"v1_error_ids": "present"})
-    server.faults.add("rerun_key", "fail", times=None)
+    server.faults.add("generation", "fail", times=None)
     with pytest.raises(PiktidJobFailedError):
         person_run(tmp_path).run()
 
@@ -419,7 +419,7 @@ def test_unknown_fate_is_asked_again_when_told(serve: Serve, tmp_path: Path) -> 
 def test_late_result_is_found_by_the_retry(serve: Serve, tmp_path: Path) -> None:
     """The deadline passes first: the task fails, the result comes, the retry fetches it and pays nothing."""
     server = serve(faces=1)
-    server.faults.add("rerun_key", "never_end", keyword="Oceania")
+    server.faults.add("generation", "never_end", keyword="Oceania")
     run = person_run(tmp_path, keywords=["Oceania"], timeout=0.5)
     with pytest.raises(PiktidJobTimeout, match="Oceania"):
         run.run()
@@ -502,7 +502,7 @@ def test_download_that_fails_is_repeated_by_the_retry_without_paying(serve: Serv
     server = serve(faces=1)
     server.faults.add("result_image", "truncate_silent", times=3)
     run = person_run(tmp_path, keywords=["Oceania"])
-    with pytest.raises(PiktidDownloadError, match="cut off"):
+    with pytest.raises(PiktidDownloadError, match="truncated"):
         run.run()
     assert files(tmp_path) == []
     assert len(run.run()) == 1
@@ -512,7 +512,7 @@ def test_download_that_fails_is_repeated_by_the_retry_without_paying(serve: Serv
 def test_hostile_link_name_leaves_no_trace(serve: Serve, tmp_path: Path) -> None:
     """The name that the service gives a picture is not used."""
     server = serve(faces=1)
-    server.faults.add("rerun_key", "hostile_links", times=None)
+    server.faults.add("generation", "hostile_links", times=None)
     person_run(tmp_path).run()
     assert {path.parent for path in tmp_path.rglob("*.jpg")} == {tmp_path / "in", tmp_path / "out"}
 
@@ -520,7 +520,7 @@ def test_hostile_link_name_leaves_no_trace(serve: Serve, tmp_path: Path) -> None
 def test_picture_older_than_a_day_is_uploaded_again(serve: Serve, tmp_path: Path) -> None:
     """Targets live 24 hours: what is missing is asked for with a new one, what is there is kept."""
     server = serve(faces=1, variants={"v1_error_ids": "present"})
-    server.faults.add("rerun_key", "fail", keyword="Africa")
+    server.faults.add("generation", "fail", keyword="Africa")
     run = person_run(tmp_path, fail_on_partial=True)
     with pytest.raises(PiktidPartialResultError):
         run.run()

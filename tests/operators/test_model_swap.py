@@ -153,7 +153,7 @@ def test_swap_with_wrong_arguments_fails_before_money_is_spent(
 
 @pytest.mark.parametrize(
     ("limit", "words"),
-    [({"max_images": 2}, "max_images is 2"), ({"max_credits": 5}, "max_credits is 5")],
+    [({"max_images": 2}, "max_images=2"), ({"max_credits": 5}, "max_credits=5")],
     ids=["images", "credits"],
 )
 def test_swap_over_budget_buys_nothing(server: EmulatorServer, limit: dict[str, int], words: str) -> None:

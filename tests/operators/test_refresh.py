@@ -268,7 +268,7 @@ def test_jobs_that_outlast_the_night_are_fetched_and_not_bought_again(
 
     first = nights.run(swap={"timeout": 0.5})
     assert (set(statuses(nights).values()), len(outputs(nights))) == ({"pending"}, 0)
-    assert any("had not ended" in text for text in failures(first))
+    assert any("did not end" in text for text in failures(first))
     assert server.state.ledger()
     wait_for_jobs(server)
     second = nights.run()
@@ -526,8 +526,10 @@ def test_names_of_any_kind_have_an_output_each(
     ("arguments", "words"),
     [
         pytest.param({"max_images": 0}, "max_images must be 1 or more", id="no images"),
-        pytest.param({"max_images": "many"}, "a number was expected", id="no number"),
-        pytest.param({"options": {"num_variations": "x"}}, "a number was expected", id="no variations"),
+        pytest.param({"max_images": "many"}, "max_images must be a whole number", id="no number"),
+        pytest.param(
+            {"options": {"num_variations": "x"}}, "num_variations must be a whole number", id="no variations"
+        ),
         pytest.param({"source": "/nowhere"}, "does not exist", id="missing source"),
     ],
 )

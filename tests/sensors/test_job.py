@@ -103,7 +103,7 @@ def test_sensor_times_out_as_airflow_sensors_do(start: Start, deferrable: bool) 
 
     if deferrable:
         assert isinstance(caught.value.__cause__, PiktidJobTimeout)
-        assert "still runs" in str(caught.value)
+        assert "still running" in str(caught.value)
 
 
 @BOTH

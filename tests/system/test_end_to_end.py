@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops
 
-from airflow_provider_piktid.demo.stage import photographs
+from airflow_provider_piktid.demo.pictures import photographs
 from tests.support.stack import AirflowStack, emulator_call, quoted
 from tests.system.conftest import TOKEN, Emulate
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_piktid.demo.person import differs, two_persons
+from airflow_provider_piktid.demo.pictures import differs, two_persons
 from tests.support.stack import AirflowStack, emulator_call, quoted
 from tests.system.conftest import TOKEN, Emulate
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageOps
 
-from airflow_provider_piktid.demo.stage import photographs
+from airflow_provider_piktid.demo.pictures import photographs
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.refresh import read_rows
 from tests.support.s3 import SECRET, bucket_in, connection_id_of, connection_to, put, s3_server

@@ -58,7 +58,7 @@ def test_arguments_of_the_swap_reach_it_and_the_plan() -> None:
     swap: Any = dag.get_task("piktid_refresh.batch.swap")
     assert plan.options == {"deferrable": True, "num_variations": 2, "timeout": 7200}
     assert (swap.num_variations, swap.timeout, swap.deferrable) == (2, 7200, True)
-    assert (plan.generation, swap.generation) == ("spring", "spring")
+    assert (plan.rerun_key, swap.rerun_key) == ("spring", "spring")
 
 
 @pytest.mark.parametrize(

@@ -281,7 +281,7 @@ def test_kill_during_the_wait_says_what_still_runs(start: Start, told: list[str]
 
     (line,) = told
     assert all(job_id in line for job_id in trigger.job_ids)
-    assert "still run and bill" in line
+    assert "are still running and will be billed" in line
 
 
 def test_kill_after_the_event_is_silent(server: EmulatorServer, told: list[str]) -> None:
