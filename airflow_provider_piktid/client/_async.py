@@ -209,7 +209,14 @@ class AsyncPiktidClient(AsyncClient):
         :raises PiktidCreditsError: Not enough credits.
         """
         job.check(images, images_per_job)
-        sent = build.create_job(job, images)
+        sent = build.Request(
+            method="POST",
+            path=job.path,
+            what=f"start a {job.noun}",
+            repeatable=False,
+            paid=True,
+            json=job.body(images),
+        )
         return await self._http.call(sent, lambda answer: as_model(answer, JobCreated), wait=wait)
 
     async def get_job(self, job_id: str) -> Job:

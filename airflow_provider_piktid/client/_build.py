@@ -11,7 +11,6 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from airflow_provider_piktid.get_provider_info import PROJECT_NAME_LENGTH
-from airflow_provider_piktid.models import JobType
 from airflow_provider_piktid.models.job_type import check_text
 
 PAGE_SIZE: Final = 100
@@ -41,10 +40,6 @@ class Request:
     form: Mapping[str, str] | None = None
     files: Mapping[str, FilePart] | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    @property
-    def query(self) -> dict[str, str | int | float]:
-        return {name: value for name, value in self.params.items() if value is not None}
 
 
 def create_project(name: str) -> Request:
@@ -96,17 +91,6 @@ def list_identities(
         raise ValueError(f"ownership must be mine, shared or default, got {ownership!r}")
     params = _page(page) | {"search": search, "ownership": ownership, "include_locked": _bool(include_locked)}
     return Request(method="GET", path="/identity", what="list identities", params=params)
-
-
-def create_job(job: JobType, images: Sequence[str]) -> Request:
-    return Request(
-        method="POST",
-        path=job.path,
-        what=f"start a {job.noun}",
-        repeatable=False,
-        paid=True,
-        json=job.body(images),
-    )
 
 
 def get_job(job_id: str) -> Request:

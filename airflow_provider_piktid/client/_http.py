@@ -209,7 +209,7 @@ class HttpSession:
         return self._api.build_request(
             request.method,
             self.base_url + request.path,
-            params=request.query or None,
+            params={name: value for name, value in request.params.items() if value is not None} or None,
             json=request.json,
             data=dict(request.form) if request.form else None,
             files=request.files,

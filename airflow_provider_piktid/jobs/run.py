@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_piktid.common.paid import Finished, PaidRequests, Step, Terms
 from airflow_provider_piktid.common.records import RecordedWork, Store, fingerprint
 from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidJobError, PiktidNotFoundError
-from airflow_provider_piktid.jobs import record as records
 from airflow_provider_piktid.jobs.lookup import find_job
 from airflow_provider_piktid.jobs.outcome import fetch_outcomes, raise_for_outcome, summarize
 from airflow_provider_piktid.jobs.queue import AccountLimits
-from airflow_provider_piktid.jobs.record import JobRecord, Submission
-from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, JobPort
+from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, JobPort, JobRecord, Submission, plan
 from airflow_provider_piktid.jobs.waiting import (
     SyncWaiter,
     deadline,
@@ -30,7 +28,7 @@ from airflow_provider_piktid.links import JOB_URL_KEY
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient
     from airflow_provider_piktid.common.events import JobEvent
-    from airflow_provider_piktid.common.task import CurrentTask
+    from airflow_provider_piktid.common.records import CurrentTask
     from airflow_provider_piktid.hooks.piktid import PiktidSettings
     from airflow_provider_piktid.models import JobType
 
@@ -149,7 +147,7 @@ class JobRun(RecordedWork[JobRecord]):
             return known
         counts = self._job.split(len(self._images), self._settings.images_per_job)
         self._check(counts)
-        record = records.plan(counts, fingerprint=wanted, now=time.time())
+        record = plan(counts, fingerprint=wanted, now=time.time())
         if known is not None:
             record.superseded = sorted(known.known_jobs)
             self.log.warning(

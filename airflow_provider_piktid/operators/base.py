@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all paid operators share: their arguments, and the way between a run, its waits and Airflow."""
+"""What operators share: permanent errors, the arguments of paid work, and the deferral of its waits."""
 
 from __future__ import annotations
 
+import contextlib
+import time
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
 
 from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.common.paid import PaidRun, Step, Terms, Wait, WaitKind
-from airflow_provider_piktid.common.task import CurrentTask, fail_fast_if_permanent, framework_timeout
-from airflow_provider_piktid.exceptions import PiktidConfigError
+from airflow_provider_piktid.common.records import CurrentTask
+from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidError
 from airflow_provider_piktid.hooks.piktid import PiktidHook
-from airflow_provider_piktid.jobs.record import STATE_KEY, JobRecord
 from airflow_provider_piktid.jobs.run import JobRun
+from airflow_provider_piktid.jobs.submission import STATE_KEY, JobRecord
 from airflow_provider_piktid.links import PiktidJobLink
 
 if TYPE_CHECKING:
@@ -31,6 +34,30 @@ TRIGGERS: dict[WaitKind, tuple[str, str]] = {
     "versions": ("airflow_provider_piktid.triggers.regenerate", "PiktidRegenerateTrigger"),
     "generations": ("airflow_provider_piktid.triggers.generate_person", "PiktidGeneratePersonTrigger"),
 }
+
+
+#: Airflow's own deferral timeout is this much later than ours, because it skips the resume method.
+FRAMEWORK_MARGIN_SECONDS = 300.0
+
+
+@contextlib.contextmanager
+def fail_fast_if_permanent() -> Iterator[None]:
+    """
+    Fail the task without further retries on errors that no retry can fix.
+
+    The original error stays the cause, so that its class and fields can still be read.
+    """
+    try:
+        yield
+    except PiktidError as error:
+        if error.permanent:
+            raise AirflowFailException(str(error)) from error
+        raise
+
+
+def framework_timeout(end_time: float) -> timedelta:
+    """Return the timeout for Airflow's deferral: later than ``end_time`` (epoch seconds), which is ours."""
+    return timedelta(seconds=max(0.0, end_time - time.time()) + FRAMEWORK_MARGIN_SECONDS)
 
 
 class PaidOperator(BaseOperator):

@@ -19,7 +19,7 @@ from airflow_provider_piktid.common.records import (
     record_key,
 )
 from airflow_provider_piktid.exceptions import PiktidRecordError
-from airflow_provider_piktid.jobs.record import RECORD_VERSION, STATE_KEY, JobRecord, Submission, plan
+from airflow_provider_piktid.jobs.submission import RECORD_VERSION, STATE_KEY, JobRecord, Submission, plan
 from airflow_provider_piktid.models.model_swap import ModelSwap
 from tests.support.tasks import StateStore, TaskInstance
 

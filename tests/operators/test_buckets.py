@@ -17,7 +17,7 @@ from airflow_provider_piktid.common.records import ObjectRecords, choose_store
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidDownloadError
 from airflow_provider_piktid.files import storage
-from airflow_provider_piktid.jobs.record import STATE_KEY, JobRecord, plan
+from airflow_provider_piktid.jobs.submission import STATE_KEY, JobRecord, plan
 from airflow_provider_piktid.operators.download import PiktidDownloadOperator
 from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
 from tests.support.batch import JPEG, jobs, swap_run

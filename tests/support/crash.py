@@ -13,9 +13,9 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_piktid.common import records, task
+from airflow_provider_piktid.common import records
 from airflow_provider_piktid.common.records import Store
-from airflow_provider_piktid.jobs.record import JobRecord
+from airflow_provider_piktid.jobs.submission import JobRecord
 
 #: Where a worker can die around the record. The times in between are hit from outside.
 POINTS = ("before the intent", "after the intent", "before the record", "after the record")
@@ -46,7 +46,7 @@ def arm(point: str | None, marker: Path, submission: int = -1) -> None:
         return DyingStore(original(*arguments, **options), point, marker, submission)
 
     # The process ends with this task, so nothing is put back.
-    vars(task)["choose_store"] = choose_store
+    vars(records)["choose_store"] = choose_store
 
 
 class DyingStore:

@@ -12,8 +12,7 @@ from typing import Any
 from airflow_provider_piktid.common.paid import PaidRequests, Terms
 from airflow_provider_piktid.exceptions import PiktidRecordError, PiktidSubmissionError
 from airflow_provider_piktid.jobs.queue import AccountLimits
-from airflow_provider_piktid.jobs.record import JobRecord, Submission, plan
-from airflow_provider_piktid.jobs.submission import JobPort
+from airflow_provider_piktid.jobs.submission import JobPort, JobRecord, Submission, plan
 
 #: When the clock stands, epoch seconds.
 START = 1_000_000.0

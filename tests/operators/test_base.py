@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_piktid.common.task import fail_fast_if_permanent
 from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidConnectionError
+from airflow_provider_piktid.operators.base import fail_fast_if_permanent
 
 
 def test_permanent_error_fails_without_a_retry() -> None:
