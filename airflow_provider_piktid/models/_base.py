@@ -5,12 +5,19 @@ from __future__ import annotations
 
 import math
 import re
+import string
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-_LINK = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
+#: Characters of a server's text that are read for a message; a presigned link has up to two thousand.
+MAX_WORDS: Final = 10_000
+#: Characters of a server's text that a model keeps.
+MAX_SERVER_TEXT: Final = 500
+
+_SCHEME: Final = string.ascii_letters + string.digits + "+.-"
+_SIGNED: Final = ("x-amz-", "x-goog-", "signature=")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
@@ -30,7 +37,7 @@ class WireModel(BaseModel):
         known = type(self).model_fields
         for name, value in super().__repr_args__():
             if name in known:
-                yield name, _LINK.sub("<link>", value) if isinstance(value, str) else value
+                yield name, _shown(value) if isinstance(value, str) else value
 
     def __str__(self) -> str:
         return repr(self)
@@ -38,8 +45,21 @@ class WireModel(BaseModel):
 
 def one_line(text: str, limit: int = 200) -> str:
     """Return a server's words as one line without links, at most ``limit`` characters long."""
-    line = " ".join(_CONTROL.sub(" ", _LINK.sub("<link>", text[: limit * 20])).split())
+    words = " ".join(_without_link(word) for word in text[:MAX_WORDS].split())
+    line = " ".join(_CONTROL.sub(" ", words).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _without_link(word: str) -> str:
+    """Replace the link in a word; what looks signed is replaced whole, in case a link was broken in two."""
+    before, separator, _ = word.partition("://")
+    if separator:
+        return before.rstrip(_SCHEME) + "<link>"
+    return "<link>" if any(mark in word.lower() for mark in _SIGNED) else word
+
+
+def _shown(value: str) -> str:
+    return " ".join(_without_link(word) for word in value.split(" "))
 
 
 def _clean(value: str) -> str:
@@ -53,6 +73,12 @@ def _text(value: object) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return None
+
+
+def server_text(value: object) -> str | None:
+    """Return a text in the server's own words as one line without links; None for anything else."""
+    text = _text(value)
+    return None if text is None else one_line(text, MAX_SERVER_TEXT)
 
 
 def _required_text(value: object) -> str:
@@ -111,6 +137,8 @@ def _objects(value: object) -> list[Any]:
 
 #: Text, or a number as text; anything else counts as absent.
 Text = Annotated[str | None, BeforeValidator(_text)]
+#: Text in the server's own words, which may quote a link: one line, links replaced by ``<link>``.
+ServerText = Annotated[str | None, BeforeValidator(server_text)]
 #: Text that must be there.
 RequiredText = Annotated[str, BeforeValidator(_required_text)]
 #: A status word, lower case; empty if absent.

@@ -21,6 +21,7 @@ from airflow_provider_piktid.models._base import (
     Whole,
     WireModel,
     Word,
+    server_text,
 )
 
 #: The only group of keywords that the documents define.
@@ -188,8 +189,8 @@ class PersonNotification(WireModel):
 
     @property
     def message(self) -> str:
-        """What an error says."""
-        return self._text("msg", "message", "error", "description") or "no reason given"
+        """The reason that an error notification gives, as one line without links."""
+        return server_text(self._text("msg", "message", "error", "description")) or "no reason given"
 
     @property
     def activity(self) -> str:

@@ -16,6 +16,7 @@ from airflow_provider_piktid.models._base import (
     Objects,
     RequiredText,
     RequiredWord,
+    ServerText,
     Text,
     Whole,
     WireModel,
@@ -104,7 +105,7 @@ class IdentityStatus(WireModel):
     """How far the preprocessing of an identity is."""
 
     preprocessing_status: RequiredWord
-    error_message: Text = None
+    error_message: ServerText = None
     quality_score: Number = None
 
     @property
@@ -117,7 +118,7 @@ class JobCreated(WireModel):
 
     job_id: RequiredText
     status: Word = ""
-    message: Text = None
+    message: ServerText = None
 
 
 class Job(WireModel):
@@ -130,10 +131,10 @@ class Job(WireModel):
     progress: Number = None
     total_images: Whole = None
     processed_images: Whole = None
-    error_message: Text = None
+    error_message: ServerText = None
     should_post_process: Flag = None
     post_processing_status: Word = ""
-    post_processing_error: Text = None
+    post_processing_error: ServerText = None
     identity_code: Text = None
     identity_name: Text = None
     #: A database number as a rule; requests want ``project_key``.
@@ -192,7 +193,7 @@ class ImageResult(WireModel):
     output_format: Text = None
     quality_score: Number = None
     processing_time: Number = None
-    error_message: Text = None
+    error_message: ServerText = None
     created_at: Text = None
 
     @model_validator(mode="before")
