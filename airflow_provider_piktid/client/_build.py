@@ -29,6 +29,7 @@ class Request:
     :param repeatable: Whether sending it twice does no harm.
     :param paid: Whether it costs credits.
     :param params: Query; None values are left out.
+    :param secret: Removed from quoted answers, with the session's own. Default: none.
     """
 
     method: str
@@ -41,6 +42,7 @@ class Request:
     form: Mapping[str, str] | None = None
     files: Mapping[str, FilePart] | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secret: str = field(default="", repr=False)
 
     @property
     def query(self) -> dict[str, str | int | float]:

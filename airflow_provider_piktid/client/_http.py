@@ -257,7 +257,7 @@ class HttpSession:
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
             content=content,
-            secret=self._secret,
+            secrets=(self._secret, request.secret),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -40,7 +40,7 @@ class Answer:
     :param label: The connection, for messages.
     :param path: Without query.
     :param headers: Names in lower case.
-    :param secret: The token, to be cut out of the server's words. Empty if none was sent.
+    :param secrets: Tokens and passwords, to be removed from the server's words.
     """
 
     label: str
@@ -50,7 +50,7 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     content: bytes = field(default=b"", repr=False)
-    secret: str = field(default="", repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def ok(self) -> bool:
@@ -195,7 +195,7 @@ def _error(
     answer: Answer, kind: type[PiktidAPIError], meaning: str, remedy: str, *, quote: bool = True
 ) -> PiktidAPIError:
     body = error_body(answer) if quote else None
-    said = one_line(_words(body, answer.secret)) if body else ""
+    said = one_line(_words(body, answer.secrets)) if body else ""
     message = f"{answer.label}: could not {answer.what}: {meaning} ({answer.status})"
     return kind(
         f'{message}, saying "{said}". {remedy}' if said else f"{message}. {remedy}",
@@ -207,7 +207,7 @@ def _error(
     )
 
 
-def _words(body: Mapping[str, Any], secret: str) -> str:
+def _words(body: Mapping[str, Any], secrets: Sequence[str]) -> str:
     """Give what an error body says in words."""
     words = [body[key] for key in ("error", "message", "description") if isinstance(body.get(key), str)]
     if isinstance(body.get("required_credits"), int | float):
@@ -220,7 +220,9 @@ def _words(body: Mapping[str, Any], secret: str) -> str:
             name = item.get("field")
             words.append(f"{name}: {item['message']}" if isinstance(name, str) else item["message"])
     text = "; ".join(words)
-    return text.replace(secret, "***") if secret else text
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    return text
 
 
 def _object(answer: Answer) -> dict[str, Any]:

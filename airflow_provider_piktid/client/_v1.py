@@ -210,9 +210,7 @@ class AsyncPiktidV1Client(AsyncClient):
 
     async def _send(self, token: str, request: Request, parse: Callable[[Answer], T], wait: bool) -> T:
         headers = {**request.headers, "Authorization": bearer(token, self.label)}
-        # What the server says in an error is quoted without it.
-        self._http._secret = token
-        return await self._http.call(replace(request, headers=headers), parse, wait=wait)
+        return await self._http.call(replace(request, headers=headers, secret=token), parse, wait=wait)
 
     def _refused(self, error: PiktidAuthError) -> PiktidAuthError:
         return PiktidAuthError(

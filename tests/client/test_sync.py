@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -17,25 +16,13 @@ from airflow_provider_piktid.exceptions import PiktidNotFoundError
 from airflow_provider_piktid.models import UploadTicket
 from airflow_provider_piktid.models.model_swap import ModelSwap
 from tests.client.conftest import TOKEN
+from tests.client.facades import Arguments, call_native, call_plain, public, shape, without_boundary
 
 Make = Callable[..., Any]
 
 
 def facade(service: Any, **options: Any) -> PiktidClient:
     return PiktidClient(TOKEN, transport=httpx.MockTransport(service.handle), sleep=service.sleep, **options)
-
-
-def public(kind: type) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in vars(kind).items()
-        if callable(value) and (not name.startswith("_") or name == "__init__")
-    }
-
-
-def shape(function: Any) -> str:
-    text = str(inspect.signature(function))
-    return text.replace("AsyncIterator[", "Iterator[")
 
 
 def test_facade_has_the_methods_of_the_async_client() -> None:
@@ -163,7 +150,7 @@ def test_facade_fetch_takes_an_async_consumer(script: Make) -> None:
 
 SWAP = ModelSwap(identity_code="i", project_id="p")
 TICKET = UploadTicket(upload_url="https://s3/k", file_id="f", content_type="image/png")
-CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+CALLS: dict[str, Arguments] = {
     "ensure_project": (("spring",), {}),
     "iter_projects": ((), {}),
     "request_upload": (("a.jpg",), {"project_name": "p"}),
@@ -202,7 +189,6 @@ def test_every_call_of_the_facade_is_in_the_table() -> None:
 @pytest.mark.parametrize("name", sorted(CALLS))
 def test_facade_call_sends_what_the_async_call_sends(script: Make, name: str) -> None:
     """Every argument arrives: the requests of both clients are equal."""
-    positional, named = CALLS[name]
     answer = {
         "project_id": "p",
         "identity_code": "i",
@@ -219,23 +205,9 @@ def test_facade_call_sends_what_the_async_call_sends(script: Make, name: str) ->
     reply = httpx.Response(200, headers=headers) if headers else httpx.Response(200, json=answer)
     plain, native = script(reply), script(reply)
 
-    async def call(client: AsyncPiktidClient) -> None:
-        found = getattr(client, name)(*positional, **named)
-        if inspect.isawaitable(found):
-            await found
-        else:
-            assert [item async for item in found] == []
-
     with facade(plain) as client:
-        found = getattr(client, name)(*positional, **named)
-        assert not inspect.isgenerator(found) or list(found) == []
+        call_plain(client, name, CALLS[name])
     with facade(native) as client:
-        client.run(call)
+        call_native(client, name, CALLS[name])
     assert plain.lines == native.lines != []
-    assert [_without_boundary(sent) for sent in plain.bodies] == [
-        _without_boundary(sent) for sent in native.bodies
-    ]
-
-
-def _without_boundary(body: bytes) -> bytes:
-    return body.replace(body.split(b"\r\n")[0].strip(b"-"), b"") if body.startswith(b"--") else body
+    assert [*map(without_boundary, plain.bodies)] == [*map(without_boundary, native.bodies)]

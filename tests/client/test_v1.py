@@ -17,6 +17,7 @@ from airflow_provider_piktid.exceptions import (
     PiktidAuthError,
     PiktidConfigError,
     PiktidCreditsError,
+    PiktidInvalidRequestError,
     PiktidRateLimitError,
     PiktidResponseError,
     PiktidSubmissionError,
@@ -259,6 +260,16 @@ async def test_token_is_not_sent_to_result_hosts() -> None:
 
         await api.fetch("https://files/x?sig=1", consume)
     assert "authorization" not in service.requests[-1].headers
+
+
+@pytest.mark.parametrize("secret", ["tok-1", "pass-word"])
+async def test_server_that_echoes_a_secret_is_quoted_without_it(secret: str) -> None:
+    """Access token and password are removed from the server's own words."""
+    refusal = httpx.Response(422, json={"message": f"bad {secret}"})
+    async with client(Service(notification_by_name_json=refusal)) as api:
+        with pytest.raises(PiktidInvalidRequestError, match=r"bad \*\*\*") as caught:
+            await api.list_notifications()
+    assert secret not in str(caught.value)
 
 
 async def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
