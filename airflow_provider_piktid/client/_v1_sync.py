@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The v1 client for code that is not async: the async one on an event loop of its own."""
+"""The v1 client for synchronous code."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 class PiktidV1Client(Facade[AsyncPiktidV1Client]):
     """
-    Talk to PiktID v1 from code that is not async.
+    A client of PiktID v1 for synchronous code.
 
     Methods and arguments are those of :class:`AsyncPiktidV1Client`, which documents them. Use it with ``with``,
     or call :meth:`close`.

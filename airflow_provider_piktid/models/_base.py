@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all wire shapes share: unknown fields are kept, odd values do no harm, links are never printed."""
+"""The base of all models: unknown fields are kept, invalid values are tolerated, links are not printed."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class WireModel(BaseModel):
     """
     Base of all answers.
 
-    Unknown fields are kept and can be read as attributes, but are left out of ``repr``: a new field
-    may hold a link. Links inside known text fields are replaced there.
+    Unknown fields are kept and can be read as attributes, but are not in ``repr``: a new field may contain a
+    link. Links in known text fields are replaced there.
     """
 
     model_config = ConfigDict(
@@ -51,7 +51,7 @@ def one_line(text: str, limit: int = 200) -> str:
 
 
 def _without_link(word: str) -> str:
-    """Replace the link in a word; what looks signed is replaced whole, in case a link was broken in two."""
+    """Replace the link in a word; a word that looks like a part of a presigned link is replaced completely."""
     before, separator, _ = word.partition("://")
     if separator:
         return before.rstrip(_SCHEME) + "<link>"
@@ -63,7 +63,7 @@ def _shown(value: str) -> str:
 
 
 def _clean(value: str) -> str:
-    """Drop lone surrogates, which JSON can carry and UTF-8 cannot."""
+    """Remove lone surrogates, which JSON can carry and UTF-8 cannot."""
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -139,21 +139,21 @@ def _objects(value: object) -> list[Any]:
 Text = Annotated[str | None, BeforeValidator(_text)]
 #: Text in the server's own words, which may quote a link: one line, links replaced by ``<link>``.
 ServerText = Annotated[str | None, BeforeValidator(server_text)]
-#: Text that must be there.
+#: Required text.
 RequiredText = Annotated[str, BeforeValidator(_required_text)]
 #: A status word, lower case; empty if absent.
 Word = Annotated[str, BeforeValidator(_word)]
-#: A status word that must be there, lower case.
+#: A required status word, lower case.
 RequiredWord = Annotated[str, BeforeValidator(_required_word)]
 #: A finite number; anything else counts as absent.
 Number = Annotated[float | None, BeforeValidator(_number)]
 #: A whole number; anything else counts as absent.
 Whole = Annotated[int | None, BeforeValidator(_whole)]
-#: A whole number from 0 that must be there.
+#: A required whole number from 0.
 Index = Annotated[int, BeforeValidator(_index)]
 #: True or false; anything else counts as absent.
 Flag = Annotated[bool | None, BeforeValidator(_flag)]
 #: An object; anything else counts as empty.
 Mapping = Annotated[dict[str, Any], BeforeValidator(_mapping)]
-#: To stand before a list of models: what is no object is left out.
+#: Validator for a list of models: entries that are not objects are dropped.
 Objects = BeforeValidator(_objects)

@@ -54,9 +54,9 @@ def test_sniff_of_anything_else_is_none(head: bytes) -> None:
     ("content", "words"),
     [
         pytest.param(b"", "a.jpg is empty", id="empty"),
-        pytest.param(b"just a text", "is not a picture", id="text"),
-        pytest.param(encoded("WEBP"), "is a WEBP picture", id="other format"),
-        pytest.param(b"GIF89a", "is not a picture", id="gif"),
+        pytest.param(b"just a text", "not a supported image format", id="text"),
+        pytest.param(encoded("WEBP"), "is a WEBP image", id="other format"),
+        pytest.param(b"GIF89a", "not a supported image format", id="gif"),
     ],
 )
 def test_require_image_says_what_is_wrong_and_what_to_do(content: bytes, words: str) -> None:

@@ -149,8 +149,8 @@ def test_local_paths_and_uris_are_the_same(tmp_path: Path, prefix: str) -> None:
     ("images", "words"),
     [
         pytest.param("{tmp}/missing", "does not exist", id="missing folder"),
-        pytest.param("{tmp}/missing/*.jpg", "No picture matches", id="glob in a missing folder"),
-        pytest.param("{tmp}/empty", "No picture matches", id="empty folder"),
+        pytest.param("{tmp}/missing/*.jpg", "No image matches", id="glob in a missing folder"),
+        pytest.param("{tmp}/empty", "No image matches", id="empty folder"),
         pytest.param("{tmp}/texts", "0 found", id="folder without pictures"),
         pytest.param([], "list of images is empty", id="empty list"),
         pytest.param(["{tmp}/shoot", "{tmp}/missing"], "missing does not exist", id="one of two missing"),
@@ -340,7 +340,7 @@ def test_sweep_takes_only_half_files_of_the_same_run(tmp_path: Path) -> None:
     put(tmp_path, *names)
     folder = locate(str(tmp_path))
 
-    receive.sweep(folder, storage.sizes_below(folder), "m")
+    receive.remove_partial_files(folder, storage.sizes_below(folder), "m")
 
     assert everything(tmp_path) == sorted(names[2:])
 
