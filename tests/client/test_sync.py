@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The facade for code that is not async."""
+"""The v2 client for synchronous code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_facade_method_has_the_signature_of_the_async_one(name: str) -> None:
 
 
 def test_facade_calls_and_iterates(script: Make) -> None:
-    """A call gives the model, a listing a plain iterator."""
+    """A call returns the model, a listing a plain iterator."""
     answer = {"job_id": "j", "status": "pending", "projects": [{"project_key": "a"}, {"project_key": "b"}]}
     with facade(script(httpx.Response(200, json=answer))) as client:
         assert client.get_job("j").status == "pending"
@@ -72,7 +72,7 @@ def test_facade_raises_the_errors_of_the_async_client(script: Make) -> None:
         client.get_job("j")
 
 
-def test_facade_run_gives_the_async_client_for_concurrent_work(script: Make) -> None:
+def test_facade_run_passes_the_async_client_for_concurrent_work(script: Make) -> None:
     """`run(function, *args)` awaits `function(client, *args)`."""
 
     async def work(client: AsyncPiktidClient, *names: str) -> list[str]:
@@ -91,7 +91,7 @@ def test_facade_run_gives_the_async_client_for_concurrent_work(script: Make) -> 
 
 
 def test_facade_close_ends_the_thread_and_may_be_repeated(script: Make) -> None:
-    """Nothing is left running; a closed client says so."""
+    """No thread is left; a closed client raises an error."""
     before = threading.active_count()
     client = facade(script(httpx.Response(200, json={"status": "pending"})))
     client.get_job("j")

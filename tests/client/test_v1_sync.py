@@ -104,7 +104,7 @@ def test_facade_raises_the_errors_of_the_async_client(script: Make) -> None:
 
 
 def test_facade_close_ends_the_thread_and_may_be_repeated(script: Make) -> None:
-    """Nothing is left running; a closed client says so."""
+    """No thread is left; a closed client raises an error."""
     before = threading.active_count()
     client = facade(script(httpx.Response(200, json=ANSWER)))
     client.list_notifications()

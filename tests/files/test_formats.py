@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Formats are told by content, and cut-off files are found."""
+"""Formats are detected by content, and truncated files are found."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_sniff_tells_real_pictures(kind: str) -> None:
     ids=["empty", "text", "gif", "wave", "pdf", "svg", "half a mark"],
 )
 def test_sniff_of_anything_else_is_none(head: bytes) -> None:
-    """What is none of ours is not guessed at."""
+    """Unsupported content has no format."""
     assert sniff(head) is None
 
 
@@ -141,7 +141,7 @@ def test_png_with_one_changed_byte_does_not_decode(tmp_path: Path) -> None:
 
 
 def test_text_does_not_decode(tmp_path: Path) -> None:
-    """What is no picture at all is not taken for one."""
+    """Content that is not an image is not complete."""
     path = tmp_path / "a.jpg"
     path.write_text("hello")
 
