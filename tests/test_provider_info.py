@@ -115,7 +115,7 @@ def test_hook_agrees_with_the_metadata() -> None:
 
 
 def test_form_of_older_versions_shows_the_same_behaviour() -> None:
-    """The hook's own description of the standard fields says what the metadata says."""
+    """The hook describes the standard fields as the metadata does."""
     from airflow_provider_piktid.hooks.piktid import PiktidHook
 
     behaviour = PiktidHook.get_ui_field_behaviour()

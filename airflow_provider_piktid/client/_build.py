@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments to requests of the v2 API."""
+"""Build the requests of the v2 API from arguments."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ FilePart = tuple[str, bytes, str]
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """
-    What to send, before any HTTP library.
+    A request, independent of the HTTP library.
 
-    :param what: What is attempted, for messages: "start a model swap".
-    :param repeatable: Whether sending it twice does no harm.
+    :param what: The action, for messages: "start a model swap".
+    :param repeatable: Whether sending it twice is safe.
     :param paid: Whether it costs credits.
     :param params: Query; None values are left out.
+    :param secret: Removed from quoted answers, with the session's own. Default: none.
     """
 
     method: str
@@ -40,6 +41,7 @@ class Request:
     form: Mapping[str, str] | None = None
     files: Mapping[str, FilePart] | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secret: str = field(default="", repr=False)
 
 
 def create_project(name: str) -> Request:
@@ -68,7 +70,7 @@ def upload_identity(filename: str, image: bytes, name: str | None, tag: str | No
         method="POST",
         path="/identity/upload",
         what="upload the identity",
-        # Without a name there is no conflict to stop a second one.
+        # Without a name no conflict prevents a second identity.
         repeatable=name is not None,
         form=form,
         files={"image": (_filename(filename), image, image_type(filename))},
@@ -211,7 +213,7 @@ def segment(value: str | int) -> str:
 
 
 def image_type(filename: str) -> str:
-    """Give the content type for a file name: image/jpeg unless the ending says another image type."""
+    """Return the content type for a file name: image/jpeg unless the extension is of another image type."""
     guess = mimetypes.guess_type(PurePosixPath(filename).name)[0] or ""
     return guess if guess.startswith("image/") else "image/jpeg"
 
@@ -230,5 +232,5 @@ def _names(names: Sequence[str]) -> list[str]:
 
 def _filename(filename: str) -> str:
     check_text("filename", filename)
-    # Names of files can hold bytes that are no UTF-8.
+    # File names can contain bytes that are not UTF-8.
     return filename.encode("utf-8", "replace").decode("utf-8")

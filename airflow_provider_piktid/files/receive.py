@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that arrive: collected aside, looked into, and given their name in one step."""
+"""Download to a temporary file, validate, rename atomically."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from airflow_provider_piktid.files import formats
 from airflow_provider_piktid.files.formats import HEAD_BYTES
 from airflow_provider_piktid.files.storage import PART, READ_BYTES, Location, part_name
 
+
 #: A picture that arrives truncated is fetched again, up to this many times in all.
 FETCH_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """A file that arrived, not yet under its final name."""
+    """A downloaded file, not yet under its final name."""
 
     temporary: str
     size: int
@@ -35,12 +36,12 @@ class Landed:
 @contextlib.asynccontextmanager
 async def collect(folder: Location, chunks: AsyncIterator[bytes], mark: str) -> AsyncIterator[Landed]:
     """
-    Collect a download in a temporary file, so that its content can be checked before it gets its name.
+    Download to a temporary file, so that its content can be checked before it gets its final name.
 
-    :param mark: Names the run, for :func:`remove_partial_files`.
+    For a local store the file is in the target's folder, so that :func:`publish` is a rename; for an object store
+    it is in the temporary folder of this machine. It is removed at the end in any case.
 
-    On a local store the file lies in the target's folder, so that :func:`publish` is a rename; for an
-    object store it lies in the temporary folder of this machine. It is gone afterwards in any case.
+    :param mark: Identifies the run, for :func:`remove_partial_files`.
     """
     temporary = part_name(os.path.join(folder.path if folder.is_local else tempfile.gettempdir(), mark))
     try:
@@ -51,13 +52,13 @@ async def collect(folder: Location, chunks: AsyncIterator[bytes], mark: str) -> 
 
 
 async def holds_picture(landed: Landed) -> bool:
-    """Tell whether a landed file is a whole picture: its format's end mark is there, and its data decodes."""
+    """Return whether a downloaded file is a complete image: its end mark is present and its data can be decoded."""
     whole = formats.is_whole(landed.head, landed.tail, landed.size)
     return whole and await asyncio.to_thread(formats.decodes, landed.temporary)
 
 
 async def publish(landed: Landed, target: Location) -> None:
-    """Give a landed file its final name in one step. An object store shows it only when it is whole."""
+    """Give a downloaded file its final name atomically. An object store shows it only when it is complete."""
     if target.is_local:
         await asyncio.to_thread(_rename, landed.temporary, target.path)
     else:
@@ -66,7 +67,7 @@ async def publish(landed: Landed, target: Location) -> None:
 
 def remove_partial_files(folder: Location, present: Iterable[str], mark: str) -> None:
     """
-    Remove what a killed run with the same mark left half-written below a local folder.
+    Remove the partial files that a killed run with the same mark left below a local folder.
 
     :param present: Relative paths of the files there.
     """
@@ -87,7 +88,7 @@ async def _collect(temporary: str, chunks: AsyncIterator[bytes]) -> Landed:
             head = head if len(head) >= HEAD_BYTES else (head + chunk)[:HEAD_BYTES]
             tail = chunk[-64:] if len(chunk) >= 64 else (tail + chunk)[-64:]
             waiting.append(chunk)
-            # Every hop to a thread costs milliseconds when many files arrive at once.
+            # Each hop to a thread costs milliseconds when many files are downloaded at once.
             if sum(map(len, waiting)) >= READ_BYTES:
                 await asyncio.to_thread(_absorb, file, digest, waiting)
                 waiting = []

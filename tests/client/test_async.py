@@ -60,7 +60,7 @@ async def test_ensure_project_always_gives_the_text_id(
 
 
 async def test_ensure_project_conflict_without_match_is_raised(script: Make) -> None:
-    """A name that is taken by a project nobody can see is an error, not somebody else's project."""
+    """A name that is taken by an unlisted project is an error; no other project is returned."""
     service = script(httpx.Response(409), reply(200, LISTED))
     async with service.client() as client:
         with pytest.raises(PiktidConflictError):
@@ -106,7 +106,7 @@ async def test_iter_identities_follows_pages(script: Make, pages: list[list[int]
 
 
 async def test_iter_projects_endless_listing_ends(script: Make) -> None:
-    """A server that gives the same page for ever does not hold the task for ever."""
+    """A server that repeats the same page does not block the task forever."""
     service = script(reply(200, LISTED | {"pagination": PAGES | {"has_next": True}}))
     async with service.client() as client:
         assert len([project async for project in client.iter_projects()]) == 1
@@ -132,7 +132,7 @@ async def test_upload_identity_taken_name_is_adopted(script: Make, key: str) -> 
 
 
 async def test_upload_identity_bare_conflict_is_looked_up_by_name(script: Make) -> None:
-    """409 without a code: the listing tells, by the whole name only."""
+    """409 without a code: the identity is found in the listing, by its exact name."""
     listed = [{"identity_code": "id-1", "name": "Anna"}, {"identity_code": "id-2", "name": "Ann"}]
     service = script(httpx.Response(409), reply(200, {"identities": listed}))
     async with service.client() as client:
@@ -144,12 +144,12 @@ async def test_upload_identity_without_name_is_not_repeated_after_a_lost_reply(s
     """No name, no conflict: a second request could fill a second slot."""
     service = script(httpx.ReadError("x"))
     async with service.client() as client:
-        with pytest.raises(Exception, match="broke"):
+        with pytest.raises(Exception, match="was lost"):
             await client.upload_identity("ann.jpg", b"jpeg")
     assert len(service.requests) == 1
 
 
-async def test_upload_image_expired_link_is_requested_anew(script: Make) -> None:
+async def test_upload_image_requests_another_link_after_an_expired_one(script: Make) -> None:
     """A 403 of the storage means a new ticket, not a wrong token."""
     service = script(
         reply(200, TICKET), httpx.Response(403), reply(200, TICKET | {"file_id": "f-2"}), reply()
@@ -273,8 +273,8 @@ async def test_call_with_a_wrong_argument_sends_nothing(
     assert service.requests == []
 
 
-async def test_get_job_fresh_one_is_not_found(script: Make) -> None:
-    """404 is raised as it is: whether the job is fresh only the caller knows."""
+async def test_get_job_new_job_is_not_found(script: Make) -> None:
+    """404 is raised: only the caller knows whether the job is new."""
     service = script(httpx.Response(404))
     async with service.client() as client:
         with pytest.raises(PiktidNotFoundError) as caught:

@@ -111,7 +111,7 @@ def test_any_bytes_are_a_list_or_a_response_error(content: bytes) -> None:
 @fast
 @given(st.integers(300, 599), st.binary(max_size=200) | values.map(encoded), st.text(max_size=30))
 def test_any_refusal_is_an_error_of_the_package(status: int, content: bytes, retry_after: str) -> None:
-    """Whatever stands in body and headers, the message is one line without links."""
+    """For any body and headers the message is one line without links."""
     refused = answer(content, status, {"retry-after": retry_after})
     for error in (refusal(refused), link_refusal(refused)):
         harmless(error)

@@ -77,7 +77,7 @@ async def test_refused_token_is_replaced_once() -> None:
 
 
 async def test_refused_login_is_told_to_all_and_not_kept() -> None:
-    """A wrong password is asked for once, not once per task; the next call tries anew."""
+    """A wrong password is tried once, not once per task; the next call tries again."""
     cache, login = TokenCache(), Logins(PiktidAuthError("no", status=401), "tok")
     asked = [asyncio.create_task(cache.get(ACCOUNT, login)) for _ in range(5)]
     await asyncio.sleep(0)
@@ -102,7 +102,7 @@ async def test_cancelled_login_is_taken_over() -> None:
 
 
 async def test_changed_password_is_another_account() -> None:
-    """After the connection was mended the new password is tried."""
+    """After the connection was corrected the new password is tried."""
     cache, login = TokenCache(), Logins("one", "two")
     login.go.set()
     assert await cache.get(ACCOUNT, login) == "one"

@@ -38,7 +38,7 @@ async def read_all(stream: ByteStream) -> bytes:
 
 
 class Source:
-    """A source that says one size and gives other bytes, and counts how often it was started."""
+    """A source that announces one size and yields other bytes, and counts its starts."""
 
     def __init__(self, size: int, *chunks: bytes) -> None:
         self.size, self.parts, self.starts = size, chunks, 0
@@ -168,7 +168,7 @@ async def test_fetch_gives_type_length_and_bytes_without_the_token(raw_server: M
     assert TOKEN.encode() not in server.received[0]
 
 
-async def test_fetch_cut_body_starts_the_consumer_anew(raw_server: Make) -> None:
+async def test_fetch_truncated_body_calls_the_consumer_again(raw_server: Make) -> None:
     """A body that breaks off is fetched again from its start."""
     starts = 0
 
@@ -187,7 +187,7 @@ async def test_fetch_cut_body_starts_the_consumer_anew(raw_server: Make) -> None
 
 
 async def test_fetch_short_body_is_an_error(script: Make) -> None:
-    """Fewer bytes than announced are no download, whatever the transport thinks of it."""
+    """Fewer bytes than announced are an error, even if the transport accepts them."""
     short = httpx.Response(200, headers={"Content-Length": "9"}, content=b"abc")
     async with script(short).client(retry=NO_RETRY) as client:
         with pytest.raises(errors.PiktidConnectionError, match="3 of 9 bytes"):
@@ -242,11 +242,11 @@ async def test_fetch_redirect_to_another_scheme_is_refused(script: Make, locatio
     assert len(service.requests) == 1
 
 
-async def test_fetch_redirect_without_end_ends(script: Make) -> None:
+async def test_fetch_stops_after_too_many_redirects(script: Make) -> None:
     """Five redirects are followed."""
     service = script(httpx.Response(302, headers={"Location": "https://cdn.example/x"}))
     async with service.client() as client:
-        with pytest.raises(errors.PiktidResponseError, match="without end"):
+        with pytest.raises(errors.PiktidResponseError, match="too many redirects"):
             await client.fetch("https://cdn.example/x", read_all)
     assert len(service.requests) == 6
 

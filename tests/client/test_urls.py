@@ -141,5 +141,5 @@ def test_redirect_target_to_another_scheme_is_refused(link: str, location: str) 
     ids=["control characters", "link", "long", "surrogate"],
 )
 def test_one_line_makes_words_harmless(text: str, line: str) -> None:
-    """What a server says fits into one line of a log."""
+    """A server's words become one line for a log."""
     assert one_line(text) == line

@@ -17,6 +17,7 @@ from airflow_provider_piktid.exceptions import (
     PiktidAuthError,
     PiktidConfigError,
     PiktidCreditsError,
+    PiktidInvalidRequestError,
     PiktidRateLimitError,
     PiktidResponseError,
     PiktidSubmissionError,
@@ -28,7 +29,7 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 
 class Service:
-    """A v1 service with one answer per path; logins give tok-1, tok-2 and so on."""
+    """A v1 service with one answer per path; logins return tok-1, tok-2 and so on."""
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
@@ -98,7 +99,7 @@ async def test_refused_token_is_answered_by_one_login_and_one_repetition() -> No
 
 
 async def test_token_that_stays_refused_is_an_error_after_one_more_login() -> None:
-    """There is no endless loop of logins."""
+    """The client does not log in forever."""
     service = Service()
     service.good = "another"
     async with client(service) as api:
@@ -117,7 +118,7 @@ async def test_paid_request_refused_with_401_is_sent_again() -> None:
     assert service.paths.count("POST /api/edit/generate") == 2
 
 
-async def test_wrong_password_is_told_without_it() -> None:
+async def test_wrong_password_is_reported_without_it() -> None:
     """The message names the connection and the remedy, and no secret; nothing but the login is sent."""
 
     def refuse(request: httpx.Request) -> httpx.Response:
@@ -130,7 +131,7 @@ async def test_wrong_password_is_told_without_it() -> None:
 
 
 async def test_ready_token_cannot_be_renewed() -> None:
-    """A connection with a token alone says what to do when it has expired, and logs in nowhere."""
+    """When a token without login has expired, the message names the remedy, and no login is tried."""
     service = Service()
     async with client(service, login=None, password=None, token="stale") as api:
         with pytest.raises(PiktidAuthError, match="30 days"):
@@ -161,8 +162,8 @@ async def test_unusable_credentials_are_refused_at_once(given: dict[str, Any]) -
         pytest.param(httpx.Response(200, text="<html>"), id="HTML of a proxy"),
     ],
 )
-async def test_paid_request_is_never_repeated_when_its_fate_is_open(answer: Any) -> None:
-    """It goes out once, and the error says that nobody knows whether it was paid."""
+async def test_paid_request_that_may_have_arrived_is_never_repeated(answer: Any) -> None:
+    """It is sent once, and the error says that it may have been paid."""
     service = Service(edit_generate=answer)
     async with client(service) as api:
         with pytest.raises(PiktidSubmissionError):
@@ -181,13 +182,13 @@ async def test_paid_request_is_never_repeated_when_its_fate_is_open(answer: Any)
     ],
 )
 async def test_answer_to_a_paid_request_may_be_anything(answer: Any) -> None:
-    """Its body is undocumented: no body may turn a success into an unknown fate."""
+    """The body is undocumented: none may turn a success into an error."""
     async with client(Service(edit_generate=answer)) as api:
         await api.generate("img", 0, {"Location": "Oceania"})
 
 
 async def test_refusals_of_a_paid_request_keep_their_kind() -> None:
-    """An empty purse and a full minute are told apart, and the latter is raised at once when told so."""
+    """402 and 429 are different errors, and with `wait=False` the 429 is raised at once."""
     empty = Service(edit_generate=httpx.Response(402, json={"code": 402, "message": "Insufficient credits"}))
     async with client(empty) as api:
         with pytest.raises(PiktidCreditsError, match="Insufficient"):
@@ -230,7 +231,7 @@ async def test_list_that_is_none_is_an_error() -> None:
 
 
 async def test_deletion_carries_its_body_and_forgives_what_is_gone() -> None:
-    """DELETE with JSON is unusual, and a notification that expired meanwhile is no error."""
+    """DELETE has a JSON body, and a notification that has expired is not an error."""
     service = Service(notification_delete_json=httpx.Response(404))
     async with client(service) as api:
         await api.delete_notification(9)
@@ -249,7 +250,7 @@ async def test_url_goes_as_form_data() -> None:
 
 
 async def test_token_is_not_sent_to_result_hosts() -> None:
-    """Links lead elsewhere, and whoever is there has no business with the account."""
+    """Links lead to other hosts, which must not see the account's token."""
     service = Service()
     async with client(service) as api:
         await api.access_token()
@@ -259,6 +260,16 @@ async def test_token_is_not_sent_to_result_hosts() -> None:
 
         await api.fetch("https://files/x?sig=1", consume)
     assert "authorization" not in service.requests[-1].headers
+
+
+@pytest.mark.parametrize("secret", ["tok-1", "pass-word"])
+async def test_server_that_echoes_a_secret_is_quoted_without_it(secret: str) -> None:
+    """Access token and password are removed from the server's own words."""
+    refusal = httpx.Response(422, json={"message": f"bad {secret}"})
+    async with client(Service(notification_by_name_json=refusal)) as api:
+        with pytest.raises(PiktidInvalidRequestError, match=r"bad \*\*\*") as caught:
+            await api.list_notifications()
+    assert secret not in str(caught.value)
 
 
 async def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:

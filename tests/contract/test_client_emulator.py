@@ -87,7 +87,7 @@ async def start_job(client: AsyncPiktidClient, images: int = 1, **options: Any) 
 
 
 async def ended(client: AsyncPiktidClient, job_id: str) -> JobResults:
-    """Wait for a job as the rules say: subscribe, ask, read, ask at every event."""
+    """Wait for a job: subscribe, request its status, and request it again at every event."""
     async with asyncio.timeout(20):
         while True:
             async for frame in client.stream_notifications(job_id=job_id):
@@ -120,7 +120,7 @@ async def test_batch_from_upload_to_pictures_and_archive(client: AsyncPiktidClie
 
 
 async def test_identity_uploaded_listed_prepared_and_adopted(client: AsyncPiktidClient) -> None:
-    """A second upload of the same name gives the same identity."""
+    """A second upload of the same name returns the same identity."""
     first = await client.upload_identity("ann.jpg", picture(), name="Ann", tag="t")
     second = await client.upload_identity("ann.jpg", picture(), name="Ann")
     assert first.identity_code == second.identity_code
@@ -300,8 +300,8 @@ async def test_taken_identity_is_adopted_whatever_the_conflict_says(
         pytest.param({"rate_429": "identity_cap"}, errors.PiktidQuotaError, id="29 maximum"),
     ],
 )
-async def test_refused_submission_is_told_apart(variants: dict[str, str], kind: type[Exception]) -> None:
-    """429 by rate with its waiting time, and the one that waiting never mends."""
+async def test_refused_submission_has_its_own_error(variants: dict[str, str], kind: type[Exception]) -> None:
+    """429 by rate with its waiting time, and the one that waiting does not resolve."""
     with EmulatorServer(replace(SETTINGS, jobs_per_minute=1, variants=variants)) as server:
         async with connect(server, retry=NO_RETRY) as client:
             await start_job(client)
@@ -313,8 +313,8 @@ async def test_refused_submission_is_told_apart(variants: dict[str, str], kind: 
         assert 0 < caught.value.retry_after <= 61
 
 
-async def test_full_house_is_told_apart() -> None:
-    """429 because as many jobs run as the account allows."""
+async def test_limit_of_active_jobs_is_its_own_error() -> None:
+    """429 because the account's limit of active jobs is reached."""
     with EmulatorServer(replace(SETTINGS, active_jobs=1, job_seconds=60)) as server:
         async with connect(server) as client:
             await start_job(client)
@@ -325,8 +325,8 @@ async def test_full_house_is_told_apart() -> None:
                 await client.create_job(swap, [image], wait=False)
 
 
-async def test_empty_purse_says_what_is_needed() -> None:
-    """402, nothing started."""
+async def test_missing_credits_are_named() -> None:
+    """402 names the credits needed; nothing starts."""
     with EmulatorServer(replace(SETTINGS, credits=1)) as server:
         async with connect(server) as client:
             with pytest.raises(errors.PiktidCreditsError) as caught:
@@ -411,7 +411,7 @@ async def test_harmless_request_survives_one_fault(
 
 
 @pytest.mark.parametrize("kind", ["html", "garbage_json", "wrong_types", "truncate_silent"])
-async def test_answer_nobody_understands_is_a_response_error(
+async def test_answer_that_cannot_be_parsed_is_a_response_error(
     emulator: EmulatorServer, client: AsyncPiktidClient, kind: str
 ) -> None:
     """No crash, no guess."""
@@ -439,7 +439,7 @@ async def test_ugly_stream_still_tells_the_end(
 async def test_cut_stream_ends_or_breaks_and_can_be_read_again(
     emulator: EmulatorServer, client: AsyncPiktidClient, kind: str
 ) -> None:
-    """A stream that is cut is connected again by its reader and tells the end then."""
+    """The reader reconnects a broken stream, which then reports the end."""
     emulator.faults.add("events", kind, frames=1)
     job_id = await start_job(client)
     try:
@@ -459,7 +459,7 @@ async def test_silent_stream_is_found_out(emulator: EmulatorServer, client: Asyn
 
 
 async def test_cut_download_is_fetched_again(emulator: EmulatorServer, client: AsyncPiktidClient) -> None:
-    """A picture that breaks off comes whole the second time; an expired link says so."""
+    """A truncated image is complete at the second try; an expired link is an error."""
     results = await ended(client, await start_job(client))
     link = results.results[0].download_url
     assert link is not None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Formats are told by content, and cut-off files are found."""
+"""Formats are detected by content, and truncated files are found."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_sniff_tells_real_pictures(kind: str) -> None:
     ids=["empty", "text", "gif", "wave", "pdf", "svg", "half a mark"],
 )
 def test_sniff_of_anything_else_is_none(head: bytes) -> None:
-    """What is none of ours is not guessed at."""
+    """Unsupported content has no format."""
     assert sniff(head) is None
 
 
@@ -54,9 +54,9 @@ def test_sniff_of_anything_else_is_none(head: bytes) -> None:
     ("content", "words"),
     [
         pytest.param(b"", "a.jpg is empty", id="empty"),
-        pytest.param(b"just a text", "is not a picture", id="text"),
-        pytest.param(encoded("WEBP"), "is a WEBP picture", id="other format"),
-        pytest.param(b"GIF89a", "is not a picture", id="gif"),
+        pytest.param(b"just a text", "not a supported image format", id="text"),
+        pytest.param(encoded("WEBP"), "is a WEBP image", id="other format"),
+        pytest.param(b"GIF89a", "not a supported image format", id="gif"),
     ],
 )
 def test_require_image_says_what_is_wrong_and_what_to_do(content: bytes, words: str) -> None:
@@ -141,7 +141,7 @@ def test_png_with_one_changed_byte_does_not_decode(tmp_path: Path) -> None:
 
 
 def test_text_does_not_decode(tmp_path: Path) -> None:
-    """What is no picture at all is not taken for one."""
+    """Content that is not an image is not complete."""
     path = tmp_path / "a.jpg"
     path.write_text("hello")
 

@@ -44,14 +44,14 @@ async def broken(*chunks: bytes) -> AsyncIterator[bytes]:
 
 
 def test_folder_is_taken_with_everything_below_it(tmp_path: Path) -> None:
-    """Pictures are told by their ending here, in any case, and sorted."""
+    """Images are found by their extension, in upper or lower case, and sorted."""
     put(tmp_path, "b.JPG", "a/x.jpeg", "a/b/y.PNG", "notes.txt", "c.webp", "jpg")
 
     assert found(str(tmp_path)) == ["a/b/y.PNG", "a/x.jpeg", "b.JPG"]
 
 
 def test_hidden_and_own_files_are_left_out(tmp_path: Path) -> None:
-    """What this package or an editor left in a folder is no picture of the shoot."""
+    """Files of this package or of an editor are skipped."""
     put(tmp_path, "a.jpg", ".hidden.jpg", ".git/x.jpg", "_piktid/x.jpg", "sub/_piktid/x.jpg")
 
     assert found(str(tmp_path)) == ["a.jpg"]
@@ -149,15 +149,15 @@ def test_local_paths_and_uris_are_the_same(tmp_path: Path, prefix: str) -> None:
     ("images", "words"),
     [
         pytest.param("{tmp}/missing", "does not exist", id="missing folder"),
-        pytest.param("{tmp}/missing/*.jpg", "No picture matches", id="glob in a missing folder"),
-        pytest.param("{tmp}/empty", "No picture matches", id="empty folder"),
+        pytest.param("{tmp}/missing/*.jpg", "No image matches", id="glob in a missing folder"),
+        pytest.param("{tmp}/empty", "No image matches", id="empty folder"),
         pytest.param("{tmp}/texts", "0 found", id="folder without pictures"),
         pytest.param([], "list of images is empty", id="empty list"),
         pytest.param(["{tmp}/shoot", "{tmp}/missing"], "missing does not exist", id="one of two missing"),
     ],
 )
 def test_nothing_to_take_is_an_error_that_names_it(tmp_path: Path, images: Any, words: str) -> None:
-    """The message says which entry, and what to do."""
+    """The message names the entry and the remedy."""
     put(tmp_path, "texts/a.txt", "shoot/a.jpg")
     (tmp_path / "empty").mkdir()
     given = [text.format(tmp=tmp_path) for text in images] if images == list(images) else images
@@ -179,7 +179,7 @@ def test_everything_excluded_is_told_apart_from_nothing_found(tmp_path: Path) ->
 
 
 def test_check_names_every_file_that_is_no_picture(tmp_path: Path) -> None:
-    """All troubles come in one error, so that nobody mends them one by one."""
+    """One error names all problems, so that they can be corrected at once."""
     put(tmp_path, "good.jpg")
     put(tmp_path, "text.jpg", content=b"hello")
     put(tmp_path, "empty.png", content=b"")
@@ -203,7 +203,7 @@ def test_check_of_many_bad_files_stays_readable(tmp_path: Path) -> None:
 
 
 def test_check_of_a_file_that_vanished_names_it(tmp_path: Path) -> None:
-    """A file that cannot be read is told as such."""
+    """A file that cannot be read is reported as such."""
     put(tmp_path, "a.jpg")
     files = find_images(str(tmp_path), formats=V2_FORMATS)
     (tmp_path / "a.jpg").unlink()
@@ -227,7 +227,7 @@ async def test_source_is_read_in_pieces_and_from_the_start_each_time(tmp_path: P
 
 @pytest.mark.anyio
 async def test_source_asks_its_store_for_moderate_blocks() -> None:
-    """Some stores read 50 MiB ahead for each open file unless they are told otherwise."""
+    """Some stores read 50 MiB ahead for each open file by default."""
     asked: dict[str, Any] = {}
 
     class Store:
@@ -285,7 +285,7 @@ def test_read_json_of_nothing_is_none_and_of_junk_an_error(tmp_path: Path) -> No
 
 
 def test_check_writable_leaves_nothing(tmp_path: Path) -> None:
-    """The probe is gone, and a missing folder is no obstacle."""
+    """The probe is removed, and a missing folder is created."""
     storage.check_writable(locate(str(tmp_path / "new")))
 
     assert everything(tmp_path) == []
@@ -346,7 +346,7 @@ def test_removal_takes_only_half_files_of_the_same_run(tmp_path: Path) -> None:
 
 
 def test_sizes_below_a_missing_folder_are_none(tmp_path: Path) -> None:
-    """A first run finds nothing, which is no error."""
+    """A first run finds nothing, which is not an error."""
     assert storage.sizes_below(locate(str(tmp_path / "no"))) == {}
     put(tmp_path, "a/b.jpg", content=b"123")
     assert storage.sizes_below(locate(str(tmp_path))) == {"a/b.jpg": 3}

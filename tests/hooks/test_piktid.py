@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a connection to a client: every field, every way to store it, and nothing secret in any message."""
+"""From a connection to a client: every field, every way to store it, and no secret in any message."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def test_password_alone_is_a_token() -> None:
     assert settings(password=f" {SECRET}\n").require_token() == SECRET
 
 
-def test_login_is_no_token() -> None:
-    """E-mail and password belong to v1; a swap says what it needs instead."""
+def test_login_is_not_a_token() -> None:
+    """E-mail and password are for v1; the message names what v2 needs."""
     found = settings(login="me@example.com")
 
     assert (found.login, found.password, found.token) == ("me@example.com", SECRET, None)
@@ -69,7 +69,7 @@ def test_login_is_no_token() -> None:
 
 @pytest.mark.parametrize("password", [None, "", "  "], ids=["none", "empty", "blank"])
 def test_missing_token_names_the_connection_and_the_field(password: str | None) -> None:
-    """The message says where to put the token."""
+    """The message names the field for the token."""
     with pytest.raises(PiktidConfigError, match=r"Connection c has no token.*password"):
         settings(password=password).require_token()
 
@@ -156,7 +156,7 @@ def test_bad_address_is_refused_without_showing_it(host: str, place: str) -> Non
 
 
 def test_addresses_of_the_other_services() -> None:
-    """v1 lies at the host plus /api, the page at the host, unless the extra says otherwise."""
+    """v1 is at the host plus /api, the page at the host, unless the extra names them."""
     here = settings(host="http://127.0.0.1:8420")
     told = settings({"v1_url": "https://v1.example/api/", "app_url": "https://app.example/"}, host="http://h")
 
@@ -188,7 +188,7 @@ def test_every_number_of_the_form_is_in_the_table() -> None:
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_of_the_extra(name: str) -> None:
-    """Numbers may come as texts, as forms and URIs give them; blanks take the default."""
+    """Numbers may be text, as in forms and URIs; blank ones have the default."""
     assert getattr(settings({name: 3}), name) == 3
     assert getattr(settings({name: "3"}), name) == 3
     assert getattr(settings({name: ""}), name) == getattr(settings(), name)
@@ -346,7 +346,7 @@ def closed_port() -> int:
 
 
 def test_test_connection_of_an_unreachable_host_answers_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is there: said as such, without minutes of repeating."""
+    """An unreachable host is reported without minutes of retries."""
     monkeypatch.setenv(CONN, connection_json(f"http://127.0.0.1:{closed_port()}", password=SECRET))
     started = time.monotonic()
 
@@ -394,7 +394,7 @@ def test_test_connection_of_a_missing_connection(monkeypatch: pytest.MonkeyPatch
 def test_client_of_a_wrong_token_says_one_line_with_the_connection(
     server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On call at night one line must do."""
+    """One line is enough to act on."""
     monkeypatch.setenv(CONN, connection_json(server.url, password=SECRET))
 
     with PiktidHook().get_conn() as client, pytest.raises(PiktidAuthError) as caught:

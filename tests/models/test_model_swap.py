@@ -243,8 +243,8 @@ OURS = swap(model="onda", num_variations=3, use_anchor=True)
         ),
     ],
 )
-def test_matches_tells_our_jobs_apart(job: Job, verdict: bool | None) -> None:
-    """A difference decides against a job; equality needs everything that tells swaps apart."""
+def test_matches_recognises_our_jobs(job: Job, verdict: bool | None) -> None:
+    """One difference excludes a job; a match needs every decisive field."""
     assert OURS.matches(job, 2) is verdict
 
 

@@ -54,7 +54,7 @@ def test_project_takes_both_namings(wire: dict[str, Any], project_id: str, name:
     ],
 )
 def test_project_knows_whether_it_has_a_key(wire: dict[str, Any], key: bool) -> None:
-    """A number alone is told apart from the id that requests want."""
+    """A number alone is not the id that requests expect."""
     assert Project.model_validate(wire).has_key is key
 
 
@@ -84,7 +84,7 @@ def test_image_result_seed_minimum_is_enough() -> None:
 
 @pytest.mark.parametrize("index", [None, -1, "x", 1.5, True, {}], ids=repr)
 def test_image_result_without_index_is_refused(index: object) -> None:
-    """An output that cannot be told apart from the others is no result."""
+    """An output without an index is refused."""
     with pytest.raises(ValidationError):
         ImageResult.model_validate({"image_index": index})
 
@@ -160,7 +160,7 @@ def test_results_of_a_job_without_images_are_empty(absent: dict[str, Any]) -> No
 
 
 def test_gallery_job_offers_status_under_the_name_of_jobs() -> None:
-    """Listings say `job_status`; junk among the images does no harm."""
+    """Listings use `job_status`; invalid entries among the images are skipped."""
     job = GalleryJob.model_validate(
         {"job_id": "j", "job_status": "Completed", "images": [None, {"image_index": 1}]}
     )

@@ -111,7 +111,7 @@ def test_link_of_another_scheme_is_not_followed(server: EmulatorServer, tmp_path
     shoot = Shoot(server, tmp_path / "in", "a.jpg")
     object.__setattr__(server.state.settings, "public_url", "file:///etc")
 
-    with pytest.raises(PiktidDownloadError, match="no http"):
+    with pytest.raises(PiktidDownloadError, match="not an http"):
         shoot.download(out)
 
     assert files(out) == []

@@ -273,7 +273,7 @@ def test_text_file_is_no_picture_whatever_its_name(serve: Serve, tmp_path: Path)
     """It is refused by its content before it is uploaded."""
     server = serve()
     (tmp_path / "a.jpg").write_text("hello")
-    with pytest.raises(AirflowFailException, match="not a picture"):
+    with pytest.raises(AirflowFailException, match="not a supported image format"):
         person_run(tmp_path, image=str(tmp_path / "a.jpg")).run()
     assert server.state.v1.targets() == []
 

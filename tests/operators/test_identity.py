@@ -110,10 +110,12 @@ def test_full_account_is_told_at_once(start: Start, portrait: Path) -> None:
     ("make", "words"),
     [
         pytest.param(lambda folder: None, "does not exist", id="missing"),
-        pytest.param(lambda folder: (folder / "p.jpg").write_text("hi"), "is not a picture", id="text"),
+        pytest.param(
+            lambda folder: (folder / "p.jpg").write_text("hi"), "not a supported image format", id="text"
+        ),
         pytest.param(lambda folder: (folder / "p.jpg").touch(), "is empty", id="empty"),
         pytest.param(
-            lambda folder: picture(folder / "p.webp").rename(folder / "p.jpg"), "WEBP picture", id="webp"
+            lambda folder: picture(folder / "p.webp").rename(folder / "p.jpg"), "WEBP image", id="webp"
         ),
     ],
 )

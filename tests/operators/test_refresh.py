@@ -443,7 +443,7 @@ def test_files_that_are_no_pictures_are_noted_and_never_sent(
     assert (first.planned["rejected"], first.told["sources"]["done"]) == (3, 4)
     reasons = {row["relative"]: row["error"] for row in read_rows(nights.output) if row["error"]}
     assert "is empty" in reasons["empty.jpg"]
-    assert "is not a picture" in reasons["text.png"]
+    assert "not a supported image format" in reasons["text.png"]
     assert "WEBP" in reasons["really.jpg"]
 
     picture(catalogue / "text.png")
