@@ -17,7 +17,6 @@ from airflow_provider_piktid.files import formats
 from airflow_provider_piktid.files.formats import HEAD_BYTES
 from airflow_provider_piktid.files.storage import PART, READ_BYTES, Location, part_name
 
-
 #: A picture that arrives truncated is fetched again, up to this many times in all.
 FETCH_TRIES = 3
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
 
@@ -199,7 +199,7 @@ class PaidJobOperator(PaidOperator):
     """
     Submit images as paid v2 jobs, each once, and wait for them.
 
-    A subclass turns its arguments into a job type, and does no more.
+    A subclass names its job type and takes its arguments, and does no more.
 
     :param project_id: Project of the images, as the upload returned it.
     :param images: ``file_id`` values, any number; split into jobs of at most ``images_per_job`` of the connection
@@ -214,6 +214,9 @@ class PaidJobOperator(PaidOperator):
 
     template_fields: Sequence[str] = (*PaidOperator.template_fields, "project_id", "images")
     operator_extra_links = (PiktidJobLink(),)
+
+    #: Path of the job type's class. It is imported when the task runs: parsing a DAG file need not pay for it.
+    job_type: ClassVar[str]
 
     def __init__(
         self,
@@ -232,13 +235,15 @@ class PaidJobOperator(PaidOperator):
         self.wait_for_completion = wait_for_completion
         self.check_identity = check_identity
 
-    @abstractmethod
     def _job_type(self) -> JobType:
         """
-        Return the job type with this operator's arguments.
+        Return the job type with this operator's arguments of the same names.
 
         :raises ValueError: An argument cannot be right.
         """
+        module, _, name = self.job_type.rpartition(".")
+        job_type: type[JobType] = getattr(import_module(module), name)
+        return job_type.from_arguments(vars(self))
 
     def _open_client(self, hook: PiktidHook) -> PiktidClient:
         hook.settings.require_token()
