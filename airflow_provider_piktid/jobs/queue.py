@@ -18,6 +18,12 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from airflow_provider_piktid.get_provider_info import (
+    DEFAULT_ACTIVE_JOBS,
+    DEFAULT_JOBS_PER_MINUTE,
+    DEFAULT_RATE_WINDOW,
+)
+
 #: A released task counts as an active job for this long, unless it comes back before.
 SETTLING_SECONDS = 20.0
 
@@ -40,9 +46,9 @@ class AccountLimits:
     :param rate_window: Length of the window in seconds.
     """
 
-    jobs_per_minute: int = 5
-    active_jobs: int = 5
-    rate_window: float = 60.0
+    jobs_per_minute: int = DEFAULT_JOBS_PER_MINUTE
+    active_jobs: int = DEFAULT_ACTIVE_JOBS
+    rate_window: float = DEFAULT_RATE_WINDOW
 
 
 @dataclass(eq=False)

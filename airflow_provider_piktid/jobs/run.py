@@ -264,10 +264,14 @@ class JobRun(RecordedWork[JobRecord]):
 
     def _finish(self, ended: dict[str, str]) -> Finished:
         statuses = {job_id: ended.get(job_id, "") for job_id in self.record.job_ids}
-        outcomes = self._client.run(fetch_outcomes, statuses)
+        expected = {
+            item.job_id: self._job.outputs(item.count) for item in self.record.submissions if item.job_id
+        }
+        outcomes = self._client.run(fetch_outcomes, statuses, expected)
         summary = summarize(outcomes, images=len(self._images))
         self.log.info(
-            "%(jobs)d job(s) ended: %(successful)d outputs, %(failed)d failed, %(credits_used)s credits.",
+            "%(jobs)d job(s) ended: %(successful)d outputs, %(failed)d failed, %(missing)d missing, %(credits_used)s "
+            "credits.",
             summary,
         )
         self._task.push("summary", summary)

@@ -19,6 +19,7 @@ from airflow_provider_piktid.jobs.outcome import (
     job_id_list,
     outcome_of,
     raise_for_outcome,
+    summarize,
 )
 from airflow_provider_piktid.models.v2 import JobResults
 
@@ -133,6 +134,23 @@ def test_outcome_message_of_many_jobs_stays_short() -> None:
 
     assert len(str(caught.value)) < 1000
     assert len(caught.value.job_ids) == 100
+
+
+def test_outputs_that_are_missing_from_the_results_are_partial() -> None:
+    """Fewer outputs than were paid for are a warning, or a failure on request, even if no failure is listed."""
+    outcome = outcome_of("j", results(row(0)), expected=3)
+
+    (warning,) = raise_for_outcome([outcome], fail_on_partial=False, connection="c")
+
+    assert "2 of 3 outputs are missing" in warning
+    assert summarize([outcome], images=3)["missing"] == 2
+    with pytest.raises(PiktidPartialResultError, match="2 of 3 outputs are missing"):
+        raise_for_outcome([outcome], fail_on_partial=True, connection="c")
+
+
+def test_more_outputs_than_expected_are_no_problem() -> None:
+    """PiktID may add outputs; only missing ones are reported."""
+    assert outcome_of("j", results(row(0), row(1)), expected=1).problems == ()
 
 
 @pytest.mark.parametrize(

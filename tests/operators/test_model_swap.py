@@ -60,6 +60,24 @@ def test_swap_summary_counts_outputs_and_credits(server: EmulatorServer, deferra
     assert "http" not in str(summary)
 
 
+@pytest.mark.parametrize("fail_on_partial", [False, True])
+def test_swap_reports_outputs_that_are_missing_from_the_results(
+    server: EmulatorServer, fail_on_partial: bool
+) -> None:
+    """Three images were paid for and the results list one output and no failure: that is not a plain success."""
+    output = {"image_index": 0, "status": "completed", "output": {"full_size": "https://cdn/0"}}
+    body = {"job_id": "job", "status": "completed", "results": [output]}
+    server.faults.add("job_results", "status", code=200, times=None, body=body)
+    task = swap_run(server, 3, fail_on_partial=fail_on_partial)
+
+    if fail_on_partial:
+        with pytest.raises(AirflowFailException, match="2 of 3 outputs are missing"):
+            task.run()
+    else:
+        task.run()
+    assert (task.ti.xcom["summary"]["successful"], task.ti.xcom["summary"]["missing"]) == (1, 2)
+
+
 def test_swap_options_reach_the_api(server: EmulatorServer) -> None:
     """What the DAG author asks for is what is bought."""
     task = swap_run(
