@@ -68,8 +68,8 @@ class JobOutcome:
 
     @property
     def spent_nothing(self) -> bool:
-        """Whether submitting the same images again pays nothing twice."""
-        return self.status == "failed" and self.successful == 0 and not self.credits_used
+        """Whether submitting the same images again pays nothing twice: PiktID says that the job cost nothing."""
+        return self.status == "failed" and self.successful == 0 and self.credits_used == 0
 
 
 def outcome_of(job_id: str, results: JobResults, expected: int | None = None) -> JobOutcome:
@@ -170,8 +170,8 @@ def raise_for_outcome(outcomes: Iterable[JobOutcome], *, fail_on_partial: bool, 
 
 def _failure(failed: list[JobOutcome], connection: str) -> PiktidJobFailedError:
     error = PiktidJobFailedError(
-        f"{connection}: {_jobs(failed)} failed{_reasons(failed)}. A retry resubmits only what cost nothing; for the "
-        "rest set `rerun_key` to a new value, or regenerate the failed images.",
+        f"{connection}: {_jobs(failed)} failed{_reasons(failed)}. A retry resubmits only what certainly cost nothing; "
+        "for the rest set `rerun_key` to a new value, or regenerate the failed images.",
         job_ids=tuple(outcome.job_id for outcome in failed),
     )
     error.permanent = not any(outcome.spent_nothing for outcome in failed)

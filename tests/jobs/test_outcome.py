@@ -84,7 +84,13 @@ def test_outcome_of_good_jobs_says_nothing() -> None:
     ("outcome", "error", "permanent"),
     [
         pytest.param(JobOutcome("j", "aborted", 3), PiktidJobAbortedError, True, id="aborted"),
-        pytest.param(JobOutcome("j", "failed", 0), PiktidJobFailedError, False, id="failed for nothing"),
+        pytest.param(
+            JobOutcome("j", "failed", 0, credits_used=0.0),
+            PiktidJobFailedError,
+            False,
+            id="failed for nothing",
+        ),
+        pytest.param(JobOutcome("j", "failed", 0), PiktidJobFailedError, True, id="failed, cost not stated"),
         pytest.param(
             JobOutcome("j", "failed", 0, credits_used=2.0), PiktidJobFailedError, True, id="failed and paid"
         ),
