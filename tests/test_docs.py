@@ -18,6 +18,7 @@ import airflow_provider_piktid
 from airflow_provider_piktid import exceptions
 from airflow_provider_piktid.get_provider_info import CONN_FIELDS
 from airflow_provider_piktid.jobs.manifest import Row
+from airflow_provider_piktid.operators.base import PaidJobOperator, PaidOperator
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
@@ -29,6 +30,7 @@ MODULES = sorted(
     if not path.stem.startswith("_")
 )
 ROOT_PAGES = [DOCS.parent / "README.md"]
+PAID_PAGE = DOCS / "operators" / "paid.md"
 
 
 def _prose(path: Path) -> str:
@@ -60,6 +62,18 @@ def _page_of(cls: type) -> Path:
     return DOCS / ("sensor.md" if room == "sensors" else f"operators/{stem}.md")
 
 
+def _undocumented(cls: type) -> list[str]:
+    """Parameters that are neither on the class's own page nor, if a base has them, on the page of paid operators."""
+    bases = [base for base in (PaidOperator, PaidJobOperator) if issubclass(cls, base)]
+    shared = set().union(*map(_parameters, bases))
+    own, paid = _prose(_page_of(cls)), _prose(PAID_PAGE)
+    return [
+        name
+        for name in sorted(_parameters(cls))
+        if f"`{name}`" not in own and not (name in shared and f"`{name}`" in paid)
+    ]
+
+
 def _python_blocks() -> list[tuple[str, str]]:
     found = []
     # The page for contributors shows an interface, not an example.
@@ -85,12 +99,17 @@ def test_public_class_is_documented(module: str) -> None:
 
 @pytest.mark.parametrize("module", [m for m in MODULES if ".operators." in m or ".sensors." in m])
 def test_parameters_are_documented(module: str) -> None:
-    """Each parameter of an operator or sensor stands in the prose of its page, in backticks."""
-    missing = {}
-    for cls in [cls for cls in _classes(module) if cls.__name__.startswith("Piktid")]:
-        prose = _prose(_page_of(cls))
-        missing[cls.__name__] = [name for name in sorted(_parameters(cls)) if f"`{name}`" not in prose]
+    """Each parameter of an operator or sensor is named in backticks on its page or on that of paid operators."""
+    classes = [cls for cls in _classes(module) if cls.__name__.startswith("Piktid")]
+    missing = {cls.__name__: _undocumented(cls) for cls in classes}
     assert {name: left for name, left in missing.items() if left} == {}
+
+
+@pytest.mark.parametrize("base", [PaidOperator, PaidJobOperator])
+def test_shared_parameters_are_defined_on_the_page_of_paid_operators(base: type) -> None:
+    """Each parameter that paid operators share has an entry in a definition list of one page."""
+    defined = re.findall(r"^`(\w+)`\n: ", PAID_PAGE.read_text(), re.MULTILINE)
+    assert sorted(_parameters(base) - set(defined)) == []
 
 
 def test_manifest_columns_are_documented() -> None:
