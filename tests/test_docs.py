@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The documentation cannot fall behind: what is public stands in it, and what it shows is real."""
+"""The documentation describes everything that is public, and its examples work."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ PAID_PAGE = DOCS / "operators" / "paid.md"
 
 
 def _prose(path: Path) -> str:
-    """A page without what Sphinx puts in by itself."""
+    """Return the text of a page without the parts that Sphinx generates."""
     return re.sub(r"```\{eval-rst\}.*?```", "", path.read_text(), flags=re.DOTALL)
 
 
@@ -48,7 +48,7 @@ def _classes(module: str) -> list[type]:
 
 
 def _parameters(cls: type) -> set[str]:
-    """What the constructor takes, over the classes of this package: the rest goes to Airflow's own."""
+    """Return the parameters of the constructor, without those of Airflow's own classes."""
     found: set[str] = set()
     for base in cls.__mro__:
         if base.__module__.startswith("airflow_provider_piktid") and "__init__" in vars(base):
@@ -63,7 +63,7 @@ def _page_of(cls: type) -> Path:
 
 
 def _undocumented(cls: type) -> list[str]:
-    """Parameters that are neither on the class's own page nor, if a base has them, on the page of paid operators."""
+    """Return the parameters that neither the page of the class nor, for shared ones, that of paid operators names."""
     bases = [base for base in (PaidOperator, PaidJobOperator) if issubclass(cls, base)]
     shared = set().union(*map(_parameters, bases))
     own, paid = _prose(_page_of(cls)), _prose(PAID_PAGE)
@@ -113,13 +113,13 @@ def test_shared_parameters_are_defined_on_the_page_of_paid_operators(base: type)
 
 
 def test_manifest_columns_are_documented() -> None:
-    """The next step of a pipeline can look up every field of a manifest row."""
+    """The page of the download describes every field of a manifest row."""
     prose = _prose(DOCS / "operators" / "download.md")
     assert [field.name for field in dataclasses.fields(Row) if f"`{field.name}`" not in prose] == []
 
 
 def test_exceptions_are_in_the_table_of_errors() -> None:
-    """What each error means and what to do about it can be looked up."""
+    """The table of errors has a row for each error."""
     prose = _prose(DOCS / "errors.md")
     assert [name for name in exceptions.__all__ if f"`{name}`" not in prose] == []
 
@@ -164,14 +164,14 @@ def test_excerpts_of_the_examples_are_shown() -> None:
 
 @pytest.mark.parametrize("module", ["airflow_provider_piktid.client", "airflow_provider_piktid.emulator"])
 def test_public_names_of_a_room_are_documented(module: str) -> None:
-    """What a room exports in `__all__` is named on a page."""
+    """Each name that a room exports in `__all__` is on a page."""
     text = "\n".join(page.read_text() for page in PAGES)
     assert [name for name in importlib.import_module(module).__all__ if name not in text] == []
 
 
 @pytest.mark.parametrize("code", [pytest.param(code, id=name) for name, code in BLOCKS])
 def test_python_on_a_page_is_real(code: str) -> None:
-    """Each Python example parses, and what it imports of this package exists."""
+    """Each Python example parses, and every name that it imports from this package exists."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("airflow_provider_piktid"):
             module = importlib.import_module(node.module or "")
@@ -191,7 +191,7 @@ def test_operator_arguments_on_a_page_exist(code: str) -> None:
 
 
 def test_every_page_is_in_the_contents() -> None:
-    """The index leads to every page."""
+    """The contents of the index list every page."""
     contents = (DOCS / "index.md").read_text()
     names = [str(page.relative_to(DOCS).with_suffix("")) for page in PAGES if page.name != "index.md"]
     assert [name for name in names if f"\n{name}\n" not in contents] == []
