@@ -30,7 +30,7 @@ PERSON = {"id": 1, "approve": False, "boxHeight": 0.5, "boxWidth": 0.2, "centerX
     ],
 )
 def test_target_is_read_in_every_shape(body: dict[str, Any]) -> None:
-    """Image id, count and persons are found wherever the sources put them."""
+    """Image id, count and persons are read in every documented format."""
     target = Target.model_validate(body)
     (person,) = target.coordinates_list
     assert (target.id_image, target.count) == ("img", 1)
@@ -74,14 +74,14 @@ def test_what_is_no_keyword_is_refused(value: Any) -> None:
 
 
 def test_unknown_keyword_message_lists_the_known_ones() -> None:
-    """The reader of the message can mend the typing error."""
+    """The error for an unknown keyword lists the known ones."""
     with pytest.raises(ValueError, match="Atlantis") as caught:
         as_keyword("Atlantis")
     assert all(name in str(caught.value) for name in LOCATIONS)
 
 
 def test_allowed_unknown_keyword_goes_as_it_is() -> None:
-    """The switch lets new groups, values and spellings through."""
+    """``allow_unknown=True`` accepts unknown keywords unchanged."""
     assert as_keyword({"location": "Atlantis"}, allow_unknown=True) == {"location": "Atlantis"}
     assert as_keyword("Atlantis", allow_unknown=True) == {"Location": "Atlantis"}
 
@@ -109,13 +109,13 @@ def test_allowed_unknown_keyword_goes_as_it_is() -> None:
     ],
 )
 def test_notification_is_read_in_every_shape(data: Any, expected: tuple[Any, ...]) -> None:
-    """What a notification does not say is None; nothing it says can break the reader."""
+    """A missing or invalid field of a notification is None."""
     item = PersonNotification.model_validate({"id": 9, "name": "edit_generate", "data": data})
     assert (item.id_image, item.id_person, item.keyword, item.link) == expected
 
 
 def test_refresh_token_is_not_kept() -> None:
-    """Presented twice it would revoke every token of the account, so nobody gets it."""
+    """The refresh token is not stored in the model."""
     token = AccessToken.model_validate({"access_token": "acc", "refresh_token": "ref-secret"})
     assert token.access_token == "acc"
     assert "ref-secret" not in str(token.model_dump())
@@ -123,7 +123,7 @@ def test_refresh_token_is_not_kept() -> None:
 
 
 def test_notification_shows_no_link() -> None:
-    """Links open to whoever has them: they stay out of logs."""
+    """``repr`` and ``str`` of a notification do not contain its link."""
     item = PersonNotification.model_validate(
         {"name": "edit_generate", "data": {"links": [{"l": "https://x/s"}]}}
     )
