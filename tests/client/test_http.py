@@ -64,7 +64,7 @@ CREATED = httpx.Response(202, json={"job_id": "job-1", "status": "pending", "mes
 async def test_status_becomes_its_error(
     script: Make, status: int, body: Any, kind: type[errors.PiktidError]
 ) -> None:
-    """One table from status and body to error; the message names the connection and is one line."""
+    """Each status and body raises its error; the one-line message names the connection."""
     answer = httpx.Response(status) if body is None else httpx.Response(status, json=body)
     async with script(answer).client(retry=NO_RETRY) as client:
         with pytest.raises(errors.PiktidError) as caught:
@@ -75,7 +75,7 @@ async def test_status_becomes_its_error(
 
 
 async def test_credits_error_says_how_many_are_needed(script: Make) -> None:
-    """402 carries what the API asked for."""
+    """After HTTP 402 the error contains the required credits."""
     body = {"error": "Insufficient credits to create job", "required_credits": 12.5}
     async with script(httpx.Response(402, json=body)).client() as client:
         with pytest.raises(errors.PiktidCreditsError, match=r"12\.5") as caught:
@@ -92,7 +92,7 @@ async def test_validation_error_quotes_field_and_reason(script: Make) -> None:
 
 
 async def test_message_of_a_server_that_echoes_the_token_hides_it(script: Make) -> None:
-    """The token is cut out of the server's own words."""
+    """If the server's message contains the token, the error does not."""
     async with script(httpx.Response(401, json={"error": f"bad {TOKEN}"})).client() as client:
         with pytest.raises(errors.PiktidAuthError) as caught:
             await client.get_job("job-1")
@@ -131,7 +131,7 @@ async def test_message_of_a_server_that_echoes_the_token_hides_it(script: Make) 
     ],
 )
 async def test_answer_of_another_shape_is_a_response_error(script: Make, content: bytes) -> None:
-    """It names connection, method and path, and shows nothing of the body."""
+    """An unexpected response raises an error that names connection, method and path."""
     async with script(httpx.Response(200, content=content)).client() as client:
         with pytest.raises(errors.PiktidResponseError, match="piktid_test: GET /jobs/job-1/status"):
             await client.get_job("job-1")
@@ -158,7 +158,7 @@ async def test_answer_of_another_shape_is_a_response_error(script: Make, content
 async def test_broken_connection_says_whether_the_request_was_sent(
     script: Make, failure: Exception, sent: bool
 ) -> None:
-    """Only what certainly never left may be repeated when it costs money."""
+    """``sent`` is False only if the request was certainly not sent."""
     async with script(failure).client(retry=NO_RETRY) as client:
         with pytest.raises(errors.PiktidConnectionError) as caught:
             await client.get_job("job-1")
@@ -228,7 +228,7 @@ async def test_create_job_that_may_have_arrived_is_never_repeated(script: Make, 
     ],
 )
 async def test_create_job_certainly_not_taken_is_repeated(script: Make, failure: Any) -> None:
-    """What cannot pay twice is sent again."""
+    """A request that was not sent or was refused with HTTP 429 is sent again."""
     service = script(failure, CREATED)
     async with service.client() as client:
         assert (await client.create_job(SWAP, IMAGES)).job_id == "job-1"
@@ -262,7 +262,7 @@ async def test_paid_call_waits_out_the_refusal(script: Make, call: Callable[...,
 
 @pytest.mark.parametrize("status", [200, 201, 202])
 async def test_create_job_any_success_with_a_job_id_counts(script: Make, status: int) -> None:
-    """The sources disagree about the status of a creation."""
+    """Every HTTP 2xx response with a job id is a success."""
     async with script(httpx.Response(status, json={"job_id": "job-1"})).client() as client:
         assert (await client.create_job(SWAP, IMAGES)).job_id == "job-1"
 
@@ -275,7 +275,7 @@ async def test_create_job_unreachable_host_is_a_connection_error(script: Make) -
 
 
 async def test_answer_without_end_is_refused(script: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An API answer has an upper size."""
+    """A response that is too large raises ``PiktidResponseError``."""
     monkeypatch.setattr("airflow_provider_piktid.client._http.MAX_ANSWER", 1000)
     async with script(httpx.Response(200, content=b" " * 2000)).client() as client:
         with pytest.raises(errors.PiktidResponseError, match="too much"):
@@ -291,7 +291,7 @@ async def test_body_that_cannot_be_decompressed_is_a_response_error(raw_server: 
 
 
 async def test_printed_error_holds_no_token(script: Make) -> None:
-    """Nor does the chain of causes."""
+    """The traceback with all causes does not contain the token."""
     async with script(httpx.ReadError(f"header {TOKEN[:3]}")).client(retry=NO_RETRY) as client:
         with pytest.raises(errors.PiktidError) as caught:
             await client.get_job("job-1")

@@ -17,7 +17,7 @@ ACCOUNT = Account.of("http://host/api", "me@example.com", "secret")
 
 
 class Logins:
-    """Logins that take until they are let go, counted."""
+    """Counted logins that wait until the test releases them."""
 
     def __init__(self, *outcomes: str | Exception) -> None:
         self.outcomes = list(outcomes)
@@ -67,7 +67,7 @@ def test_threads_share_a_login() -> None:
 
 
 async def test_refused_token_is_replaced_once() -> None:
-    """All who were refused share the new login; who comes with an older refusal gets the new token as it is."""
+    """A refused token is replaced by one login; a later refusal of the old token returns the new one."""
     cache, login = TokenCache(), Logins("old", "new")
     login.go.set()
     assert await cache.get(ACCOUNT, login) == "old"
@@ -89,7 +89,7 @@ async def test_refused_login_is_told_to_all_and_not_kept() -> None:
 
 
 async def test_cancelled_login_is_taken_over() -> None:
-    """A task that is killed in the middle of the login does not hang the others."""
+    """If the task that logs in is cancelled, a waiting task logs in."""
     cache, login = TokenCache(), Logins("tok")
     first = asyncio.create_task(cache.get(ACCOUNT, login))
     await asyncio.sleep(0)

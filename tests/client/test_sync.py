@@ -26,13 +26,13 @@ def facade(service: Any, **options: Any) -> PiktidClient:
 
 
 def test_facade_has_the_methods_of_the_async_client() -> None:
-    """Nothing is missing and nothing is added but `run`; closing has its own name."""
+    """The sync client has the methods of the async one, with ``close`` and ``run``."""
     assert set(public(PiktidClient)) - {"run", "close"} == set(public(AsyncPiktidClient)) - {"aclose"}
 
 
 @pytest.mark.parametrize("name", sorted(set(public(AsyncPiktidClient)) - {"aclose"}))
 def test_facade_method_has_the_signature_of_the_async_one(name: str) -> None:
-    """Names, kinds, defaults and types are the same; iterators are plain ones."""
+    """The signatures of sync and async methods are equal, except for async iterators."""
     assert shape(public(PiktidClient)[name]) == shape(public(AsyncPiktidClient)[name])
 
 
@@ -45,7 +45,7 @@ def test_facade_calls_and_iterates(script: Make) -> None:
 
 
 def test_facade_iterator_left_early_closes_the_stream(script: Make) -> None:
-    """Leaving a stream ends its connection."""
+    """Leaving the iterator closes the stream."""
     closed = threading.Event()
 
     class Endless(httpx.AsyncByteStream):
@@ -67,7 +67,7 @@ def test_facade_iterator_left_early_closes_the_stream(script: Make) -> None:
 
 
 def test_facade_raises_the_errors_of_the_async_client(script: Make) -> None:
-    """An error crosses the thread as it is."""
+    """The sync client raises the errors of the async one."""
     with facade(script(httpx.Response(404))) as client, pytest.raises(PiktidNotFoundError):
         client.get_job("j")
 
@@ -111,7 +111,7 @@ def test_facade_unused_starts_no_thread(script: Make) -> None:
 
 
 def test_facade_close_cancels_what_still_runs(script: Make) -> None:
-    """A task that is killed does not wait for a server that never answers."""
+    """``close`` cancels running calls."""
     entered, ended = threading.Event(), threading.Event()
 
     async def hang(client: AsyncPiktidClient) -> None:
@@ -139,7 +139,7 @@ def _swallow(client: PiktidClient, function: Any) -> None:
 
 
 def test_facade_fetch_takes_an_async_consumer(script: Make) -> None:
-    """The same consumer serves both clients."""
+    """``fetch`` accepts an async consumer."""
 
     async def consume(stream: Any) -> bytes:
         return b"".join([chunk async for chunk in stream.chunks()])
@@ -182,7 +182,7 @@ CALLS: dict[str, Arguments] = {
 
 
 def test_every_call_of_the_facade_is_in_the_table() -> None:
-    """A new method needs a row; `fetch` has a test of its own."""
+    """``CALLS`` contains every method except ``run``, ``close`` and ``fetch``."""
     assert set(CALLS) == set(public(PiktidClient)) - {"__init__", "run", "close", "fetch"}
 
 

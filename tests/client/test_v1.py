@@ -57,7 +57,7 @@ class Service:
 
 
 async def nap(seconds: float) -> None:
-    """Do not wait."""
+    """Return at once."""
 
 
 def arguments(service: Service, **more: Any) -> dict[str, Any]:
@@ -88,7 +88,7 @@ async def test_login_happens_once_for_many_calls() -> None:
 
 
 async def test_refused_token_is_answered_by_one_login_and_one_repetition() -> None:
-    """An expired token costs one login; the refresh token is never presented."""
+    """An expired token causes one login; the refresh token is not used."""
     service = Service(notification_by_name_json={"notifications_list": []})
     async with client(service) as api:
         await api.list_notifications()
@@ -109,7 +109,7 @@ async def test_token_that_stays_refused_is_an_error_after_one_more_login() -> No
 
 
 async def test_paid_request_refused_with_401_is_sent_again() -> None:
-    """It was refused unread: sending it again after the login pays once."""
+    """A paid request that was refused with HTTP 401 is sent again after the login."""
     service = Service()
     async with client(service) as api:
         await api.access_token()
@@ -148,7 +148,7 @@ async def test_ready_token_cannot_be_renewed() -> None:
     ],
 )
 async def test_unusable_credentials_are_refused_at_once(given: dict[str, Any]) -> None:
-    """Nothing is sent with half of a login."""
+    """Incomplete credentials raise ``PiktidConfigError``."""
     with pytest.raises(PiktidConfigError):
         AsyncPiktidV1Client(**given)
 
@@ -201,7 +201,7 @@ async def test_refusals_of_a_paid_request_keep_their_kind() -> None:
 
 
 async def test_options_go_as_json_text() -> None:
-    """Seed and whatever else is given reach the API in the form that its clients use."""
+    """Options are sent as a JSON string."""
     service = Service()
     async with client(service) as api:
         await api.generate("img", 3, {"Location": "Oceania"}, options={"seed": 7, "flag_watermark": 0})
@@ -211,7 +211,7 @@ async def test_options_go_as_json_text() -> None:
 
 
 async def test_odd_entry_hides_no_other() -> None:
-    """Junk in the account's list, perhaps not even ours, does not stop the reader."""
+    """Invalid entries of the notification list are skipped."""
     listed = [
         None,
         7,
@@ -224,7 +224,7 @@ async def test_odd_entry_hides_no_other() -> None:
 
 
 async def test_list_that_is_none_is_an_error() -> None:
-    """It is never taken for "no notifications"."""
+    """A response without a notification list raises ``PiktidResponseError``."""
     async with client(Service(notification_by_name_json={"msg": "?"}), retry=NO_RETRY) as api:
         with pytest.raises(PiktidResponseError):
             await api.list_notifications()
@@ -240,7 +240,7 @@ async def test_deletion_carries_its_body_and_forgives_what_is_gone() -> None:
 
 
 async def test_url_goes_as_form_data() -> None:
-    """A picture can be handed over by its address."""
+    """``url`` is sent as form data; without image and URL ``ValueError`` is raised."""
     service = Service(edit_target={"id_image": "i", "num_persons": 0})
     async with client(service) as api:
         await api.upload_target(url="https://pictures/x.jpg")
@@ -282,7 +282,7 @@ async def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_sync_client_tells_each_token_once() -> None:
-    """Whoever masks logs learns of the first token and of each new one."""
+    """``on_token`` is called once for each token."""
     service = Service(notification_by_name_json={"notifications_list": []})
     told: list[str] = []
     with PiktidV1Client(on_token=told.append, **arguments(service)) as api:

@@ -59,7 +59,7 @@ def test_address_of_v1_follows_the_host_or_its_own_field(server: EmulatorServer,
 def test_button_checks_the_login(
     server: EmulatorServer, connect: Connect, fields: dict[str, Any], good: bool, words: str
 ) -> None:
-    """Free of charge, in one line without secrets."""
+    """The connection test reports whether the login works, and buys nothing."""
     hook = connect(json.dumps({"conn_type": "piktid", "host": server.url, **fields}))
     status, message = hook.test_connection()
     assert (status, words in message) == (good, True), message
@@ -68,7 +68,7 @@ def test_button_checks_the_login(
 
 
 def test_button_takes_a_ready_v1_token(server: EmulatorServer, connect: Connect) -> None:
-    """A token that v2 refuses is tried on v1 before it is called wrong."""
+    """The connection test accepts a token that only v1 accepts."""
     token = server.state.v1.tokens.issue().access
     status, message = connect(
         json.dumps({"conn_type": "piktid", "host": server.url, "password": token})
@@ -78,7 +78,7 @@ def test_button_takes_a_ready_v1_token(server: EmulatorServer, connect: Connect)
 
 
 def test_connection_without_anything_says_what_is_needed(server: EmulatorServer, connect: Connect) -> None:
-    """Login and password, or a token."""
+    """Without login and token the error says what is missing."""
     hook = connect(json.dumps({"conn_type": "piktid", "host": server.url}))
     with pytest.raises(PiktidConfigError, match="login"):
         hook.get_v1_client()

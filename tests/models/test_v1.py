@@ -30,7 +30,7 @@ PERSON = {"id": 1, "approve": False, "boxHeight": 0.5, "boxWidth": 0.2, "centerX
     ],
 )
 def test_target_is_read_in_every_shape(body: dict[str, Any]) -> None:
-    """Image id, count and persons are found wherever the sources put them."""
+    """Image id, count and persons are read in every documented format."""
     target = Target.model_validate(body)
     (person,) = target.coordinates_list
     assert (target.id_image, target.count) == ("img", 1)
@@ -81,7 +81,7 @@ def test_unknown_keyword_message_lists_the_known_ones() -> None:
 
 
 def test_allowed_unknown_keyword_goes_as_it_is() -> None:
-    """The switch lets new groups, values and spellings through."""
+    """``allow_unknown=True`` accepts unknown keywords unchanged."""
     assert as_keyword({"location": "Atlantis"}, allow_unknown=True) == {"location": "Atlantis"}
     assert as_keyword("Atlantis", allow_unknown=True) == {"Location": "Atlantis"}
 
