@@ -79,6 +79,7 @@ class RegenerationRun(RecordedWork[RegenerationRecord]):
 
     def begin(self) -> Step:
         self.record = self._open_record()
+        self.warn_if_volatile()
         return self._submit()
 
     def resume(self, event: JobEvent) -> Step:

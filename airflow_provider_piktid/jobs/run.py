@@ -154,7 +154,7 @@ class JobRun(RecordedWork[JobRecord]):
                 "The input differs from that of the jobs submitted before (%s); submitting new jobs.",
                 ", ".join(known.job_ids) or "none",
             )
-        elif self._task.is_retry and self._terms.rerun_key is None:
+        elif self._task.is_retry:
             self._adopt(record)
         self.warn_if_volatile()
         return record

@@ -325,10 +325,11 @@ def test_job_whose_id_was_not_stored_is_found(
     assert len(jobs(server)) == 1
 
 
-def test_retry_without_a_record_finds_the_jobs_at_piktid(start: Start) -> None:
-    """Without a record, a retry finds the jobs in PiktID's list and buys nothing."""
+@pytest.mark.parametrize("rerun_key", [None, "second"])
+def test_retry_without_a_record_finds_the_jobs_at_piktid(start: Start, rerun_key: str | None) -> None:
+    """Without a record, a retry finds the jobs in PiktID's list and buys nothing, whatever the ``rerun_key``."""
     server = start(job_seconds=60)
-    task = swap_run(server, 12, deferrable=True, timeout=0.5)
+    task = swap_run(server, 12, deferrable=True, timeout=0.5, rerun_key=rerun_key)
     task.store = None
     with pytest.raises(PiktidJobTimeout):
         task.run()
