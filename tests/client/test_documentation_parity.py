@@ -97,7 +97,7 @@ def multipart(content_type: str, content: bytes) -> dict[str, tuple[str | None, 
 
 
 def with_requests(snippet: Callable[[], Any]) -> Sent:
-    """Run a snippet of the documents and give what it sends last."""
+    """Run a documented snippet; return the last request that it sends."""
     with requests_mock.Mocker() as mocker:
         mocker.register_uri(requests_mock.ANY, requests_mock.ANY, json=ANSWER)
         snippet()
@@ -110,7 +110,7 @@ def with_requests(snippet: Callable[[], Any]) -> Sent:
 
 
 async def with_client(call: Callable[[AsyncPiktidClient], Awaitable[Any]]) -> Sent:
-    """Run the client and give what it sends last."""
+    """Run the client; return the last request that it sends."""
     history: list[Sent] = []
 
     async def handle(request: httpx.Request) -> httpx.Response:
@@ -128,7 +128,7 @@ async def with_client(call: Callable[[AsyncPiktidClient], Awaitable[Any]]) -> Se
 
 
 def documented_file() -> io.BytesIO:
-    """What `open("path/to/identity.jpg", "rb")` gives, without a file."""
+    """Replaces the file that `open("path/to/identity.jpg", "rb")` returns."""
     file = io.BytesIO(JPEG)
     file.name = "path/to/identity.jpg"
     return file

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Formats are told by content, and cut-off files are found."""
+"""Image formats are detected by content, and truncated files are found."""
 
 from __future__ import annotations
 
