@@ -177,7 +177,7 @@ def _told(task: ProcessTask, method: str, arguments: dict[str, Any]) -> dict[str
     except TaskDeferred as deferral:
         path, kwargs = deferral.trigger.serialize()
         return {"method": deferral.method_name, "kwargs": deferral.kwargs or {}, "trigger": [path, kwargs]}
-    except Exception as error:  # noqa: BLE001 - the parent tells
+    except Exception as error:  # noqa: BLE001 - raised again by the parent
         return {"error": f"{type(error.__cause__ or error).__name__}: {error}"}
 
 
