@@ -197,12 +197,11 @@ def test_swap_out_of_credits_fails_permanently(start: Start) -> None:
 
 
 def test_swap_template_fields_include_the_connection() -> None:
-    """Connection id, images, identity, project and ``rerun_key`` are template fields."""
+    """Connection id, images, identity, project, limits and ``rerun_key`` are template fields."""
     from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
 
-    assert {"piktid_conn_id", "images", "identity_code", "project_id", "rerun_key"} <= set(
-        PiktidModelSwapOperator.template_fields
-    )
+    expected = {"piktid_conn_id", "images", "identity_code", "project_id", "rerun_key"}
+    assert expected | {"max_images", "max_credits"} <= set(PiktidModelSwapOperator.template_fields)
 
 
 def test_swap_link_fragment_exists_on_the_emulators_page(server: EmulatorServer) -> None:

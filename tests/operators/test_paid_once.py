@@ -41,9 +41,6 @@ class Fault:
     operation: str
     kind: str
     params: dict[str, Any] = field(default_factory=dict)
-    tries: int = 1
-    bought: int = 1
-    why: str = ""
 
 
 SURVIVED = {
@@ -172,8 +169,9 @@ def test_retry_reattaches_to_a_running_job(start: Start, deferrable: bool) -> No
     """After a timeout the retry re-attaches to the job and buys nothing."""
     server = start(job_seconds=60)
     task = swap_run(server, 1, deferrable=deferrable, timeout=0.5)
-    with pytest.raises(PiktidJobTimeout, match=jobs(server)[0]["job_id"] if jobs(server) else "still run"):
+    with pytest.raises(PiktidJobTimeout, match="still running and will be billed") as caught:
         task.run()
+    assert jobs(server)[0]["job_id"] in str(caught.value)
     server.state.complete_job(jobs(server)[0]["job_id"])
 
     assert task.run() == [jobs(server)[0]["job_id"]]
@@ -385,8 +383,10 @@ def test_batch_larger_than_the_account_limits_succeeds(start: Start, deferrable:
     assert server.state.stats()["most_active_jobs"] <= 2
 
 
-def test_on_kill_sends_no_request(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    """``on_kill`` sends no request to PiktID."""
+def test_on_kill_names_the_running_jobs_and_sends_no_request(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``on_kill`` logs the jobs that are still running and sends no request to PiktID."""
     server = start(job_seconds=60)
     operators: list[Any] = []
     task = swap_run(server, 1, deferrable=False, timeout=0.3)
@@ -401,9 +401,11 @@ def test_on_kill_sends_no_request(start: Start, caplog: pytest.LogCaptureFixture
         killed.run()
 
     before = server.state.stats()["operations"]
+    capsys.readouterr()
     operators[0].on_kill()
 
     assert server.state.stats()["operations"] == before
+    assert f"{jobs(server)[0]['job_id']} are still running and will be billed" in capsys.readouterr().out
 
 
 def test_two_copies_of_a_trigger_do_not_interfere(start: Start) -> None:
