@@ -536,7 +536,7 @@ def test_deleted_output_is_not_bought_again(serve: Serve, tmp_path: Path) -> Non
     run = person_run(tmp_path)
     rows = run.run()
     Path(rows[0]["file"].removeprefix("file://")).unlink()
-    with pytest.raises(AirflowFailException, match="gone"):
+    with pytest.raises(AirflowFailException, match="no longer exists"):
         run.run()
     assert len(bought(server)) == 2
 
