@@ -148,7 +148,7 @@ def test_another_refresh_in_the_same_output_is_refused(nights: Nights) -> None:
     nights.run()
     other = Nights(nights.source, nights.output, dag_id="other", identity_code="PiktidPremium")
 
-    with pytest.raises(AirflowFailException, match=r"nightly\.plan.*output_path of its own"):
+    with pytest.raises(AirflowFailException, match=r"nightly\.plan.*separate `output_path` for other"):
         other.begin()
 
 
@@ -416,7 +416,7 @@ def test_source_and_output_in_one_another_are_refused(
     """Outputs would be taken for new photographs, and paid for."""
     nights.source, nights.output = (str(catalogue.parent / part) for part in (source, output))
 
-    with pytest.raises(AirflowFailException, match="lie in one another"):
+    with pytest.raises(AirflowFailException, match="must not overlap"):
         nights.begin()
 
 
@@ -425,7 +425,7 @@ def test_link_to_the_source_is_seen_through(nights: Nights, catalogue: Path) -> 
     (catalogue.parent / "link").symlink_to(catalogue)
     nights.output = str(catalogue.parent / "link" / "out")
 
-    with pytest.raises(AirflowFailException, match="lie in one another"):
+    with pytest.raises(AirflowFailException, match="must not overlap"):
         nights.begin()
 
 

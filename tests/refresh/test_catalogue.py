@@ -120,7 +120,7 @@ def test_source_of_several_outputs_has_one_status(statuses: list[Any], together:
 )
 def test_line_that_is_no_row_is_told(line: bytes) -> None:
     """A damaged line is neither a row nor an error: the part is set aside by whoever reads it."""
-    known: dict[str, catalogue.Known] = {}
+    known: dict[str, catalogue.SourceState] = {}
 
     assert not catalogue.add_line(known, line, "here")
     assert known == {}
@@ -137,7 +137,7 @@ def test_newer_schema_stops_the_plan() -> None:
 def test_unknown_fields_are_kept() -> None:
     """A field that somebody added survives being read and written."""
     line = json.dumps(vars(row()) | {"note": "ours"}).encode()
-    known: dict[str, catalogue.Known] = {}
+    known: dict[str, catalogue.SourceState] = {}
 
     assert catalogue.add_line(known, line, "here")
     assert known["a.jpg"].lines == [line]
@@ -193,7 +193,7 @@ def test_oldest_come_first_and_failures_last() -> None:
         (source("early.jpg", modified=2.0), "changed"),
     ]
 
-    assert [file.relative for file, _ in catalogue.in_turn(work)] == ["early.jpg", "late.jpg", "bad.jpg"]
+    assert [file.relative for file, _ in catalogue.in_order(work)] == ["early.jpg", "late.jpg", "bad.jpg"]
 
 
 @pytest.mark.parametrize(
