@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the listing of a store says of a file, whatever the store calls it, and patterns of names."""
+"""Read version and date from the listing of any store, and match file names with patterns."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 
 def version_in(info: Mapping[str, Any]) -> str | None:
-    """Give the ETag or checksum of the content; None if the store tells none."""
+    """Return the ETag or checksum of the content; None if the listing has none."""
     tags = (info.get(name) for name in ("ETag", "etag", "md5Hash", "content_md5"))
     return next((tag.strip('"') for tag in tags if tag and isinstance(tag, str)), None)
 
 
 def modified_in(info: Mapping[str, Any]) -> float:
-    """Give the last change in epoch seconds; 0.0 if the store does not tell."""
+    """Return the time of the last change in epoch seconds; 0.0 if the listing has none."""
     moments = (info.get(name) for name in ("mtime", "LastModified", "last_modified", "updated"))
     moment = next((moment for moment in moments if moment), 0.0)
     if isinstance(moment, str):
@@ -26,6 +26,6 @@ def modified_in(info: Mapping[str, Any]) -> float:
 
 
 def matches(relative: str, patterns: Sequence[str]) -> bool:
-    """Whether a relative path, or its name alone, fits one of some glob patterns."""
+    """Return whether a relative path, or its name alone, matches one of the glob patterns."""
     name = posixpath.basename(relative)
     return any(fnmatch.fnmatch(relative, pattern) or fnmatch.fnmatch(name, pattern) for pattern in patterns)

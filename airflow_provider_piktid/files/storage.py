@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Files on any store that ``ObjectStoragePath`` knows: list, read in pieces, write whole or not at all.
+Files on any store that ``ObjectStoragePath`` supports: list, read in chunks, write atomically.
 
-Paths are kept as (filesystem, plain string) pairs: a listing of ten thousand objects would otherwise build
-as many path objects, and URL parsing would trip over ``#``, ``?`` and ``%`` in file names.
+Paths are kept as (filesystem, plain string) pairs: a listing of ten thousand objects would otherwise create
+as many path objects, and URL parsing would fail on ``#``, ``?`` and ``%`` in file names.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 #: Bytes read from a source at a time.
 READ_BYTES = 1024 * 1024
 
-#: Bytes that a store is asked for at a time. Some read 50 MiB ahead by default, for each open file.
+#: Bytes requested from a store at a time. Some filesystems read 50 MiB ahead by default, for each open file.
 BLOCK_BYTES = 4 * 1024 * 1024
 
-#: Folder beside the outputs that holds what this package writes about them; never taken as a source.
+#: Folder beside the outputs for the metadata that this package writes; never used as a source.
 PRIVATE_FOLDER = "_piktid"
 
-#: Ending of files that are being written.
+#: Extension of files that are being written.
 PART = ".part"
 
 _MAGIC = frozenset("*?[")
@@ -44,7 +44,7 @@ _MAGIC = frozenset("*?[")
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A file or folder: the filesystem, its path there, and what stands before the path in a URI."""
+    """A file or folder: the filesystem, its path there, and the prefix of the path in a URI."""
 
     fs: AbstractFileSystem
     path: str
@@ -52,7 +52,7 @@ class Location:
 
     @property
     def uri(self) -> str:
-        """URI that finds the same file again, with the connection id where one was given."""
+        """The URI of the file, with the connection id if it had one."""
         return f"{self.prefix}{self.path}"
 
     @property
@@ -66,12 +66,12 @@ class Location:
 @dataclass(frozen=True, slots=True)
 class SourceFile:
     """
-    A picture to upload.
+    An image to upload.
 
-    :param relative: Path below the folder, prefix or glob base it was found under, with ``/``.
+    :param relative: Path below the folder, prefix or base of the glob, with ``/``.
     :param size: Bytes.
-    :param version: What the store's listing says of the content: ETag or checksum; None if it says nothing.
-    :param modified: Last change, epoch seconds; 0.0 if the store does not say.
+    :param version: ETag or checksum from the listing of the store. Default: none.
+    :param modified: Last change, epoch seconds. Default: 0.0, not known.
     """
 
     location: Location
@@ -81,7 +81,7 @@ class SourceFile:
     modified: float = 0.0
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the content in pieces of :data:`READ_BYTES`, from the start at every call."""
+        """Yield the content in chunks of :data:`READ_BYTES`, from the start at every call."""
         file = await asyncio.to_thread(
             self.location.fs.open, self.location.path, "rb", block_size=BLOCK_BYTES
         )
@@ -99,8 +99,8 @@ def locate(uri: str) -> Location:
     """
     Resolve a path or URI, such as ``/data/in``, ``file:///data/in`` or ``s3://conn_id@bucket/in``.
 
-    The filesystem comes from Airflow's object storage, with the connection of the URI.
-    Call this on the thread of the task: it may look a connection up.
+    The filesystem comes from Airflow's object storage, with the connection in the URI.
+    Call this on the thread of the task, as it may look up a connection.
     """
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -118,20 +118,20 @@ def find_images(
     images: str | Sequence[str], *, exclude: str | Sequence[str] = (), formats: Iterable[ImageFormat]
 ) -> list[SourceFile]:
     """
-    List the pictures that paths, folders, prefixes or globs stand for, sorted by their relative path.
+    List the images of paths, folders, prefixes or globs, sorted by relative path.
 
-    A folder or prefix is taken with everything below it, by file extension; hidden names and
-    ``_piktid`` folders are left out. A name that exists is never taken as a glob.
+    A folder or prefix is listed recursively, by file extension; hidden names and ``_piktid`` folders are skipped. A
+    name that exists is never used as a glob.
 
-    :param images: One path, folder, prefix or glob, or a list of them. Names of a list are relative to
-        what the entries have in common.
-    :param exclude: Glob patterns; a file is left out if its relative path or its name matches one.
-    :param formats: Formats whose extensions count.
-    :raises PiktidImageError: Nothing there, or nothing left.
+    :param images: One path, folder, prefix or glob, or a list of them. For a list the names are relative to the
+        common folder of all entries.
+    :param exclude: Glob patterns; a file is skipped if its relative path or its name matches one. Default: none.
+    :param formats: Formats whose extensions are listed.
+    :raises PiktidImageError: No image was found, or all are excluded.
     """
     entries = [images] if isinstance(images, (str, os.PathLike)) else list(images)
     if not entries:
-        raise PiktidImageError("The list of images is empty. Give paths, a folder, a prefix or a glob.")
+        raise PiktidImageError("The list of images is empty. Pass paths, a folder, a prefix or a glob.")
     extensions = tuple(extension for fmt in formats for extension in EXTENSIONS[fmt])
     patterns = [exclude] if isinstance(exclude, str) else list(exclude)
     if len(entries) == 1:
@@ -142,17 +142,17 @@ def find_images(
     if not kept:
         shown = ", ".join(str(entry) for entry in entries[:3])
         raise PiktidImageError(
-            f"No picture matches {shown}: {len(found)} found, {len(found) - len(kept)} excluded. "
-            f"Give a folder, prefix, glob or file of {', '.join(extensions)}, or change `exclude`."
+            f"No image matches {shown}: {len(found)} found, {len(found) - len(kept)} excluded. "
+            f"Pass a folder, prefix, glob or file with {', '.join(extensions)}, or change `exclude`."
         )
     return sorted(kept, key=lambda file: file.relative)
 
 
 def check_images(files: Sequence[SourceFile], formats: Sequence[ImageFormat], *, workers: int = 8) -> None:
     """
-    Look into every file and tell all that are no pictures in one error, before anything is sent.
+    Check the content of all files before any is sent, and report all invalid ones in one error.
 
-    :raises PiktidImageError: Names up to ten files, each with what is wrong.
+    :raises PiktidImageError: Names up to ten files, each with its problem.
     """
     problems = [line for line in image_problems(files, formats, workers=workers) if line]
     if problems:
@@ -163,7 +163,7 @@ def check_images(files: Sequence[SourceFile], formats: Sequence[ImageFormat], *,
 def image_problems(
     files: Sequence[SourceFile], formats: Sequence[ImageFormat], *, workers: int = 8
 ) -> list[str | None]:
-    """Look into every file; for each what is wrong with it, None if it is a picture."""
+    """Return the problem of each file, None for a supported image."""
 
     def problem(file: SourceFile) -> str | None:
         try:
@@ -178,7 +178,7 @@ def image_problems(
 
 
 def read_json(location: Location) -> Any | None:
-    """Read a JSON document; None only if it does not exist. Other failures are raised."""
+    """Return a JSON document, or None if it does not exist. Other failures are raised."""
     try:
         return json.loads(location.fs.cat_file(location.path))
     except FileNotFoundError:
@@ -186,7 +186,7 @@ def read_json(location: Location) -> Any | None:
 
 
 def write_bytes(location: Location, content: bytes) -> None:
-    """Write a small file whole or not at all."""
+    """Write a small file atomically."""
     if location.is_local:
         parent = posixpath.dirname(location.path)
         os.makedirs(parent, exist_ok=True)
@@ -205,7 +205,7 @@ def write_bytes(location: Location, content: bytes) -> None:
 
 
 def sizes_below(folder: Location) -> dict[str, int]:
-    """Map the relative path of every file below a folder to its size; empty if there is no folder."""
+    """Map the relative path of every file below a folder to its size; empty if the folder does not exist."""
     folder.fs.invalidate_cache()
     try:
         found = folder.fs.find(folder.path, detail=True)
@@ -219,7 +219,7 @@ def check_writable(folder: Location) -> None:
     """
     Write and remove a small file.
 
-    :raises OSError: With the reason of the store, if the folder cannot be written.
+    :raises OSError: The folder cannot be written.
     """
     probe = folder.join(f".{uuid.uuid4().hex}.probe")
     write_bytes(probe, b"")
@@ -227,7 +227,7 @@ def check_writable(folder: Location) -> None:
 
 
 def part_name(path: str) -> str:
-    # The name is cut, as it may be as long as names can be.
+    # The name is truncated, as it may already have the maximum length.
     folder, name = posixpath.split(path)
     return posixpath.join(folder, f".{name[:40]}.{uuid.uuid4().hex}{PART}")
 
@@ -263,11 +263,11 @@ def _found(
         if not relative.lower().endswith(extensions) or _is_private(relative):
             continue
         if info.get("islink"):
-            # A listing tells of a link, not of what it leads to.
+            # The listing describes the link, not its target.
             try:
                 info = location.fs.info(path)
             except OSError:
-                # It leads nowhere: a picture of no bytes, to be told as one.
+                # A dangling link is reported as an empty image.
                 info = {**info, "type": "file", "size": 0}
         if info["type"] != "file":
             continue
@@ -276,12 +276,12 @@ def _found(
 
 
 def source_of(location: Location, relative: str, info: dict[str, Any]) -> SourceFile:
-    """Describe a file by what a listing says of it."""
+    """Return a source file from its entry in a listing."""
     return SourceFile(location, relative, int(info["size"] or 0), version_in(info), modified_in(info))
 
 
 def glob_base(pattern: str) -> str:
-    """Give the longest folder that a glob, or a plain path, names without a magic character."""
+    """Return the longest leading folder of a path that has no magic character; a plain path is returned as it is."""
     parts = pattern.split("/")
     for position, part in enumerate(parts):
         if not _MAGIC.isdisjoint(part):
@@ -294,7 +294,7 @@ def _is_private(relative: str) -> bool:
 
 
 def _relative_to_common(files: list[SourceFile]) -> list[SourceFile]:
-    """Name files of several entries by what tells them apart; the same file twice counts once."""
+    """Make the names of several entries relative to their common folder, and remove duplicates."""
     unique = {file.location.uri: file for file in files}
     common = ""
     if len({file.location.prefix for file in unique.values()}) == 1:
@@ -308,7 +308,7 @@ def _unreadable(file: SourceFile, error: OSError) -> str:
 
 
 def digest(location: Location) -> str:
-    """SHA-256 of a file, read in pieces."""
+    """Return the SHA-256 of a file."""
     total = hashlib.sha256()
     with location.fs.open(location.path, "rb") as file:
         while chunk := file.read(READ_BYTES):

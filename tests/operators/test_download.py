@@ -317,7 +317,7 @@ def test_manifest_that_is_none_is_not_overwritten(server: EmulatorServer, tmp_pa
     target = Path(shoot.download(out)["manifest"].removeprefix("file://"))
     target.write_text('[{"colour": "red"}]')
 
-    with pytest.raises(PiktidDownloadError, match="is no manifest"):
+    with pytest.raises(PiktidDownloadError, match="is not a manifest"):
         shoot.download(out)
 
     assert target.read_text() == '[{"colour": "red"}]'
