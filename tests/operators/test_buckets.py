@@ -130,7 +130,7 @@ def test_archive_is_unpacked_into_a_bucket(server: EmulatorServer, bucket: str) 
 
 @pytest.mark.parametrize(
     ("images", "words"),
-    [("missing/", "does not exist"), ("in/*.png", "No picture matches"), ("in/text.jpg", "is not a picture")],
+    [("missing/", "does not exist"), ("in/*.png", "No image matches"), ("in/text.jpg", "is not a picture")],
 )
 def test_bad_input_in_a_bucket_is_named(server: EmulatorServer, bucket: str, images: str, words: str) -> None:
     """The same errors as on a disk, with the URI and without any secret."""

@@ -133,5 +133,5 @@ def test_folder_of_several_portraits_is_no_identity(server: EmulatorServer, tmp_
     picture(tmp_path / "a.jpg")
     picture(tmp_path / "b.jpg")
 
-    with pytest.raises(AirflowFailException, match="stands for 2 pictures"):
+    with pytest.raises(AirflowFailException, match="matches 2 images"):
         identity(tmp_path).run()

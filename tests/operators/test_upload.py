@@ -181,8 +181,8 @@ def test_upload_whose_links_are_always_refused_fails_without_showing_them(
     ("make", "words"),
     [
         pytest.param(lambda path: None, "does not exist", id="missing folder"),
-        pytest.param(lambda path: path.mkdir(), "No picture matches", id="empty folder"),
-        pytest.param(lambda path: picture(path / "a.webp"), "No picture matches", id="unsupported format"),
+        pytest.param(lambda path: path.mkdir(), "No image matches", id="empty folder"),
+        pytest.param(lambda path: picture(path / "a.webp"), "No image matches", id="unsupported format"),
         pytest.param(lambda path: (shoot(path) / "t.jpg").write_text("hi"), "t.jpg is not", id="text"),
         pytest.param(lambda path: (shoot(path) / "e.jpg").touch(), "e.jpg is empty", id="empty file"),
         pytest.param(
