@@ -1,40 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Buttons on the page of a task."""
+"""Operator links: buttons on the page of a task."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperatorLink, XCom
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import BaseOperator, TaskInstanceKey
 
-#: XCom key of the page to open. The worker works it out, since the link itself must not look up anything.
+#: XCom keys of the pages. The worker computes the URLs, as a link must not make requests.
 JOB_URL_KEY = "piktid_job_url"
-
-
-class PiktidJobLink(BaseOperatorLink):
-    """Opens the place where the task's last job can be looked at."""
-
-    name = "PiktID job"
-
-    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address that the task left, or an empty text before it submitted anything."""
-        value: Any = XCom.get_value(key=JOB_URL_KEY, ti_key=ti_key)
-        return str(value or "")
-
-
-#: XCom key of the contact sheet's address.
 SHEET_URL_KEY = "piktid_contact_sheet"
 
 
-class PiktidContactSheetLink(BaseOperatorLink):
-    """Opens the page with before and after of a refresh."""
+class _XComLink(BaseOperatorLink):
+    """A link to the URL that the task pushed to XCom."""
 
-    name = "Contact sheet"
+    key: ClassVar[str]
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address that the task left, or an empty text if there is no sheet."""
-        value: Any = XCom.get_value(key=SHEET_URL_KEY, ti_key=ti_key)
+        """Return the URL, or an empty string if the task has not pushed one."""
+        value: Any = XCom.get_value(key=self.key, ti_key=ti_key)
         return str(value or "")
+
+
+class PiktidJobLink(_XComLink):
+    """Opens the page of the task's last job."""
+
+    name = "PiktID job"
+    key = JOB_URL_KEY
+
+
+class PiktidContactSheetLink(_XComLink):
+    """Opens the contact sheet of a refresh."""
+
+    name = "Contact sheet"
+    key = SHEET_URL_KEY

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files on any object storage: list, read, write, receive, and detect image formats."""
+"""Files on any object storage: list, read, write and receive them, and detect image formats."""

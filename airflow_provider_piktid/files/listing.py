@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read the listings of stores, which name the same facts differently, and match names with patterns."""
+"""Read version and date from the listing of any store, and match file names with patterns."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 
 def version_in(info: Mapping[str, Any]) -> str | None:
-    """Return the ETag or checksum of the content, None if the store lists neither."""
+    """Return the ETag or checksum of the content; None if the listing has none."""
     tags = (info.get(name) for name in ("ETag", "etag", "md5Hash", "content_md5"))
     return next((tag.strip('"') for tag in tags if tag and isinstance(tag, str)), None)
 
 
 def modified_in(info: Mapping[str, Any]) -> float:
-    """Return the last change in epoch seconds, 0.0 if the store does not list it."""
+    """Return the time of the last change in epoch seconds; 0.0 if the listing has none."""
     moments = (info.get(name) for name in ("mtime", "LastModified", "last_modified", "updated"))
     moment = next((moment for moment in moments if moment), 0.0)
     if isinstance(moment, str):

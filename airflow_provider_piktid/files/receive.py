@@ -17,12 +17,12 @@ from airflow_provider_piktid.files import formats
 from airflow_provider_piktid.files.formats import HEAD_BYTES
 from airflow_provider_piktid.files.storage import PART, READ_BYTES, Location, part_name
 
-#: A picture that arrives truncated is fetched again, up to this many times in all.
+#: Attempts to download a picture that arrives truncated.
 FETCH_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Landed:
+class ReceivedFile:
     """A downloaded file, not yet under its final name."""
 
     temporary: str
@@ -33,42 +33,42 @@ class Landed:
 
 
 @contextlib.asynccontextmanager
-async def collect(folder: Location, chunks: AsyncIterator[bytes], mark: str) -> AsyncIterator[Landed]:
+async def receive(folder: Location, chunks: AsyncIterator[bytes], mark: str) -> AsyncIterator[ReceivedFile]:
     """
-    Download to a temporary file, so that its content can be checked before it gets its final name.
+    Write a download to a temporary file, so that its content can be checked before it is published.
 
-    For a local store the file is in the target's folder, so that :func:`publish` is a rename; for an object store
-    it is in the temporary folder of this machine. It is removed at the end in any case.
+    On a local store the file is in the target's folder, so that :func:`publish` is a rename; for an object store it
+    is in the temporary folder of this machine. It is always removed at the end of the block.
 
-    :param mark: Identifies the run, for :func:`remove_partial_files`.
+    :param mark: Prefix of the file name, the same for every try of a task; see :func:`remove_partial_files`.
     """
     temporary = part_name(os.path.join(folder.path if folder.is_local else tempfile.gettempdir(), mark))
     try:
-        yield await _collect(temporary, chunks)
+        yield await _receive(temporary, chunks)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
 
 
-async def holds_picture(landed: Landed) -> bool:
-    """Return whether a downloaded file is a complete image: its end mark is present and its data can be decoded."""
-    whole = formats.is_whole(landed.head, landed.tail, landed.size)
-    return whole and await asyncio.to_thread(formats.decodes, landed.temporary)
+async def is_whole_picture(received: ReceivedFile) -> bool:
+    """Return whether a file is a complete picture: it has the end mark of its format and can be decoded."""
+    whole = formats.is_whole(received.head, received.tail, received.size)
+    return whole and await asyncio.to_thread(formats.decodes, received.temporary)
 
 
-async def publish(landed: Landed, target: Location) -> None:
-    """Give a downloaded file its final name atomically. An object store shows it only when it is complete."""
+async def publish(received: ReceivedFile, target: Location) -> None:
+    """Rename a file to its final name atomically. An object store shows it only when the upload is complete."""
     if target.is_local:
-        await asyncio.to_thread(_rename, landed.temporary, target.path)
+        await asyncio.to_thread(_rename, received.temporary, target.path)
     else:
-        await asyncio.to_thread(target.fs.put_file, landed.temporary, target.path)
+        await asyncio.to_thread(target.fs.put_file, received.temporary, target.path)
 
 
 def remove_partial_files(folder: Location, present: Iterable[str], mark: str) -> None:
     """
-    Remove the partial files that a killed run with the same mark left below a local folder.
+    Remove the temporary files that a killed run with the same mark left below a local folder.
 
-    :param present: Relative paths of the files there.
+    :param present: Relative paths of the files in it.
     """
     for relative in present if folder.is_local else ():
         name = posixpath.basename(relative)
@@ -77,7 +77,7 @@ def remove_partial_files(folder: Location, present: Iterable[str], mark: str) ->
                 os.unlink(folder.join(relative).path)
 
 
-async def _collect(temporary: str, chunks: AsyncIterator[bytes]) -> Landed:
+async def _receive(temporary: str, chunks: AsyncIterator[bytes]) -> ReceivedFile:
     digest = hashlib.sha256()
     size, head, tail = 0, b"", b""
     waiting: list[bytes] = []
@@ -87,12 +87,12 @@ async def _collect(temporary: str, chunks: AsyncIterator[bytes]) -> Landed:
             head = head if len(head) >= HEAD_BYTES else (head + chunk)[:HEAD_BYTES]
             tail = chunk[-64:] if len(chunk) >= 64 else (tail + chunk)[-64:]
             waiting.append(chunk)
-            # Each hop to a thread costs milliseconds when many files are downloaded at once.
+            # Each switch to a thread costs milliseconds while many files are downloaded.
             if sum(map(len, waiting)) >= READ_BYTES:
-                await asyncio.to_thread(_absorb, file, digest, waiting)
+                await asyncio.to_thread(_write_chunks, file, digest, waiting)
                 waiting = []
-        await asyncio.to_thread(_absorb, file, digest, waiting)
-    return Landed(temporary, size, digest.hexdigest(), head, tail)
+        await asyncio.to_thread(_write_chunks, file, digest, waiting)
+    return ReceivedFile(temporary, size, digest.hexdigest(), head, tail)
 
 
 def _create(path: str) -> BinaryIO:
@@ -105,7 +105,7 @@ def _rename(temporary: str, path: str) -> None:
     os.replace(temporary, path)
 
 
-def _absorb(file: BinaryIO, digest: Any, chunks: list[bytes]) -> None:
+def _write_chunks(file: BinaryIO, digest: Any, chunks: list[bytes]) -> None:
     for chunk in chunks:
         digest.update(chunk)
         file.write(chunk)

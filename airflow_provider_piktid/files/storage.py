@@ -3,7 +3,7 @@
 Files on any store that ``ObjectStoragePath`` supports: list, read in chunks, write atomically.
 
 Paths are kept as (filesystem, plain string) pairs: a listing of ten thousand objects would otherwise create
-as many path objects, and URL parsing would misread ``#``, ``?`` and ``%`` in file names.
+as many path objects, and URL parsing would fail on ``#``, ``?`` and ``%`` in file names.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 #: Bytes read from a source at a time.
 READ_BYTES = 1024 * 1024
 
-#: Bytes requested from a store at a time. Some stores read 50 MiB ahead by default, for each open file.
+#: Bytes requested from a store at a time. Some filesystems read 50 MiB ahead by default, for each open file.
 BLOCK_BYTES = 4 * 1024 * 1024
 
-#: Folder for the files that this package writes about the outputs, next to them; never used as a source.
+#: Folder beside the outputs for the metadata that this package writes; never used as a source.
 PRIVATE_FOLDER = "_piktid"
 
 #: Extension of files that are being written.
@@ -44,7 +44,7 @@ _MAGIC = frozenset("*?[")
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A file or folder: the filesystem, its path there, and the part of a URI before the path."""
+    """A file or folder: the filesystem, its path there, and the prefix of the path in a URI."""
 
     fs: AbstractFileSystem
     path: str
@@ -52,7 +52,7 @@ class Location:
 
     @property
     def uri(self) -> str:
-        """URI of the file, with the connection id if one was given."""
+        """The URI of the file, with the connection id if it had one."""
         return f"{self.prefix}{self.path}"
 
     @property
@@ -68,10 +68,10 @@ class SourceFile:
     """
     An image to upload.
 
-    :param relative: Path below the folder, prefix or glob base under which it was found, with ``/``.
+    :param relative: Path below the folder, prefix or base of the glob, with ``/``.
     :param size: Bytes.
-    :param version: ETag or checksum of the content. Default: None, not listed by the store.
-    :param modified: Last change in epoch seconds. Default: 0.0, not listed by the store.
+    :param version: ETag or checksum from the listing of the store. Default: none.
+    :param modified: Last change, epoch seconds. Default: 0.0, not known.
     """
 
     location: Location
@@ -81,7 +81,7 @@ class SourceFile:
     modified: float = 0.0
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the content in chunks of :data:`READ_BYTES`; each call starts at the beginning."""
+        """Yield the content in chunks of :data:`READ_BYTES`, from the start at every call."""
         file = await asyncio.to_thread(
             self.location.fs.open, self.location.path, "rb", block_size=BLOCK_BYTES
         )
@@ -99,8 +99,8 @@ def locate(uri: str) -> Location:
     """
     Resolve a path or URI, such as ``/data/in``, ``file:///data/in`` or ``s3://conn_id@bucket/in``.
 
-    The filesystem comes from Airflow's object storage, with the connection of the URI.
-    Call this on the thread of the task: it may read a connection.
+    The filesystem comes from Airflow's object storage, with the connection in the URI.
+    Call this on the thread of the task, as it may look up a connection.
     """
     from airflow.providers.common.compat.sdk import ObjectStoragePath
 
@@ -118,16 +118,16 @@ def find_images(
     images: str | Sequence[str], *, exclude: str | Sequence[str] = (), formats: Iterable[ImageFormat]
 ) -> list[SourceFile]:
     """
-    List the images at paths, folders, prefixes or globs, sorted by their relative path.
+    List the images of paths, folders, prefixes or globs, sorted by relative path.
 
-    A folder or prefix includes everything below it with a matching extension, except hidden names and
-    ``_piktid`` folders. A name that exists is not read as a glob.
+    A folder or prefix is listed recursively, by file extension; hidden names and ``_piktid`` folders are skipped. A
+    name that exists is never used as a glob.
 
-    :param images: One path, folder, prefix or glob, or a list of them. The paths of a list are relative to
-        the folder that its entries share.
+    :param images: One path, folder, prefix or glob, or a list of them. For a list the names are relative to the
+        common folder of all entries.
     :param exclude: Glob patterns; a file is skipped if its relative path or its name matches one. Default: none.
-    :param formats: Formats whose extensions match.
-    :raises PiktidImageError: Nothing was found, or everything was excluded.
+    :param formats: Formats whose extensions are listed.
+    :raises PiktidImageError: No image was found, or all are excluded.
     """
     entries = [images] if isinstance(images, (str, os.PathLike)) else list(images)
     if not entries:
@@ -143,16 +143,16 @@ def find_images(
         shown = ", ".join(str(entry) for entry in entries[:3])
         raise PiktidImageError(
             f"No image matches {shown}: {len(found)} found, {len(found) - len(kept)} excluded. "
-            f"Pass a folder, prefix, glob or file of {', '.join(extensions)}, or change `exclude`."
+            f"Pass a folder, prefix, glob or file with {', '.join(extensions)}, or change `exclude`."
         )
     return sorted(kept, key=lambda file: file.relative)
 
 
 def check_images(files: Sequence[SourceFile], formats: Sequence[ImageFormat], *, workers: int = 8) -> None:
     """
-    Check every file, and raise one error for all that are not images, before anything is sent.
+    Check the content of all files before any is sent, and report all invalid ones in one error.
 
-    :raises PiktidImageError: Up to ten files, each with its problem.
+    :raises PiktidImageError: Names up to ten files, each with its problem.
     """
     problems = [line for line in image_problems(files, formats, workers=workers) if line]
     if problems:
@@ -163,7 +163,7 @@ def check_images(files: Sequence[SourceFile], formats: Sequence[ImageFormat], *,
 def image_problems(
     files: Sequence[SourceFile], formats: Sequence[ImageFormat], *, workers: int = 8
 ) -> list[str | None]:
-    """Check every file; return the problem of each, None for an image."""
+    """Return the problem of each file, None for a supported image."""
 
     def problem(file: SourceFile) -> str | None:
         try:
@@ -178,7 +178,7 @@ def image_problems(
 
 
 def read_json(location: Location) -> Any | None:
-    """Read a JSON document; return None only if it does not exist."""
+    """Return a JSON document, or None if it does not exist. Other failures are raised."""
     try:
         return json.loads(location.fs.cat_file(location.path))
     except FileNotFoundError:
@@ -205,7 +205,7 @@ def write_bytes(location: Location, content: bytes) -> None:
 
 
 def sizes_below(folder: Location) -> dict[str, int]:
-    """Return the size of every file below a folder by its relative path; empty if the folder does not exist."""
+    """Map the relative path of every file below a folder to its size; empty if the folder does not exist."""
     folder.fs.invalidate_cache()
     try:
         found = folder.fs.find(folder.path, detail=True)
@@ -219,7 +219,7 @@ def check_writable(folder: Location) -> None:
     """
     Check that a folder is writable: write and remove a small file.
 
-    :raises OSError: The folder is not writable, with the reason of the store.
+    :raises OSError: The folder cannot be written.
     """
     probe = folder.join(f".{uuid.uuid4().hex}.probe")
     write_bytes(probe, b"")
@@ -227,7 +227,7 @@ def check_writable(folder: Location) -> None:
 
 
 def part_name(path: str) -> str:
-    # Truncated: the name may already have the maximum length.
+    # The name is truncated, as it may already have the maximum length.
     folder, name = posixpath.split(path)
     return posixpath.join(folder, f".{name[:40]}.{uuid.uuid4().hex}{PART}")
 
@@ -263,11 +263,11 @@ def _found(
         if not relative.lower().endswith(extensions) or _is_private(relative):
             continue
         if info.get("islink"):
-            # A listing describes the symbolic link, not its target.
+            # The listing describes the link, not its target.
             try:
                 info = location.fs.info(path)
             except OSError:
-                # A broken link counts as an empty file, which is reported later.
+                # A dangling link is reported as an empty image.
                 info = {**info, "type": "file", "size": 0}
         if info["type"] != "file":
             continue
@@ -276,12 +276,12 @@ def _found(
 
 
 def source_of(location: Location, relative: str, info: dict[str, Any]) -> SourceFile:
-    """Return the source file for an entry of a listing."""
+    """Return a source file from its entry in a listing."""
     return SourceFile(location, relative, int(info["size"] or 0), version_in(info), modified_in(info))
 
 
 def glob_base(pattern: str) -> str:
-    """Return the longest folder of a glob, or of a plain path, without a magic character."""
+    """Return the longest leading folder of a path that has no magic character; a plain path is returned as it is."""
     parts = pattern.split("/")
     for position, part in enumerate(parts):
         if not _MAGIC.isdisjoint(part):
@@ -294,7 +294,7 @@ def _is_private(relative: str) -> bool:
 
 
 def _relative_to_common(files: list[SourceFile]) -> list[SourceFile]:
-    """Make the paths of files of several entries relative to their common folder; drop duplicates."""
+    """Make the names of several entries relative to their common folder, and remove duplicates."""
     unique = {file.location.uri: file for file in files}
     common = ""
     if len({file.location.prefix for file in unique.values()}) == 1:
@@ -308,7 +308,7 @@ def _unreadable(file: SourceFile, error: OSError) -> str:
 
 
 def digest(location: Location) -> str:
-    """Return the SHA-256 of a file, read in chunks."""
+    """Return the SHA-256 of a file."""
     total = hashlib.sha256()
     with location.fs.open(location.path, "rb") as file:
         while chunk := file.read(READ_BYTES):

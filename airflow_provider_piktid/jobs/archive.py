@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Take pictures out of a job's ZIP. Names in it are hostile until proven: they are matched, never followed."""
+"""Extract images from a job's ZIP. Names in it are not trusted: they are only compared, never used as paths."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.jobs.manifest import Row
     from airflow_provider_piktid.models.v2 import ImageResult
 
-#: Largest picture taken out of a ZIP. More is a bomb: PiktID's largest outputs are 4K pictures.
+#: Maximum size of an extracted image. PiktID's largest outputs are 4K images, so a larger entry is a ZIP bomb.
 MAX_ENTRY_BYTES = 256 * 1024 * 1024
 
-#: What a ZIP that is broken, hostile or not to be had raises; RuntimeError stands for encryption.
+#: Errors of a ZIP that is broken, malicious or not available; RuntimeError means that it is encrypted.
 _BROKEN = (
     PiktidError,
     zipfile.BadZipFile,
@@ -40,16 +40,16 @@ _BROKEN = (
     OverflowError,
 )
 
-Land = Callable[[AsyncIterator[bytes], "Row"], Awaitable[None]]
+Receive = Callable[[AsyncIterator[bytes], "Row"], Awaitable[None]]
 
 
 async def fetch_archive(
-    client: AsyncPiktidClient, job_id: str, pairs: Sequence[tuple[Row, ImageResult]], land: Land
+    client: AsyncPiktidClient, job_id: str, pairs: Sequence[tuple[Row, ImageResult]], receive: Receive
 ) -> None:
     """
-    Fetch the ZIP of a job and land the entries that are recognised as its outputs.
+    Download the ZIP of a job and extract the entries that match its outputs.
 
-    Whatever is wrong with the ZIP leaves its rows pending: they are fetched singly afterwards.
+    If the ZIP cannot be used, its rows stay pending and are downloaded one by one afterwards.
     """
     with tempfile.TemporaryDirectory(prefix="piktid-") as folder:
         path = Path(folder) / "job.zip"
@@ -58,14 +58,14 @@ async def fetch_archive(
             await client.fetch(link.download_url, lambda stream: _save(stream, path))
             with zipfile.ZipFile(path) as archive:
                 for row, entry in _matched(archive, pairs):
-                    await _take(archive, entry, row, land)
+                    await _extract(archive, entry, row, receive)
         except _BROKEN:
             return
 
 
-async def _take(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, row: Row, land: Land) -> None:
+async def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, row: Row, receive: Receive) -> None:
     try:
-        await land(_chunks(archive, entry), row)
+        await receive(_chunks(archive, entry), row)
     except _BROKEN:
         row.status = "pending"
 
@@ -77,19 +77,21 @@ async def _save(stream: ByteStream, path: Path) -> None:
 
 
 async def _chunks(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> AsyncIterator[bytes]:
-    taken = 0
+    unpacked = 0
     with archive.open(entry) as file:
         while chunk := await asyncio.to_thread(file.read, READ_BYTES):
-            taken += len(chunk)
-            if taken > MAX_ENTRY_BYTES:
-                raise PiktidDownloadError(f"{safe_name(entry.filename, 'entry')} unpacks to an absurd size")
+            unpacked += len(chunk)
+            if unpacked > MAX_ENTRY_BYTES:
+                raise PiktidDownloadError(
+                    f"{safe_name(entry.filename, 'entry')} unpacks to more than {MAX_ENTRY_BYTES} bytes."
+                )
             yield chunk
 
 
 def _matched(
     archive: zipfile.ZipFile, pairs: Sequence[tuple[Row, ImageResult]]
 ) -> list[tuple[Row, zipfile.ZipInfo]]:
-    """Find the entry of each output by the names that PiktID may have given it; only unique names count."""
+    """Find the entry of each output by the names that PiktID may use for it; ambiguous names are ignored."""
     entries: dict[str, list[zipfile.ZipInfo]] = {}
     for entry in archive.infolist():
         # The upper half of the external attributes is the Unix mode; 0o12 in its type bits is a symlink.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fetch outputs of jobs into a folder, each whole or not at all, and keep the manifest."""
+"""Download the outputs of jobs into a folder, each atomically, and write the manifest."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.jobs.manifest import Row
     from airflow_provider_piktid.models.v2 import ImageResult, JobResults
 
-#: The manifest is written this often while files arrive, so that a killed task finds its way again.
+#: The manifest is written this often during a download, so that a retry can continue after a kill.
 FLUSH_SECONDS = 5.0
 
-#: Up to this many files of a remote folder are looked up one by one, instead of listing it.
+#: Up to this many files of a remote folder are looked up one by one, instead of listing the folder.
 FEW_FILES = 100
 
-#: Files that are decoded at once. More would keep those that arrive from being written.
-LOOKED_INTO = 2
+#: Files that are decoded at the same time. More would delay writing the files that are being downloaded.
+MAX_DECODES = 2
 
 
 def checked_folder(output_path: str) -> Location:
     """
-    Find the output folder, and make sure that it can be written before anything is fetched.
+    Return the output folder, after checking that it can be written.
 
-    :raises PiktidDownloadError: It cannot.
+    :raises PiktidDownloadError: It cannot be written.
     """
     try:
         folder = storage.locate(output_path)
@@ -49,13 +49,13 @@ def checked_folder(output_path: str) -> Location:
     except Exception as error:
         raise PiktidDownloadError(
             f"output_path {output_path} cannot be written ({type(error).__name__}). Correct the path, its "
-            "permissions or its connection. Nothing was fetched; the results stay at PiktID."
+            "permissions or its connection. Nothing was downloaded; the results stay at PiktID."
         ) from error
     return folder
 
 
 class Download:
-    """One run over the outputs of some jobs."""
+    """One download of the outputs of some jobs."""
 
     def __init__(
         self,
@@ -76,14 +76,14 @@ class Download:
         self._concurrency = concurrency
         self._connection = connection
         self._target = folder.join(manifest.manifest_path(job_ids))
-        self._mark = posixpath.splitext(posixpath.basename(self._target.path))[0]
+        self._tag = posixpath.splitext(posixpath.basename(self._target.path))[0]
         self.rows: list[Row] = []
         self.results: dict[str, JobResults] = {}
-        self._fresh: dict[str, asyncio.Task[JobResults]] = {}
+        self._renewals: dict[str, asyncio.Task[JobResults]] = {}
         self._flushed_at = 0.0
         self._flushing = asyncio.Lock()
         self._receiving = asyncio.Semaphore(concurrency)
-        self._looking = asyncio.Semaphore(LOOKED_INTO)
+        self._decoding = asyncio.Semaphore(MAX_DECODES)
         self.fetched = 0
 
     @property
@@ -103,23 +103,23 @@ class Download:
         return sum(row.size or 0 for row in self.rows if row.status == "done")
 
     async def run(self, client: AsyncPiktidClient) -> None:
-        """Fetch what is missing. Failures of single outputs end up in their rows."""
+        """Download the missing outputs. Failures of single outputs are recorded in their rows."""
         self.results = await self._read_results(client)
         planned = self._plan()
         self.rows = [row for row, _ in planned]
-        await asyncio.to_thread(self._take_stock)
-        wanted = [pair for pair in planned if pair[0].status == "pending"]
+        await asyncio.to_thread(self._compare_with_existing)
+        missing = [pair for pair in planned if pair[0].status == "pending"]
         await self._flush()
         try:
-            if self._archive and wanted:
-                await self._from_archives(client, wanted)
-                wanted = [pair for pair in wanted if pair[0].status == "pending"]
+            if self._archive and missing:
+                await self._from_archives(client, missing)
+                missing = [pair for pair in missing if pair[0].status == "pending"]
 
             async def fetch(pair: tuple[Row, ImageResult]) -> None:
                 await self._fetch(client, *pair)
 
-            # While so many files arrive, as many others are written to their end.
-            await run_bounded(fetch, wanted, 2 * self._concurrency)
+            # While one half is being transferred, the other half is being checked and written.
+            await run_bounded(fetch, missing, 2 * self._concurrency)
         finally:
             await self._flush()
 
@@ -131,22 +131,22 @@ class Download:
         return manifest.plan_rows(list(self.results.items()), self._images)
 
     def raise_if_incomplete(self) -> None:
-        """Raise if an output that exists at PiktID did not arrive."""
+        """Raise if an output that exists at PiktID could not be downloaded."""
         lost = [row for row in self.rows if row.file and row.status != "done"]
         if lost:
             lines = tuple(f"{row.file}: {row.error}" for row in lost)
             raise PiktidDownloadError(
-                f"{self._connection}: {len(lost)} of {len(self.rows)} outputs did not arrive: "
+                f"{self._connection}: {len(lost)} of {len(self.rows)} outputs could not be downloaded: "
                 f"{'; '.join(lines[:5])}{'; ...' if len(lines) > 5 else ''}. The others are in {self._folder.uri}; "
-                "a retry fetches only what is missing.",
+                "a retry downloads only the missing ones.",
                 failed=lines,
             )
 
-    def _take_stock(self) -> None:
-        """Take over what an earlier run of the same jobs left, and notice files that are somebody else's."""
+    def _compare_with_existing(self) -> None:
+        """Keep the files of an earlier download of the same jobs, and detect files that are other content."""
         before = {row.key: row for row in manifest.load(storage.read_json(self._target), self._target.uri)}
         present = self._present({row.file for row in (*self.rows, *before.values()) if row.file})
-        receive.remove_partial_files(self._folder, present, self._mark)
+        receive.remove_partial_files(self._folder, present, self._tag)
         for row in self.rows:
             if not row.file:
                 continue
@@ -159,12 +159,12 @@ class Download:
             elif old.status == "done" and present[known] == old.size:
                 row.file, row.status, row.size, row.sha256 = known, "done", old.size, old.sha256
             elif old.status == "pending":
-                # It got its name in one step after that manifest was written, so it is whole.
+                # It was renamed atomically after that manifest was written, so it is complete.
                 row.status, row.size = "done", present[known]
                 row.sha256 = storage.digest(self._folder.join(known))
 
     def _present(self, files: set[str]) -> dict[str, int]:
-        """Sizes of the files that are there: a few are asked for one by one, as the folder may be vast."""
+        """Return the sizes of existing files. Few files are looked up one by one, as the folder may be large."""
         if self._folder.is_local or len(files) > FEW_FILES:
             return storage.sizes_below(self._folder)
         self._folder.fs.invalidate_cache()
@@ -184,22 +184,24 @@ class Download:
         for _ in range(FETCH_TRIES):
             try:
                 if not url:
-                    raise PiktidNotFoundError("PiktID has no link to it any more.", status=404)
-                async with _Turn(self._receiving) as turn:
-                    await client.fetch(url, lambda stream: self._land(turn.until_last(stream.chunks()), row))
+                    raise PiktidNotFoundError("PiktID no longer has a link to it.", status=404)
+                async with _TransferSlot(self._receiving) as slot:
+                    await client.fetch(
+                        url, lambda stream: self._receive(slot.release_after(stream.chunks()), row)
+                    )
                 break
             except PiktidLinkError as error:
-                # Links expire; the results give a new one.
+                # Links expire; the results contain a new one.
                 row.error = str(error)
                 try:
-                    url = await self._renewed(client, row, url)
+                    url = await self._renew_link(client, row, url)
                 except PiktidError as refused:
                     row.error = str(refused)
                     break
             except PiktidDownloadError as error:
                 row.error = str(error)
             except PiktidError as error:
-                # The client has repeated what repeating can mend.
+                # The client has already retried what a retry can fix.
                 row.error = str(error)
                 break
             except OSError as error:
@@ -208,13 +210,13 @@ class Download:
             row.status = "failed"
         await self._flush(now=False)
 
-    async def _renewed(self, client: AsyncPiktidClient, row: Row, stale: str | None) -> str | None:
-        """Ask once per job for new links, however many of them have expired; again when those have, too."""
+    async def _renew_link(self, client: AsyncPiktidClient, row: Row, stale: str | None) -> str | None:
+        """Return a new link. The links of a job are renewed together, and again if the new ones have expired."""
         link = stale
         for again in (False, True):
-            task = self._fresh.get(row.job_id)
+            task = self._renewals.get(row.job_id)
             if task is None or (task.done() and (again or task.exception() is not None)):
-                task = self._fresh[row.job_id] = asyncio.ensure_future(client.get_job_results(row.job_id))
+                task = self._renewals[row.job_id] = asyncio.ensure_future(client.get_job_results(row.job_id))
             link = next(
                 (
                     result.download_url
@@ -227,27 +229,25 @@ class Download:
                 break
         return link
 
-    async def _land(self, chunks: Any, row: Row) -> None:
-        async with receive.collect(self._folder, chunks, self._mark) as landed:
-            async with self._looking:
-                whole = await receive.holds_picture(landed)
+    async def _receive(self, chunks: Any, row: Row) -> None:
+        async with receive.receive(self._folder, chunks, self._tag) as received:
+            async with self._decoding:
+                whole = await receive.is_whole_picture(received)
             if not whole:
-                raise PiktidDownloadError(
-                    f"{row.file} arrived cut off or is no picture ({landed.size} bytes)."
-                )
-            name = _true_name(row.file or "", landed.head)
-            await receive.publish(landed, self._folder.join(name))
+                raise PiktidDownloadError(f"{row.file} is truncated or not an image ({received.size} bytes).")
+            name = _with_true_extension(row.file or "", received.head)
+            await receive.publish(received, self._folder.join(name))
         row.file, row.status, row.error = name, "done", None
-        row.size, row.sha256 = landed.size, landed.sha256
+        row.size, row.sha256 = received.size, received.sha256
         self.fetched += 1
 
-    async def _from_archives(self, client: AsyncPiktidClient, wanted: list[tuple[Row, ImageResult]]) -> None:
+    async def _from_archives(self, client: AsyncPiktidClient, missing: list[tuple[Row, ImageResult]]) -> None:
         from airflow_provider_piktid.jobs.archive import fetch_archive
 
         for job_id in self._job_ids:
-            pairs = [pair for pair in wanted if pair[0].job_id == job_id]
+            pairs = [pair for pair in missing if pair[0].job_id == job_id]
             if pairs:
-                await fetch_archive(client, job_id, pairs, self._land)
+                await fetch_archive(client, job_id, pairs, self._receive)
 
     async def _flush(self, *, now: bool = True) -> None:
         if not now and time.monotonic() - self._flushed_at < FLUSH_SECONDS:
@@ -257,34 +257,34 @@ class Download:
             await asyncio.to_thread(storage.write_bytes, self._target, manifest.dump(self.rows))
 
 
-class _Turn:
-    """A place among the transfers: given back when the last byte has arrived, or at the end of the block."""
+class _TransferSlot:
+    """A slot for one transfer, released after the last byte or at the end of the block."""
 
-    def __init__(self, places: asyncio.Semaphore) -> None:
-        self._places = places
+    def __init__(self, slots: asyncio.Semaphore) -> None:
+        self._slots = slots
         self._held = False
 
     async def __aenter__(self) -> Self:
-        await self._places.acquire()
+        await self._slots.acquire()
         self._held = True
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._give_back()
+        self._release()
 
-    async def until_last(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def release_after(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for chunk in chunks:
             yield chunk
-        self._give_back()
+        self._release()
 
-    def _give_back(self) -> None:
+    def _release(self) -> None:
         if self._held:
             self._held = False
-            self._places.release()
+            self._slots.release()
 
 
-def _true_name(name: str, head: bytes) -> str:
-    """Give a file the ending of what it is: the server copies that of the input."""
+def _with_true_extension(name: str, head: bytes) -> str:
+    """Return the name with the extension of the actual format: the server copies that of the input."""
     found = formats.sniff(head)
     stem, extension = posixpath.splitext(name)
     if found is None or extension.lower() in formats.EXTENSIONS[found]:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Where each output goes, and the manifest that says what each file is.
+The paths of outputs, and the manifest that describes each file.
 
-The manifest is a JSON array with one row per output, one row a line. Its rows are plain data for the next
-step of a pipeline: no links, no secrets.
+The manifest is a JSON array with one row per output and one row per line. Its rows are plain data for the next
+step of a pipeline, without links and secrets.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Row:
     """
     One output.
 
-    :param source: URI of the picture it was made from; None if it is not known.
+    :param source: URI of the image that it was made from; None if it is not known.
     :param file: Path below the output folder; None if there is no output.
-    :param status: ``done``; ``pending``: not fetched yet; ``failed``: see ``error``.
+    :param status: ``done``; ``pending``: not downloaded yet; ``failed``: see ``error``.
     :param size: Bytes.
-    :param replaces: A file of that name was there before and is not this output: it will be replaced.
+    :param replaces: Another file with this name existed before and is replaced.
     """
 
     source: str | None
@@ -64,30 +64,30 @@ class Row:
 
 
 def manifest_path(job_ids: Iterable[str]) -> str:
-    """Path of the manifest below the output folder: the same for the same jobs, so that a rerun finds it."""
+    """Return the path of the manifest below the output folder; the same jobs always have the same path."""
     digest = hashlib.sha256("\0".join(sorted(job_ids)).encode()).hexdigest()[:16]
     return f"{PRIVATE_FOLDER}/manifest-{digest}.json"
 
 
 def dump(rows: Sequence[Row]) -> bytes:
-    """Write rows, one a line."""
+    """Return rows as a JSON array, one row per line."""
     lines = (json.dumps(asdict(row), ensure_ascii=False) for row in rows)
-    # A file name that is no UTF-8 comes as lone surrogates; JSON can escape them.
+    # A file name that is not valid UTF-8 contains lone surrogates; JSON can escape them.
     return ("[\n" + ",\n".join(lines) + "\n]\n").encode(errors="backslashreplace")
 
 
 def load(value: Any, uri: str) -> list[Row]:
     """
-    Read rows back.
+    Return the rows of a manifest.
 
-    :raises PiktidDownloadError: Not a manifest, or one of a newer schema.
+    :raises PiktidDownloadError: It is not a manifest, or has a newer schema.
     """
     try:
         rows = [Row(**item) for item in value or []]
         newest = max((row.schema for row in rows), default=SCHEMA_VERSION)
     except TypeError as error:
         raise PiktidDownloadError(
-            f"{uri} is no manifest of this version. Move it away, or update airflow-provider-piktid."
+            f"{uri} is not a manifest that this version can read. Move it, or update airflow-provider-piktid."
         ) from error
     if newest > SCHEMA_VERSION:
         raise PiktidDownloadError(f"{uri} has schema {newest}; update airflow-provider-piktid to read it.")
@@ -98,9 +98,9 @@ def plan_rows(
     jobs: Sequence[tuple[str, JobResults]], images: Sequence[Mapping[str, Any]] | None
 ) -> list[tuple[Row, ImageResult]]:
     """
-    Name every output of some jobs, so that no two share a name whatever the server says.
+    Choose a unique path for every output of some jobs, even if the server returns duplicate names.
 
-    With the upload's list the source folders are mirrored; without it each job gets a folder of its own.
+    With the list of the upload, the source folders are mirrored; without it, each job has its own folder.
     """
     sources = _Sources(jobs, images)
     planned = []
@@ -125,12 +125,12 @@ def plan_rows(
                 identity_code=results.identity_code,
             )
             planned.append((row, result))
-    _tell_apart([row for row, _ in planned])
+    _make_unique([row for row, _ in planned])
     return planned
 
 
 class _Sources:
-    """Which uploaded picture each result was made from."""
+    """The uploaded image that each result was made from."""
 
     def __init__(
         self, jobs: Sequence[tuple[str, JobResults]], images: Sequence[Mapping[str, Any]] | None
@@ -157,7 +157,7 @@ def _with_relative(image: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _relative_by_source(rows: list[dict[str, str]]) -> None:
-    """Lists that were not made by the upload may lack ``relative``: take what their sources do not share."""
+    """Fill in a missing ``relative``, as in a list not made by the upload, from the parts that sources do not share."""
     if all(row["relative"] for row in rows) or not rows:
         return
     folders = [posixpath.dirname(row["source"]) for row in rows]
@@ -170,7 +170,7 @@ def _relative_by_source(rows: list[dict[str, str]]) -> None:
 def _by_place(
     jobs: Sequence[tuple[str, JobResults]], rows: list[dict[str, str]]
 ) -> dict[tuple[str, int], dict[str, str]]:
-    """The oldest answers name no inputs: then the order of jobs and images decides, if the counts agree."""
+    """Match images by the order of jobs and results, if the counts agree: the oldest answers contain no inputs."""
     places = [(job_id, index) for job_id, results in jobs for index in _indices(results)]
     return dict(zip(places, rows, strict=True)) if len(places) == len(rows) else {}
 
@@ -194,11 +194,11 @@ def _extension(result: ImageResult) -> str:
     return extension if extension in (".jpg", ".jpeg", ".png", ".webp") else ".jpg"
 
 
-def _tell_apart(rows: list[Row]) -> None:
+def _make_unique(rows: list[Row]) -> None:
     """
-    Let outputs that would share a file carry their place as well.
+    Add job and index to the names of outputs that would share a file.
 
-    The ending does not count: it becomes that of the content, once that is known. Nor does letter case.
+    The extension is ignored, as it is replaced by that of the content; so is letter case.
     """
     named = [row for row in rows if row.file]
     counts = Counter(_name_key(row.file or "") for row in named)
@@ -214,10 +214,10 @@ def _tell_apart(rows: list[Row]) -> None:
 
 
 def _name_key(path: str) -> str:
-    """Return what is equal for two names that some store may treat as one; the ending does not count."""
+    """Return a key that is equal for two names that a store may treat as the same; the extension is ignored."""
     return folded(posixpath.splitext(path)[0])
 
 
 def _short(name: str) -> str:
-    """At most 40 bytes: together with the longest stem a name stays below 255."""
+    """Return at most 40 bytes, so that a name with the longest stem stays below 255."""
     return name.encode()[:40].decode("utf-8", "ignore")

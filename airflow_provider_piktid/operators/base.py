@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient
     from airflow_provider_piktid.models import JobType
 
-#: Triggers are imported when a task defers: parsing a DAG file need not pay for them.
+#: Triggers are imported when a task defers, so that DAG files are parsed faster.
 TRIGGERS: dict[WaitKind, tuple[str, str]] = {
     "slot": ("airflow_provider_piktid.triggers.job", "PiktidSlotTrigger"),
     "jobs": ("airflow_provider_piktid.triggers.job", "PiktidJobTrigger"),
@@ -62,14 +62,14 @@ def framework_timeout(end_time: float) -> timedelta:
 
 class PaidOperator(BaseOperator):
     """
-    Do paid work once: record it before it is sent, wait for it without a worker, attach to it in a retry.
+    Do paid work once: record it before it is sent, wait in the triggerer, and attach to it in a retry.
 
-    :param deferrable: Wait in the triggerer. Otherwise the task holds a worker slot all the time. Default:
+    :param deferrable: Wait in the triggerer. Otherwise the task occupies a worker slot while it waits. Default:
         ``[operators] default_deferrable``.
     :param timeout: Seconds from the last paid request until the task stops waiting. The work continues then, and
         a retry attaches to it with a new deadline. Default: 3600.
-    :param queue_timeout: Seconds to wait for room in a full account. Default: 86400, a day.
-    :param fail_on_partial: Fail if single outputs failed. Default: False, a warning.
+    :param queue_timeout: Seconds to wait while the limits of the account are reached. Default: 86400, a day.
+    :param fail_on_partial: Fail if single outputs failed. Default: False, log a warning.
     :param delete_notifications: Delete this task's own notifications from the account after use. Default: True.
     :param max_images: Refuse to pay for more images than this. Default: no limit.
     :param max_credits: Refuse to submit if the estimated credits exceed this. Default: no limit.
@@ -77,8 +77,8 @@ class PaidOperator(BaseOperator):
         price.
     :param state_path: Folder for the record of paid requests, on any object storage. Default:
         ``[piktid] state_path``, else Airflow's task state store (3.3+), else none.
-    :param rerun_key: Any text; another value buys the same work again. Default: none.
-    :param on_lost_reply: What to do when the reply to a paid request was lost and PiktID shows no trace of it:
+    :param rerun_key: Any text; another value submits the same work again, which is billed. Default: none.
+    :param on_lost_reply: What to do if the reply to a paid request was lost and PiktID does not list the request:
         ``fail``, or ``resubmit`` once at the risk of paying twice. Default: ``fail``.
     :param lost_reply_grace: Seconds to wait before treating PiktID's job list as complete after a lost reply.
         Default: 30.
@@ -130,11 +130,11 @@ class PaidOperator(BaseOperator):
 
     @abstractmethod
     def _open_client(self, hook: PiktidHook) -> AbstractContextManager[Any]:
-        """Return the client of the API that the work is done with."""
+        """Return the client of the API that this operator uses."""
 
     @abstractmethod
     def _make_run(self, task: CurrentTask, hook: PiktidHook, client: Any) -> PaidRun:
-        """Return what does the work, with the checked arguments."""
+        """Return a run with the checked arguments."""
 
     def execute(self, context: Any) -> Any:
         return self._work(context, lambda run: run.begin())
@@ -204,10 +204,10 @@ class PaidJobOperator(PaidOperator):
     :param project_id: Project of the images, as the upload returned it.
     :param images: ``file_id`` values, any number; split into jobs of at most ``images_per_job`` of the connection
         (default 10). Order is kept.
-    :param poll_interval: Seconds between status requests while there is no notification stream, 3 or more.
+    :param poll_interval: Seconds between status requests while the notification stream is down, 3 or more.
         Default: 10.
     :param wait_for_completion: Wait for the jobs. If False, return once all are submitted. Default: True.
-    :param check_identity: Look the identity up before paying, so that a typing error costs nothing. Default: True.
+    :param check_identity: Look up the identity before paying, so that a typo costs nothing. Default: True.
     :return: Job ids in the order of the images. XCom keys: ``summary``, counts and credits; also of a task that
         failed, ``job_ids`` once all are submitted, and ``jobs``, ``[job id or None, number of images]`` in order.
     """
@@ -239,7 +239,7 @@ class PaidJobOperator(PaidOperator):
         """
         Return the job type with this operator's arguments of the same names.
 
-        :raises ValueError: An argument cannot be right.
+        :raises ValueError: An argument is invalid.
         """
         module, _, name = self.job_type.rpartition(".")
         job_type: type[JobType] = getattr(import_module(module), name)

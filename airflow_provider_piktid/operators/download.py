@@ -16,22 +16,24 @@ from airflow_provider_piktid.operators.base import fail_fast_if_permanent
 
 class PiktidDownloadOperator(BaseOperator):
     """
-    Download the newest outputs of jobs. Free of charge; a rerun fetches only what is missing.
+    Download the newest outputs of jobs. Free of charge; a rerun downloads only the missing ones.
 
-    Every file appears under its name only once it is whole. A manifest lies beside the outputs, in
-    ``_piktid/``: a JSON array with one row per output.
+    Files are written atomically. A manifest is written to ``_piktid/`` below the output folder: a JSON array with
+    one row per output.
 
-    :param job_ids: Jobs, as the swap returned them; a mapped swap's list of lists will do. Jobs that failed
-        in part are welcome: what they gave is fetched.
-    :param output_path: Folder or prefix, on any store that ``ObjectStoragePath`` knows.
-    :param images: The upload's ``images``: outputs then mirror the source folders. Default: a folder per job.
-    :param archive: Fetch one ZIP per job instead of picture by picture; what it lacks is fetched singly.
-    :param overwrite: Fetch files again that are there already.
-    :param max_concurrency: Downloads at once. Default: the connection's ``max_concurrency``, 8.
-    :param piktid_conn_id: Connection id.
+    :param job_ids: Jobs, as the swap returned them; also the list of lists of a mapped swap. Outputs of partially
+        failed jobs are downloaded too.
+    :param output_path: Folder or prefix, on any store that ``ObjectStoragePath`` supports.
+    :param images: ``images`` of the upload, so that outputs mirror the source folders. Default: none, one folder per
+        job.
+    :param archive: Download one ZIP per job; outputs that it does not contain are downloaded one by one. Default:
+        False.
+    :param overwrite: Download existing files again. Default: False.
+    :param max_concurrency: Concurrent downloads. Default: ``max_concurrency`` of the connection, 8.
+    :param piktid_conn_id: Connection id. Default: ``piktid_default``.
     :return: ``{"output_path", "files", "bytes", "failed", "manifest"}``: ``files`` and ``failed`` are counts
         of outputs, ``manifest`` is the URI of the manifest.
-    :raises PiktidDownloadError: Outputs that exist could not be fetched or written; the others are there.
+    :raises PiktidDownloadError: Existing outputs could not be downloaded or written; the others are complete.
     """
 
     template_fields: Sequence[str] = ("piktid_conn_id", "job_ids", "output_path", "images")
@@ -75,7 +77,7 @@ class PiktidDownloadOperator(BaseOperator):
                 )
                 client.run(download.run)
             self.log.info(
-                "%d output(s), %.1f MB, in %s (%d fetched now); manifest: %s",
+                "%d output(s), %.1f MB, in %s (%d downloaded now); manifest: %s",
                 download.done,
                 download.bytes / 1e6,
                 folder.uri,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Replace persons in a picture by generated ones."""
+"""Replace persons in a picture with generated ones."""
 
 from __future__ import annotations
 
@@ -25,29 +25,30 @@ if TYPE_CHECKING:
 
 class PiktidGeneratePersonOperator(PaidOperator):
     """
-    Replace persons in one picture, once for each person and keyword. Each of these costs credits.
+    Replace persons in one picture, once for each person and keyword. Each of these generations costs credits.
 
-    A retry pays only for what is missing: every paid request is recorded before it is sent.
+    Every paid request is recorded before it is sent, so a retry pays only for missing generations.
 
     :param keywords: One or several of ``{"Location": "Oceania"}`` or the plain word ``Oceania``.
     :param image: Path or URI of a WEBP, JPEG or PNG picture on any store that ``ObjectStoragePath`` supports, or an
-        http(s) address that PiktID fetches it from.
-    :param id_image: Instead of ``image``: a picture that was uploaded within the last 24 hours.
+        http(s) URL that PiktID can read. Default: none; then ``id_image`` is needed.
+    :param id_image: Id of a picture that was uploaded within the last 24 hours. Default: none.
     :param persons: ``all``, ``largest``, or a list of person ids as PiktID numbers them, from 0. Default: ``all``.
-    :param output_path: Folder or prefix that results are downloaded to, as soon as they exist. Default: none; they
-        stay at PiktID, which announces them for 10 minutes only.
+    :param output_path: Folder or prefix to which results are downloaded as soon as they exist. Default: none; they
+        stay at PiktID, which lists them for 10 minutes only.
     :param options: Passed through to PiktID, such as ``{"seed": 7}``. Default: none.
     :param stagger: Seconds between the first request of the picture and the others. Default: 15, from PiktID's
         person guide.
     :param unusable: What to do with persons whose face is too blurry: ``skip`` them, or ``fail``. Default: ``skip``.
-    :param allow_unknown_keywords: Send keywords that the documents do not list. Default: False.
-    :param push_links: Push the result links to XCom. They work for whoever has them, and expire. Default: False.
+    :param allow_unknown_keywords: Send keywords that PiktID's documents do not list. Default: False.
+    :param push_links: Push the result links to XCom. Anyone who has a link can use it until it expires. Default:
+        False.
     :param timeout: Seconds from a request until the task stops waiting for its result. Default: 1800.
     :param queue_timeout: Seconds to wait while the account accepts no more requests. Default: 3600.
     :param lost_reply_grace: Seconds to look for the result of a request whose reply was lost. Default: 300.
 
     Further parameters are those of ``PaidOperator``; ``max_images`` counts generations. The record is kept in
-    ``_piktid`` below ``output_path`` where there is neither a ``state_path`` nor a task state store.
+    ``_piktid`` below ``output_path`` if there is neither a ``state_path`` nor a task state store.
 
     :return: List of ``{id_image, id_person, keyword, url, file}``. ``file`` is a URI, None without ``output_path``;
         ``url`` is None unless ``push_links`` is set. XCom key ``summary``: counts, and what failed.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Upload a face to swap in."""
+"""Upload an identity to swap in."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 class PiktidUploadIdentityOperator(BaseOperator):
     """
-    Upload a portrait as an identity. Repeating it is safe: a name that exists gives the existing identity.
+    Upload a portrait as an identity. Safe to repeat: if the name exists, the existing identity is returned.
 
-    :param image: Path or URI of a JPEG or PNG picture with exactly one clearly visible face.
-    :param name: Name of the identity, unique in the account. Default: the file's name without its ending.
-    :param tag: Tag to give it.
-    :param wait_for_preprocessing: Wait until PiktID has preprocessed it. Default False, as PiktID's own client
-        does not wait. This holds a worker for the time it takes, typically seconds.
-    :param timeout: Seconds to wait for preprocessing. Default 600, PiktID's clients.
-    :param poll_interval: Seconds between two status requests. Default 5.
-    :param piktid_conn_id: Connection id.
+    :param image: Path or URI of a JPEG or PNG image with exactly one clearly visible face.
+    :param name: Name of the identity, unique in the account. Default: the name of the file without its extension.
+    :param tag: Tag of the identity. Default: none.
+    :param wait_for_preprocessing: Wait until PiktID has preprocessed the identity. This occupies a worker slot,
+        typically for some seconds. Default: False, as PiktID's client does not wait.
+    :param timeout: Seconds to wait for preprocessing. Default: 600, from PiktID's clients.
+    :param poll_interval: Seconds between two status requests. Default: 5.
+    :param piktid_conn_id: Connection id. Default: ``piktid_default``.
     :return: The ``identity_code``.
-    :raises PiktidImageError: The file is no picture of these formats, or there is more than one.
-    :raises PiktidQuotaError: The account holds as many identities as it may.
+    :raises PiktidImageError: The file is not a supported image, or ``image`` matches several files.
+    :raises PiktidQuotaError: The account has reached its limit of identities.
     """
 
     template_fields: Sequence[str] = ("piktid_conn_id", "image", "name", "tag")
@@ -65,7 +65,7 @@ class PiktidUploadIdentityOperator(BaseOperator):
             files = storage.find_images(self.image, formats=V2_FORMATS)
             if len(files) != 1:
                 raise PiktidImageError(
-                    f"{self.image} stands for {len(files)} pictures; an identity is made of one. Name one file."
+                    f"{self.image} matches {len(files)} images, but an identity needs exactly one. Pass one file."
                 )
             storage.check_images(files, V2_FORMATS)
             file = files[0]
@@ -85,12 +85,12 @@ class PiktidUploadIdentityOperator(BaseOperator):
             if time.monotonic() >= deadline:
                 raise PiktidJobTimeout(
                     f"{self.piktid_conn_id}: identity {identity_code} is not preprocessed after {self.timeout:g} s. "
-                    "It exists; a retry waits for it again."
+                    "It exists; a retry waits for it again. Raise `timeout` to wait longer."
                 )
             time.sleep(self.poll_interval)
         if status.preprocessing_status == "failed":
             raise PiktidInvalidRequestError(
                 f"{self.piktid_conn_id}: PiktID could not preprocess identity {identity_code}: "
-                f"{status.error_message or 'no reason given'}. Use a picture with one clearly visible face.",
+                f"{status.error_message or 'no reason given'}. Use an image with one clearly visible face.",
                 status=200,
             )

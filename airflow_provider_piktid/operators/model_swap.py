@@ -16,16 +16,16 @@ class PiktidModelSwapOperator(PaidJobOperator):
     This costs credits. Submits one job per ten images, within the limits of the account, and waits for all of
     them. A retry or a clear with unchanged input attaches to the jobs of earlier tries instead of paying again.
 
-    :param identity_code: Identity to swap in: one of the account's or of the platform, such as ``PiktidSummer``.
+    :param identity_code: Identity to swap in, of the account or of the platform, such as ``PiktidSummer``.
     :param project_id: Project of the images, as the upload returned it.
     :param images: ``file_id`` values, any number.
     :param model: Engine: ``auto``, ``onda``, ``nano_banana_pro`` or ``nano_banana_2``. Another one needs
         ``force_model=True``. The engine that ran is in the manifest as ``model_used``. Default: ``auto``.
-    :param num_variations: Outputs per image, 1 to 4. Each is paid for. Default: 1.
-    :param post_process: Let PiktID post-process the results, and wait for that too. Always sent, since the
-        documents disagree about PiktID's default. Default: False.
-    :param add_ai_watermark: Mark outputs visibly as AI-generated; the mark cannot be removed. Default: False.
-    :param use_anchor: Keep the person the same over a set. Default: not sent.
+    :param num_variations: Outputs per image, 1 to 4. Each one is billed. Default: 1.
+    :param post_process: Let PiktID post-process the results, and wait for it. Always sent, as PiktID's documents
+        disagree about its default. Default: False.
+    :param add_ai_watermark: Add a visible AI watermark to outputs; it cannot be removed. Default: False.
+    :param use_anchor: Keep the same person over a set of images. Default: none, PiktID decides.
     :param swap_options: More fields of ``swap_options``, passed through. Default: none.
     :param force_model: Send a ``model`` that this package does not know. Default: False.
 
@@ -36,7 +36,7 @@ class PiktidModelSwapOperator(PaidJobOperator):
         failed, ``job_ids`` once all are submitted, and ``jobs``, ``[job id or None, number of images]`` in order.
     :raises PiktidJobFailedError: A job failed or has no output.
     :raises PiktidJobTimeout: The deadline passed; the jobs are still running and will be billed.
-    :raises PiktidSubmissionError: The reply to a paid request was lost and its fate is unknown.
+    :raises PiktidSubmissionError: The reply to a paid request was lost and its outcome is unknown.
     """
 
     job_type = "airflow_provider_piktid.models.model_swap.ModelSwap"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Refresh a catalogue: plan what changed, note what came of it, sum up. Use ``task_groups.refresh``."""
+"""Refresh a catalogue: plan, collect the outputs of each batch, summarize. Use ``task_groups.refresh``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.links import SHEET_URL_KEY, PiktidContactSheetLink
 from airflow_provider_piktid.operators.base import fail_fast_if_permanent
-from airflow_provider_piktid.refresh.catalogue import WORK, CatalogueRow, options_key
+from airflow_provider_piktid.refresh.catalogue import WORK, options_key
 from airflow_provider_piktid.refresh.collect import Collection
 from airflow_provider_piktid.refresh.plan import (
     Plan,
-    Wanted,
+    RefreshRequest,
     batch_entries,
     late_entries,
     make_plan,
@@ -33,30 +33,33 @@ if TYPE_CHECKING:
 
 class PiktidPlanRefreshOperator(BaseOperator):
     """
-    Work out which sources of a catalogue have to be swapped, and deal them out in batches.
+    Find the sources of a catalogue that have to be swapped, and split them into batches.
 
-    Free of charge: nothing is sent to PiktID. Sources are compared with the catalogue that earlier runs left below
-    ``output_path``, by content: ETag or checksum where the store has one, size and date otherwise, and sha256
-    where those differ, so that a file that was only touched is not paid for again.
+    Free of charge: nothing is sent to PiktID. Sources are compared with the catalogue that earlier runs wrote below
+    ``output_path``, by content: ETag or checksum if the store has one, otherwise size and date; if those differ, by
+    SHA-256, so that a file with a new date only is not paid for again.
 
-    :param source: Folder, prefix or glob of JPEG and PNG pictures, on any store that ``ObjectStoragePath`` knows.
-    :param output_path: Folder or prefix of the outputs and of the catalogue. Neither may lie in the other.
-    :param identity_code: Identity that the swap will use.
-    :param options: Arguments that the swap will get. Those that decide what comes out are compared too.
-    :param exclude: Glob patterns of sources to leave out. Their outputs are kept.
-    :param max_images: Sources a run may buy. The rest has its turn in the next runs, oldest first. Default: all.
-    :param max_attempts: How often a source that fails is bought again, until it changes. Default 3.
-    :param images_per_batch: Sources of one batch. Default: ``images_per_job`` of the connection, 10; more if there
+    :param source: Folder, prefix or glob of JPEG and PNG images, on any store that ``ObjectStoragePath`` supports.
+    :param output_path: Folder or prefix of the outputs and of the catalogue. It must not overlap with ``source``.
+    :param identity_code: Identity that the swap uses.
+    :param options: Arguments of the swap. A change of those that affect the outputs makes all of them again.
+        Default: none.
+    :param exclude: Glob patterns of sources to skip. Their outputs are kept. Default: none.
+    :param max_images: Maximum number of sources that one run submits. The rest is submitted by the next runs, oldest
+        first. Default: no limit.
+    :param max_attempts: How often a source that fails is submitted, until it changes. Default: 3.
+    :param images_per_batch: Sources in one batch. Default: ``images_per_job`` of the connection, 10; more if there
         would be more batches than Airflow maps (``[core] max_map_length``).
-    :param rerun_key: Any text; another value makes everything anew.
-    :param dry_run: Log what would be done and what it would cost; write nothing, give no batch.
-    :param prune: Remove outputs whose source is gone. Default: report them.
-    :param credits_per_output: Price of an output for the estimate, until the catalogue knows better. Default 1.
-    :param piktid_conn_id: Connection id.
-    :return: URIs of the batches, to be mapped over; each is a JSON file that the upload takes as ``images``. XCom
-        keys: ``summary``: counts; ``late``: URI of a batch that is paid for and has to be fetched, or "".
-    :raises PiktidConfigError: Source and output lie in one another, or another refresh works in this output.
-    :raises PiktidImageError: No source at all.
+    :param rerun_key: Any text; another value makes every output again. Default: none.
+    :param dry_run: Log what would be done and its cost; write nothing and return no batch. Default: False.
+    :param prune: Remove outputs whose source no longer exists. Default: False, report them.
+    :param credits_per_output: Credits that one output costs, for the estimate; replaced by the average of the
+        catalogue once it has one. Default: 1; PiktID states no price.
+    :param piktid_conn_id: Connection id. Default: ``piktid_default``.
+    :return: URIs of the batches, for task mapping; each is a JSON file that the upload accepts as ``images``. XCom
+        keys: ``summary``: counts; ``late``: URI of a batch that is paid for but not downloaded yet, or "".
+    :raises PiktidConfigError: Source and output overlap, or another refresh uses this output.
+    :raises PiktidImageError: There is no source.
     :raises PiktidRecordError: The catalogue was written by a newer version of this package.
     """
 
@@ -69,7 +72,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
         "exclude",
         "max_images",
         "rerun_key",
-        "only_tell",
+        "is_dry_run",
     )
     ui_color = "#ece6ff"
 
@@ -101,8 +104,8 @@ class PiktidPlanRefreshOperator(BaseOperator):
         self.max_attempts = max_attempts
         self.images_per_batch = images_per_batch
         self.rerun_key = rerun_key
-        # BaseOperator has a method of the parameter's name.
-        self.only_tell = dry_run
+        # `BaseOperator` has a method `dry_run`.
+        self.is_dry_run = dry_run
         self.prune = prune
         self.credits_per_output = credits_per_output
         self.piktid_conn_id = piktid_conn_id
@@ -110,28 +113,28 @@ class PiktidPlanRefreshOperator(BaseOperator):
     def execute(self, context: Any) -> list[str]:
         with fail_fast_if_permanent():
             settings = PiktidHook(self.piktid_conn_id).settings
-            wanted = self._wanted(context)
+            request = self._request(context)
             store = CatalogueStore(storage.locate(self.output_path))
-            plan = make_plan(wanted, store)
-            entries = batch_entries(plan, wanted)
-            summary = self._summary(plan, wanted)
-            self._tell(plan, summary)
+            plan = make_plan(request, store)
+            entries = batch_entries(plan, request)
+            summary = self._summary(plan, request)
+            self._log_plan(plan, summary)
             CurrentTask(context).push("summary", summary)
-            if _is_true(self.only_tell):
+            if _is_true(self.is_dry_run):
                 CurrentTask(context).push("late", "")
                 return []
-            CurrentTask(context).push("late", self._keep(plan, wanted, store))
+            CurrentTask(context).push("late", self._store_plan(plan, request, store))
             size = self._batch_size(len(entries), settings.images_per_job)
             batches = [entries[start : start + size] for start in range(0, len(entries), size)]
-            return store.write_batches(wanted.run, batches)
+            return store.write_batches(request.run, batches)
 
-    def _wanted(self, context: Any) -> Wanted:
+    def _request(self, context: Any) -> RefreshRequest:
         ti = context["ti"]
         try:
             key = options_key(self.identity_code, self.options or {}, self.rerun_key)
         except ValueError as error:
             raise PiktidConfigError(f"{self.task_id}: {error}. Nothing was submitted.") from error
-        return Wanted(
+        return RefreshRequest(
             source=self.source,
             output_path=self.output_path,
             identity_code=self.identity_code,
@@ -144,7 +147,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
         )
 
     def _limit(self) -> int | None:
-        """Return ``max_images`` as a number; a template gives text."""
+        """Return ``max_images`` as a number; a rendered template is text."""
         if self.max_images in (None, ""):
             return None
         try:
@@ -154,7 +157,9 @@ class PiktidPlanRefreshOperator(BaseOperator):
                 f"{self.task_id}: max_images must be a whole number, not {self.max_images!r}."
             ) from None
         if limit < 1:
-            raise PiktidConfigError(f"max_images must be 1 or more, not {limit}. Use dry_run to buy nothing.")
+            raise PiktidConfigError(
+                f"{self.task_id}: max_images must be 1 or more, not {limit}. Use `dry_run` to submit nothing."
+            )
         return limit
 
     def _batch_size(self, count: int, images_per_job: int) -> int:
@@ -162,44 +167,44 @@ class PiktidPlanRefreshOperator(BaseOperator):
         most = conf.getint("core", "max_map_length", fallback=1024)
         return size if count <= size * most else size * math.ceil(count / (size * most))
 
-    def _summary(self, plan: Plan, wanted: Wanted) -> dict[str, Any]:
-        bought: dict[str, int] = dict.fromkeys(WORK, 0)
+    def _summary(self, plan: Plan, request: RefreshRequest) -> dict[str, Any]:
+        submitted: dict[str, int] = dict.fromkeys(WORK, 0)
         for _, reason in plan.work:
-            bought[reason] += 1
+            submitted[reason] += 1
         outputs = len(plan.work) * int((self.options or {}).get("num_variations", 1))
         return {
-            "run": wanted.run,
+            "run": request.run,
             "source": self.source,
             "output_path": self.output_path,
             "listed": plan.listed,
             "images": len(plan.work),
             "outputs": outputs,
             "credits_estimate": round(outputs * self._price(plan), 2),
-            **bought,
+            **submitted,
             "unchanged": plan.reasons["same"],
             "unfinished": plan.reasons["pending"],
             "given_up": plan.reasons["given up"],
             "rejected": len(plan.rejected),
             "waiting": plan.waiting,
             "deleted": len(plan.deleted),
-            "dry_run": _is_true(self.only_tell),
-            "pruned": len(plan.deleted) if self.prune and not _is_true(self.only_tell) else 0,
+            "dry_run": _is_true(self.is_dry_run),
+            "pruned": len(plan.deleted) if self.prune and not _is_true(self.is_dry_run) else 0,
         }
 
     def _price(self, plan: Plan) -> float:
-        """What an output cost so far, by the first hundred of the catalogue that say it."""
-        told: list[float] = []
+        """Return the average credits of an output, from about a hundred outputs of the catalogue."""
+        prices: list[float] = []
         for known in plan.snapshot.known.values():
-            told += [row["credits"] for row in known.rows if row["status"] == "done" and row["credits"]]
-            if len(told) >= 100:
+            prices += [row["credits"] for row in known.rows if row["status"] == "done" and row["credits"]]
+            if len(prices) >= 100:
                 break
-        return sum(told) / len(told) if told else self.credits_per_output
+        return sum(prices) / len(prices) if prices else self.credits_per_output
 
-    def _tell(self, plan: Plan, summary: Mapping[str, Any]) -> None:
+    def _log_plan(self, plan: Plan, summary: Mapping[str, Any]) -> None:
         self.log.info(
-            "%(listed)d sources: %(images)d to do (%(new)d new, %(changed)d changed, %(options)d with other "
-            "options, %(failed)d that failed before), about %(credits_estimate)g credits; %(unchanged)d unchanged, "
-            "%(unfinished)d paid and not here yet, %(waiting)d wait for a later run.",
+            "%(listed)d sources: %(images)d to submit (%(new)d new, %(changed)d changed, %(options)d with other "
+            "options, %(failed)d failed before), about %(credits_estimate)g credits; %(unchanged)d unchanged, "
+            "%(unfinished)d paid but not downloaded yet, %(waiting)d left for a later run.",
             summary,
         )
         for file, reason in plan.work[:20]:
@@ -207,54 +212,48 @@ class PiktidPlanRefreshOperator(BaseOperator):
         if len(plan.work) > 20:
             self.log.info("  ... and %d more", len(plan.work) - 20)
         for row in plan.rejected[:20]:
-            self.log.warning("Left out: %s", row.error)
+            self.log.warning("Skipped: %s", row.error)
         if plan.deleted:
             shown = ", ".join(plan.deleted[:10])
-            kept = "removing their outputs" if summary["pruned"] else "their outputs are kept"
-            self.log.warning("%d source(s) are gone (%s): %s", len(plan.deleted), kept, shown)
+            action = "removing their outputs" if summary["pruned"] else "their outputs are kept"
+            self.log.warning("%d source(s) no longer exist (%s): %s", len(plan.deleted), action, shown)
         if summary["given_up"]:
             self.log.warning(
-                "%(given_up)d source(s) failed too often; they are left alone until changed.", summary
+                "%(given_up)d source(s) failed `max_attempts` times; skipping them until they change.",
+                summary,
             )
 
-    def _keep(self, plan: Plan, wanted: Wanted, store: CatalogueStore) -> str:
-        """Write what planning found out; the URI of the batch that only has to be fetched, or an empty text."""
+    def _store_plan(self, plan: Plan, request: RefreshRequest, store: CatalogueStore) -> str:
+        """Write the rows of the plan; return the URI of the batch to download only, or an empty string."""
         known = plan.snapshot.known
-        late = late_entries(plan, wanted)
+        late = late_entries(plan, request)
         if self.prune and plan.deleted:
-            gone = {row["file"] for name in plan.deleted for row in known[name].rows if row["file"]}
-            store.remove_outputs(gone)
+            store.remove_outputs(
+                {row["file"] for name in plan.deleted for row in known[name].rows if row["file"]}
+            )
             for name in plan.deleted:
                 del known[name]
-        rejected = [
-            row
-            for row in plan.rejected
-            if not (
-                row.relative in known and any(old["error"] == row.error for old in known[row.relative].rows)
-            )
-        ]
-        rows: list[CatalogueRow | Mapping[str, Any]] = [*rejected, *plan.touched, *plan.recovered]
-        if rows:
-            store.write(f"{wanted.run}-plan", rows)
-        store.compact(plan.snapshot, anew=bool(self.prune and plan.deleted))
-        return store.write_batches(f"{wanted.run}/late", [late])[0] if late else ""
+        if rows := plan.rows():
+            store.write(f"{request.run}-plan", rows)
+        store.compact(plan.snapshot, rewrite=bool(self.prune and plan.deleted))
+        return store.write_batches(f"{request.run}/late", [late])[0] if late else ""
 
 
 class PiktidCollectRefreshOperator(BaseOperator):
     """
-    Fetch what a batch gave, and note it in the catalogue. Free of charge; a rerun fetches what is missing.
+    Download the outputs of a batch and add them to the catalogue. Free of charge; a rerun downloads what is missing.
 
-    Runs whatever became of the swap: what was paid for is fetched, or noted as to be fetched by a later run.
+    Runs even if the swap failed: outputs that were paid for are downloaded, or recorded for a later run.
 
     :param batch: URI of the batch, as the plan returned it.
-    :param output_path: The plan's.
-    :param upload_task_id: Task that uploaded the batch. Default: none; the batch is one of the plan's ``late``.
-    :param swap_task_id: Task that swapped it.
-    :param max_concurrency: Downloads at once. Default: the connection's ``max_concurrency``, 8.
-    :param piktid_conn_id: Connection id.
-    :return: ``{"done", "failed", "pending", "credits"}``: counts of outputs, and what they cost. Skipped if
-        nothing of the batch was bought.
-    :raises PiktidDownloadError: Outputs that exist did not arrive. They are noted, and a retry fetches them.
+    :param output_path: ``output_path`` of the plan.
+    :param upload_task_id: Task that uploaded the batch. Default: none, for the ``late`` batch of the plan.
+    :param swap_task_id: Task that swapped it. Default: none, for the ``late`` batch of the plan.
+    :param max_concurrency: Concurrent downloads. Default: ``max_concurrency`` of the connection, 8.
+    :param piktid_conn_id: Connection id. Default: ``piktid_default``.
+    :return: ``{"done", "failed", "pending", "credits"}``: counts of outputs, and their credits. Skipped if
+        nothing of the batch was submitted.
+    :raises PiktidDownloadError: Existing outputs could not be downloaded. They are recorded; a retry downloads them.
     """
 
     template_fields: Sequence[str] = ("piktid_conn_id", "batch", "output_path")
@@ -281,7 +280,7 @@ class PiktidCollectRefreshOperator(BaseOperator):
 
     def execute(self, context: Any) -> dict[str, Any]:
         if not self.batch:
-            raise AirflowSkipException("Nothing of an earlier run has to be fetched.")
+            raise AirflowSkipException("No output of an earlier run is left to download.")
         with fail_fast_if_permanent():
             hook = PiktidHook(self.piktid_conn_id)
             collection = Collection(
@@ -290,11 +289,11 @@ class PiktidCollectRefreshOperator(BaseOperator):
                 jobs=self._pull(context, self.swap_task_id, "jobs"),
             )
             if not collection.job_ids:
-                raise AirflowSkipException("Nothing of this batch was bought.")
+                raise AirflowSkipException("Nothing of this batch was submitted.")
             concurrency = int(self.max_concurrency or hook.settings.max_concurrency)
             store = CatalogueStore(storage.locate(self.output_path))
             part = collection.part_name(self.batch)
-            store.write(part, collection.promised())
+            store.write(part, collection.pending_rows())
             download = collection.download(self.output_path, concurrency, self.piktid_conn_id)
             with hook.get_conn() as client:
                 client.run(download.run)
@@ -313,15 +312,16 @@ class PiktidCollectRefreshOperator(BaseOperator):
 
 class PiktidRefreshSummaryOperator(BaseOperator):
     """
-    Sum a refresh up: counts, contact sheet, and the event of its asset.
+    Summarize a refresh: counts, contact sheet, and the asset event.
 
-    :param plan_task_id: The plan.
-    :param output_path: The plan's.
-    :param fail_on_partial: Fail if a single source of this run has no output. Default: fail if none has any, else
-        warn; the next run takes up what is missing.
-    :param skip_unchanged: Be skipped if this run brought nothing new, so that no asset event wakes others.
-    :param contact_sheet: Write a page and a picture with before and after. Needs Pillow; left out without it.
-    :param browse_url: Address under which people open ``output_path`` in a browser, for the link to the sheet.
+    :param plan_task_id: Task id of the plan.
+    :param output_path: ``output_path`` of the plan.
+    :param fail_on_partial: Fail if a single source of this run has no output. Default: False: fail if no source has
+        one, otherwise warn; the next run processes the missing ones again.
+    :param skip_unchanged: Skip this task if the run changed nothing, so that no asset event is sent. Default: True.
+    :param contact_sheet: Write a page and a picture that show sources and outputs side by side. Default: True.
+    :param browse_url: URL of ``output_path`` in a browser, for the link to the contact sheet. Default: none; the
+        link is the URI of the sheet.
     :return: Counts of sources and outputs, credits, and URIs of catalogue and sheet; also the extra of the event.
     :raises PiktidPartialResultError: See ``fail_on_partial``.
     """
@@ -353,34 +353,33 @@ class PiktidRefreshSummaryOperator(BaseOperator):
         with fail_fast_if_permanent():
             planned = context["ti"].xcom_pull(task_ids=self.plan_task_id, key="summary", map_indexes=-1)
             if planned and planned["dry_run"]:
-                raise AirflowSkipException("Nothing was done: the plan was a dry run.")
+                raise AirflowSkipException("The plan was a dry run; nothing was submitted.")
             run = RunSummary(storage.locate(self.output_path), planned, self.plan_task_id)
             sheet = run.write_sheet(self.log) if self.contact_sheet and run.rows else None
-            CurrentTask(context).push(SHEET_URL_KEY, self._address(run.folder, sheet) if sheet else "")
-            told = run.told()
-            self.log.info("%s", told)
-            CurrentTask(context).push("summary", told)
+            CurrentTask(context).push(SHEET_URL_KEY, self._sheet_url(run.folder, sheet) if sheet else "")
+            totals = run.to_xcom()
+            self.log.info("%s", totals)
+            CurrentTask(context).push("summary", totals)
             run.compact()
-            run.judge(fail_on_partial=self.fail_on_partial, log=self.log)
+            run.raise_if_incomplete(fail_on_partial=self.fail_on_partial, log=self.log)
             if self.skip_unchanged and run.is_unchanged:
-                raise AirflowSkipException("Nothing new: no event for those that wait for one.")
+                raise AirflowSkipException("Nothing changed; no asset event is sent.")
             for outlet in self.outlets:
-                context["outlet_events"][outlet].extra = event_extra(told)
-        return told
+                context["outlet_events"][outlet].extra = event_extra(totals)
+        return totals
 
-    def _address(self, folder: Location, sheet: Location) -> str:
+    def _sheet_url(self, folder: Location, sheet: Location) -> str:
         if not self.browse_url:
             return sheet.uri
         return f"{self.browse_url.rstrip('/')}/{sheet.path[len(folder.path.rstrip('/')) + 1 :]}"
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Tell OpenLineage what was read and written; asked for by its provider, if that is installed."""
+        """Return source and output for OpenLineage; its provider calls this if it is installed."""
         from airflow_provider_piktid.refresh.lineage import refresh_lineage
 
-        told = task_instance.xcom_pull(task_ids=self.task_id, key="summary", map_indexes=-1)
-        return refresh_lineage(told)
+        return refresh_lineage(task_instance.xcom_pull(task_ids=self.task_id, key="summary", map_indexes=-1))
 
 
 def _is_true(value: Any) -> bool:
-    """Read a switch that may be text, as templates give it."""
+    """Return a boolean that may be the text of a rendered template."""
     return value if isinstance(value, bool) else str(value).strip().lower() in ("true", "1", "yes")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Make failed images of a job again."""
+"""Regenerate failed images of a job."""
 
 from __future__ import annotations
 
@@ -19,21 +19,20 @@ if TYPE_CHECKING:
 
 class PiktidRegenerateOperator(PaidOperator):
     """
-    Make images of jobs again, by default those that failed, and wait for the new versions.
+    Regenerate images of jobs, by default those that failed, and wait for the new versions.
 
-    What this costs is not documented, so it never happens by itself: put this task behind a swap on purpose.
-    A retry attaches to what was requested before. Download afterwards: the newest versions are taken.
+    The cost is not documented, so no other operator does this: add this task after a swap explicitly. A retry
+    attaches to the earlier requests. Download the outputs afterwards: the download uses the newest versions.
 
     :param job_ids: Jobs that have ended, as the swap returned them.
-    :param images: Outputs to make again instead of the failed ones: each ``{"image_index"}``, with
-        ``"group_index"`` (default 0) and, for several jobs, ``"job_id"``.
-    :param fail_on_partial: Fail if an output failed again. Default: True, since repairing it was the purpose.
-
+    :param images: Outputs to regenerate: each ``{"image_index"}``, with ``"group_index"`` (default 0) and, for
+        several jobs, ``"job_id"``. Default: those that failed.
+    :param fail_on_partial: Fail if an output fails again. Default: True, as the task exists to fix it.
     :param poll_interval: Seconds between two requests for the new versions, 3 or more. Default: 10.
 
     Further parameters are those of ``PaidOperator``.
 
-    :return: ``job_ids`` as given. XCom key ``summary``: ``{"requested", "successful", "failed", "failures"}``.
+    :return: ``job_ids``, unchanged. XCom key ``summary``: ``{"requested", "successful", "failed", "failures"}``.
     :raises PiktidPartialResultError: Outputs failed again, and ``fail_on_partial`` is set.
     """
 

@@ -22,6 +22,7 @@ from airflow_provider_piktid.exceptions import (
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.formats import V2_FORMATS
 from airflow_provider_piktid.files.storage import SourceFile
+from airflow_provider_piktid.get_provider_info import PROJECT_NAME_LENGTH
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.operators.base import fail_fast_if_permanent
 
@@ -29,30 +30,27 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient
 
 
-#: What PiktID allows.
-PROJECT_NAME_LENGTH = 128
-
-
 class PiktidUploadImagesOperator(BaseOperator):
     """
-    Upload JPEG and PNG images to a PiktID project. Free of charge; repeating it uploads them again.
+    Upload JPEG and PNG images to a PiktID project. Free of charge; running it again uploads them again.
 
-    Every file is looked into before the first one is sent, so that a wrong file costs nothing.
-    Contents are streamed: memory does not grow with the number or the size of the images.
+    The content of every file is checked before the first one is sent. Files are streamed: memory does not grow with
+    the number or the size of the images.
 
-    :param images: One path, URI, folder, prefix (with everything below it) or glob, or a list of them, on any
-        store that ``ObjectStoragePath`` knows, such as ``s3://conn_id@bucket/shoot/``. Or the URI of a ``.json``
-        file that lists them: an array of ``{"source": URI, "relative": path that the outputs mirror}``. What it
-        lists and is gone is left out.
-    :param project_name: Project to put them in; taken as it is if it exists, else made. 1 to 128 characters.
-    :param exclude: Glob patterns of files to leave out, by relative path or by name, such as ``*_INTERNAL_*``.
-    :param max_concurrency: Uploads at once. Default: the connection's ``max_concurrency``, 8.
-    :param max_images: Refuse more images than this. Default: no limit.
-    :param piktid_conn_id: Connection id.
-    :return: ``{"project_id", "file_ids", "images"}``, each also under an XCom key of its own, so that
+    :param images: One path, URI, folder, prefix (listed recursively) or glob, or a list of them, on any store that
+        ``ObjectStoragePath`` supports, such as ``s3://conn_id@bucket/shoot/``. Or the URI of a ``.json`` file that
+        lists them: an array of ``{"source": URI, "relative": path that the outputs mirror}``. Listed files that no
+        longer exist are skipped.
+    :param project_name: Project of the images, 1 to 128 characters. It is created if it does not exist.
+    :param exclude: Glob patterns of files to skip, by relative path or by name, such as ``*_INTERNAL_*``. Default:
+        none.
+    :param max_concurrency: Concurrent uploads. Default: ``max_concurrency`` of the connection, 8.
+    :param max_images: Refuse to upload more images than this. Default: no limit.
+    :param piktid_conn_id: Connection id. Default: ``piktid_default``.
+    :return: ``{"project_id", "file_ids", "images"}``, each also as a separate XCom key, so that
         ``upload.output["file_ids"]`` works. ``images`` is a list of ``{file_id, filename, source, relative}``,
-        with the ``sha256`` of what was sent if a ``.json`` file listed them.
-    :raises PiktidImageError: No image, or files that are none; names them.
+        with the ``sha256`` of the uploaded content if a ``.json`` file listed them.
+    :raises PiktidImageError: There is no image, or some files are not supported images; names them.
     """
 
     template_fields: Sequence[str] = ("piktid_conn_id", "images", "project_name", "exclude", "max_images")
@@ -118,18 +116,18 @@ class PiktidUploadImagesOperator(BaseOperator):
             try:
                 size = int(location.fs.info(location.path)["size"] or 0)
             except FileNotFoundError:
-                self.log.warning("%s is gone; leaving it out.", location.uri)
+                self.log.warning("%s no longer exists; skipping it.", location.uri)
                 continue
             found.append(SourceFile(location, str(entry["relative"]), size))
         if not found:
-            raise PiktidImageError(f"{self.images} lists no file that is there.")
+            raise PiktidImageError(f"No file listed in {self.images} exists. Correct the list.")
         return found
 
     def _check_budget(self, count: int) -> None:
         if self.max_images is not None and count > int(self.max_images):
             raise PiktidBudgetError(
                 f"{self.piktid_conn_id}: {count} images found, but max_images is {self.max_images}. Nothing was "
-                "uploaded. Raise the limit, or narrow `images` or `exclude`."
+                "uploaded. Raise the limit, or select fewer files with `images` and `exclude`."
             )
 
     async def _upload_all(
@@ -155,12 +153,12 @@ class PiktidUploadImagesOperator(BaseOperator):
             }
             return row | {"sha256": source.sha256} if isinstance(source, _Hashed) else row
 
-        # Links are asked for while other images are being sent: as many wait with a link as are sent.
+        # Links are requested while other images are being uploaded: as many wait with a link as are uploaded.
         return await run_bounded(upload, list(zip(files, names, strict=True)), 2 * concurrency)
 
 
 class _Hashed:
-    """A source whose content is digested on its way."""
+    """A source file that computes its SHA-256 while it is read."""
 
     def __init__(self, file: SourceFile) -> None:
         self._file = file
@@ -168,7 +166,7 @@ class _Hashed:
         self.sha256 = ""
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the content in pieces, from the start at every call."""
+        """Yield the content in chunks, from the start at every call."""
         digest = hashlib.sha256()
         async for chunk in self._file.chunks():
             digest.update(chunk)
@@ -178,9 +176,9 @@ class _Hashed:
 
 def unique_names(relatives: Sequence[str]) -> list[str]:
     """
-    Name files for PiktID, which knows no folders: the base name, or the whole path if others share it.
+    Return file names for PiktID, which has no folders: the base name, or the whole path if several share it.
 
-    The names come back with the results, so two of them must not be equal.
+    The results contain these names, so they must be unique.
     """
     counts = Counter(posixpath.basename(relative).lower() for relative in relatives)
     taken: set[str] = set()
@@ -189,7 +187,7 @@ def unique_names(relatives: Sequence[str]) -> list[str]:
         name = posixpath.basename(relative)
         if counts[name.lower()] > 1:
             name = relative.replace("/", "__")
-        # A name that is no UTF-8 cannot be sent as it is.
+        # A name that is not valid UTF-8 cannot be sent.
         name = name.encode("utf-8", "replace").decode()
         while name.lower() in taken:
             name = f"{position}_{name}"

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A batch of v1 generations: request, match notifications, fetch results."""
+"""A batch of v1 generations: request them, match notifications, download results."""

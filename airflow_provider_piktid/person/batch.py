@@ -259,12 +259,12 @@ async def _fetch(
     """Fetch one picture; it gets its name only once it is complete."""
 
     async def land(stream: Any) -> str:
-        async with receive.collect(folder, stream.chunks(), "person") as landed:
-            if not await receive.holds_picture(landed):
-                raise PiktidDownloadError(f"it arrived truncated or is not a picture ({landed.size} bytes)")
-            found = formats.sniff(landed.head)
+        async with receive.receive(folder, stream.chunks(), "person") as received:
+            if not await receive.is_whole_picture(received):
+                raise PiktidDownloadError(f"it arrived truncated or is not a picture ({received.size} bytes)")
+            found = formats.sniff(received.head)
             target = folder.join(output_name(stem, item, formats.EXTENSIONS[found][0] if found else ".jpg"))
-            await receive.publish(landed, target)
+            await receive.publish(received, target)
             return target.uri
 
     for attempt in range(1, FETCH_TRIES + 1):

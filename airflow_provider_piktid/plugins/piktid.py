@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Airflow loads into its web server: the operator links."""
+"""The Airflow plugin that registers the operator links."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_provider_piktid.links import PiktidContactSheetLink, PiktidJobLink
 
 
 class PiktidPlugin(AirflowPlugin):
-    """Registers the links, so that they show for tasks of older DAG runs too."""
+    """Registers the links, so that they are also shown for tasks of older DAG runs."""
 
     name = "piktid"
     operator_extra_links = [PiktidJobLink(), PiktidContactSheetLink()]  # noqa: RUF012 - Airflow's own form

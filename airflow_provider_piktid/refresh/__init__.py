@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The refresh of a catalogue: plan what changed, collect what was bought, summarize, read the rows."""
+"""The refresh of a catalogue: plan what changed, collect the outputs, summarize the run, read the rows."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What a refresh knows of its sources: rows, which of them count, and what has to be done.
+The rows of a catalogue, the current state of each source, and what a refresh has to do with it.
 
-Rows are JSON objects, one a line. All rows of one source that were written together have the same ``at``;
-the newest of them count, older ones are history. So rows may be written twice, and in any order, without harm.
+Rows are JSON objects, one per line. All rows of one source that were written together have the same ``at``;
+the newest ones are current, older ones are history. So rows may be written twice, and in any order, safely.
 """
 
 from __future__ import annotations
@@ -15,43 +15,46 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow_provider_piktid.common.records import fingerprint
 from airflow_provider_piktid.exceptions import PiktidRecordError
 from airflow_provider_piktid.files.names import folded, output_stem
 from airflow_provider_piktid.files.storage import SourceFile
 
+if TYPE_CHECKING:
+    from airflow_provider_piktid.jobs.manifest import Row
+
 SCHEMA_VERSION = 1
 
 Status = Literal["done", "pending", "failed", "rejected"]
 Reason = Literal["new", "changed", "options", "failed", "same", "pending", "given up", "verify"]
 
-#: Why a source is bought, in the words of the summary.
+#: Why a source is submitted, as named in the summary.
 WORK: tuple[Reason, ...] = ("new", "changed", "options", "failed")
 
 
 @dataclass
 class CatalogueRow:
     """
-    One output of a source, or the one reason why there is none.
+    One output of a source, or the reason why the source has none.
 
-    :param relative: Path of the source below ``source``; what rows are compared by.
+    :param relative: Path of the source below ``source``; identifies the source.
     :param source: URI of the source.
-    :param source_version: ETag or checksum that the store gave; None where it gives none.
-    :param source_sha256: Of what was uploaded; None if it never was.
+    :param source_version: ETag or checksum from the store; None if the store has none.
+    :param source_sha256: SHA-256 of the uploaded content; None if it was never uploaded.
     :param source_size: Bytes.
     :param source_modified: Last change, epoch seconds.
-    :param target: Path that the outputs are named after; ``relative``, unless two would share a name.
+    :param target: Path that the outputs are named after; ``relative``, unless two sources would share a name.
     :param options_key: Digest of identity, options and ``rerun_key``; see :func:`options_key`.
-    :param producer: DAG and task that planned it, so that two refreshes do not undo each other's work.
+    :param producer: DAG and task that planned it, so that two refreshes do not overwrite each other's work.
     :param run: Digest of the DAG run that wrote it.
-    :param file_id: The uploaded source at PiktID.
-    :param attempts: How often this content was sent with these options.
-    :param status: ``done``; ``pending``: paid, not here yet, to be fetched by a later run; ``failed``: PiktID
-        gave none; ``rejected``: no picture that PiktID takes, never sent.
+    :param file_id: Id of the uploaded source at PiktID.
+    :param attempts: How often this content was submitted with these options.
+    :param status: ``done``; ``pending``: paid but not downloaded yet, a later run does that; ``failed``: PiktID
+        returned no output; ``rejected``: not a supported image format, never uploaded.
     :param file: Path of the output below the output folder.
-    :param credits: This output's share of what its job cost; None if PiktID did not say.
+    :param credits: This output's share of the credits of its job; None if PiktID did not report them.
     :param at: When it was written, epoch seconds.
     """
 
@@ -84,8 +87,8 @@ class CatalogueRow:
 
 
 @dataclass(slots=True)
-class Known:
-    """What counts of a source: its newest rows, as lines, and what planning needs of them."""
+class SourceState:
+    """The current state of a source: its newest rows, as lines, and the fields that planning needs."""
 
     at: float
     status: Status
@@ -104,28 +107,55 @@ class Known:
         return [json.loads(line) for line in self.lines]
 
 
+def source_fields(file: SourceFile, target: str) -> dict[str, Any]:
+    """Return the fields of a row that describe its source."""
+    return {
+        "relative": file.relative,
+        "source": file.location.uri,
+        "source_version": file.version,
+        "source_sha256": None,
+        "source_size": file.size,
+        "source_modified": file.modified,
+        "target": target,
+    }
+
+
+def output_fields(row: Row) -> dict[str, Any]:
+    """Return the fields of a row that describe its output, from the row of a manifest."""
+    return {
+        "job_id": row.job_id,
+        "image_index": row.image_index,
+        "group_index": row.group_index,
+        "version": row.version,
+        "model_used": row.model_used,
+        "file": row.file,
+        "size": row.size,
+        "sha256": row.sha256,
+    }
+
+
 def dump(rows: Iterable[CatalogueRow | Mapping[str, Any]]) -> bytes:
-    """Write rows, one a line. A name that is no UTF-8 is escaped."""
+    """Return rows as lines of JSON. A name that is not valid UTF-8 is escaped."""
     plain = (asdict(row) if isinstance(row, CatalogueRow) else row for row in rows)
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in plain)
     return "".join(lines).encode(errors="backslashreplace")
 
 
-def add_line(known: dict[str, Known], line: bytes, where: str) -> bool:
+def add_line(known: dict[str, SourceState], line: bytes, where: str) -> bool:
     """
-    Take in one line; False if it is no row.
+    Add the row of one line; return False if the line is not a row.
 
-    :raises PiktidRecordError: It has a newer schema: what it means is unknown, so nothing may be bought on it.
+    :raises PiktidRecordError: It has a newer schema. Its meaning is unknown, so nothing may be submitted.
     """
     try:
         row = json.loads(line)
         schema = int(row["schema"])
         if schema > SCHEMA_VERSION:
             raise PiktidRecordError(
-                f"{where} has schema {schema}; this package knows {SCHEMA_VERSION}. Update "
-                "airflow-provider-piktid on the workers, or give another output_path. Nothing was submitted."
+                f"{where} has schema {schema}; this package supports {SCHEMA_VERSION}. Nothing was submitted. "
+                "Update airflow-provider-piktid on the workers, or use another `output_path`."
             )
-        entry = _known(row)
+        entry = _source_state(row)
         relative = sys.intern(str(row["relative"]))
     except (KeyError, TypeError, ValueError):
         return False
@@ -133,10 +163,10 @@ def add_line(known: dict[str, Known], line: bytes, where: str) -> bool:
     return True
 
 
-def _known(row: Mapping[str, Any]) -> Known:
+def _source_state(row: Mapping[str, Any]) -> SourceState:
     if row["status"] not in get_args(Status):
         raise ValueError(row["status"])
-    return Known(
+    return SourceState(
         at=float(row["at"]),
         status=sys.intern(row["status"]),  # type: ignore[arg-type]
         version=row["source_version"],
@@ -150,31 +180,31 @@ def _known(row: Mapping[str, Any]) -> Known:
     )
 
 
-def _add(known: dict[str, Known], relative: str, entry: Known, line: bytes) -> None:
+def _add(known: dict[str, SourceState], relative: str, entry: SourceState, line: bytes) -> None:
     before = known.get(relative)
     if before is None or entry.at > before.at:
         entry.lines.append(line)
         known[relative] = entry
     elif entry.at == before.at and line not in before.lines:
         before.lines.append(line)
-        before.status = _together(before.status, entry.status)
+        before.status = _merged_status(before.status, entry.status)
 
 
-def _together(one: Status, other: Status) -> Status:
-    """Tell a source's status from two outputs: something to fetch comes first, then something that is here."""
+def _merged_status(one: Status, other: Status) -> Status:
+    """Return the status of a source from two outputs: one still to download comes first, then a finished one."""
     order: tuple[Status, ...] = ("pending", "done", "failed", "rejected")
     return min(one, other, key=order.index)
 
 
 def options_key(identity_code: str, options: Mapping[str, Any], rerun_key: str | None = None) -> str:
     """
-    Return a digest of what decides the outputs of a source.
+    Return a digest of everything that determines the outputs of a source.
 
-    An option that is given as its default and one that is left out are the same.
+    Passing an option with its default value and leaving it out give the same digest.
 
-    :param options: Arguments of the model swap; those that do not decide the content are ignored.
-    :param rerun_key: Any text; another one makes everything again.
-    :raises ValueError: An option is not what the swap takes.
+    :param options: Arguments of the model swap; those that do not affect the content are ignored.
+    :param rerun_key: Any text; another value makes every output again. Default: none.
+    :raises ValueError: The swap does not accept an option.
     """
     from airflow_provider_piktid.models.model_swap import ModelSwap
 
@@ -182,12 +212,12 @@ def options_key(identity_code: str, options: Mapping[str, Any], rerun_key: str |
     return fingerprint({"rerun_key": rerun_key, **job.content()})[:16]
 
 
-def compare(known: Known | None, file: SourceFile, key: str, *, max_attempts: int) -> Reason:
+def compare(known: SourceState | None, file: SourceFile, key: str, *, max_attempts: int) -> Reason:
     """
-    Say what has to be done with a source.
+    Return what has to be done with a source.
 
-    :return: A word of :data:`WORK`, or ``same``; ``pending``: paid already, to be fetched; ``given up``: it
-        failed ``max_attempts`` times; ``verify``: only its sha256 can tell.
+    :return: A value of :data:`WORK`, or ``same``; ``pending``: paid, to be downloaded; ``given up``: it
+        failed ``max_attempts`` times; ``verify``: the SHA-256 has to be compared.
     """
     if known is None:
         return "new"
@@ -207,8 +237,8 @@ def compare(known: Known | None, file: SourceFile, key: str, *, max_attempts: in
     return "same"
 
 
-def _same_content(known: Known, file: SourceFile) -> bool | None:
-    """Whether a source has not changed; None if that cannot be said without reading it."""
+def _same_content(known: SourceState, file: SourceFile) -> bool | None:
+    """Return whether a source is unchanged; None if its content has to be read to know."""
     if known.version and file.version:
         if known.version == file.version:
             return True
@@ -217,32 +247,34 @@ def _same_content(known: Known, file: SourceFile) -> bool | None:
     return None if known.size == file.size and known.sha256 else False
 
 
-def in_turn(work: Iterable[tuple[SourceFile, Reason]]) -> list[tuple[SourceFile, Reason]]:
-    """Order work: oldest first, what failed before last, so that it cannot keep others from their turn."""
+def in_order(work: Iterable[tuple[SourceFile, Reason]]) -> list[tuple[SourceFile, Reason]]:
+    """Sort work: oldest first; sources that failed before come last, so that they do not block the others."""
     return sorted(work, key=lambda item: (item[1] == "failed", item[0].modified, item[0].relative))
 
 
-def targets(work: Sequence[SourceFile], listing: Iterable[str], known: Mapping[str, Known]) -> dict[str, str]:
+def targets(
+    work: Sequence[SourceFile], listing: Iterable[str], known: Mapping[str, SourceState]
+) -> dict[str, str]:
     """
-    Name the outputs of each source, so that no two sources of any night share a file.
+    Choose the path that the outputs of each source are named after, so that no two sources ever share a file.
 
-    A source keeps the name it had. ``a.jpg`` and ``a.png``, or ``a.jpg`` and ``A.jpg``, would share one on some
-    store: those get a mark made of their path.
+    A source keeps its name over all runs. ``a.jpg`` and ``a.png``, or ``a.jpg`` and ``A.jpg``, would share one on
+    some stores: their names get a suffix made from their path.
 
     :param listing: Relative paths of all sources.
-    :return: Relative path to the path that its outputs are named after.
+    :return: Relative path of each source to that path.
     """
     counts = Counter(folded(output_stem(relative)) for relative in listing)
     counts.update(
         folded(output_stem(entry.target)) for relative, entry in known.items() if entry.target != relative
     )
-    gone = {folded(output_stem(entry.target)) for entry in known.values()}
+    taken = {folded(output_stem(entry.target)) for entry in known.values()}
     named = {}
     for file in work:
         entry = known.get(file.relative)
         if entry is not None:
             named[file.relative] = entry.target
-        elif counts[folded(output_stem(file.relative))] > 1 or folded(output_stem(file.relative)) in gone:
+        elif counts[folded(output_stem(file.relative))] > 1 or folded(output_stem(file.relative)) in taken:
             named[file.relative] = _marked(file.relative)
         else:
             named[file.relative] = file.relative
@@ -253,5 +285,5 @@ def _marked(relative: str) -> str:
     mark = hashlib.sha256(relative.encode(errors="surrogatepass")).hexdigest()[:8]
     folder, name = posixpath.split(relative)
     stem, extension = posixpath.splitext(name)
-    # Names are cut behind this: the mark has to survive that.
+    # Names are truncated later: the suffix has to survive that.
     return posixpath.join(folder, f"{stem[:40]}~{mark}{extension}")

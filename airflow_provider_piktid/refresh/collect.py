@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of a batch: fetch what there is, and say it in rows of the catalogue."""
+"""Download the outputs of a batch and describe its outcome in rows of the catalogue."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_piktid.common.concurrency import run_bounded
 from airflow_provider_piktid.exceptions import PiktidNotFoundError
 from airflow_provider_piktid.jobs import manifest
 from airflow_provider_piktid.jobs.download import Download, checked_folder
-from airflow_provider_piktid.refresh.catalogue import CatalogueRow, Status
+from airflow_provider_piktid.refresh.catalogue import CatalogueRow, Status, output_fields
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 class Collection:
     """
-    A batch of the plan, with what upload and swap told of it.
+    A batch of the plan, with the results of its upload and swap.
 
-    :param entries: The batch file. Those of an earlier run name their jobs and file ids themselves.
-    :param images: The upload's ``images``.
-    :param jobs: The swap's ``jobs``: ``[job id or None, number of images]`` in the order of ``images``.
+    :param entries: Content of the batch file. Entries of an earlier run contain their job ids and file ids.
+    :param images: ``images`` of the upload.
+    :param jobs: ``jobs`` of the swap: ``[job id or None, number of images]`` in the order of ``images``.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class Collection:
         return str(file_id) if file_id else None
 
     def download(self, output_path: str, concurrency: int, connection: str) -> CollectDownload:
-        """Make the download of what these jobs gave for this batch."""
+        """Return a download of the outputs that these jobs have for this batch."""
         images: list[Mapping[str, Any]] = [
             {
                 "file_id": self._file_id(entry),
-                # Names tell pictures apart where PiktID does not say which upload a result is of.
+                # Results without an upload id are matched by file name.
                 "filename": self._images.get(entry["source"], {}).get("filename") or self._file_id(entry),
                 "source": entry["source"],
                 "relative": entry["relative"],
@@ -77,21 +77,23 @@ class Collection:
             connection=connection,
         )
 
-    def promised(self) -> list[CatalogueRow]:
+    def pending_rows(self) -> list[CatalogueRow]:
         """
-        Say of each source that was bought that it has to be fetched.
+        Return a ``pending`` row for each source that was paid for.
 
-        Written before anything is: whatever happens to this task, no later run pays for them again.
+        They are written before the download starts, so that no later run pays again if this task is killed.
         """
         now = time.time()
         return [
-            CatalogueRow(**self._base(entry, now), status="pending", job_id=jobs[-1], error="not fetched yet")
+            CatalogueRow(
+                **self._base(entry, now), status="pending", job_id=jobs[-1], error="not downloaded yet"
+            )
             for entry in self.entries
             if (jobs := self._jobs_of(entry))
         ]
 
     def rows(self, download: CollectDownload) -> list[CatalogueRow]:
-        """Say of each source what came of it. Sources that were not bought get no row: they are as before."""
+        """Return the rows of all sources that were paid for; the others keep their old rows."""
         outputs: dict[str | None, list[Row]] = {}
         for row in download.rows:
             outputs.setdefault(row.source, []).append(row)
@@ -126,23 +128,21 @@ class Collection:
     def _without_output(
         self, base: dict[str, Any], jobs: Sequence[str], download: CollectDownload, running: bool
     ) -> CatalogueRow:
-        # A job that was submitted a moment ago may not be known yet; one of an earlier night is lost.
+        # A new job may not be visible yet; one of an earlier run is lost.
         unknown = [job for job in jobs if job not in download.results]
         if running or (unknown and not self.is_late):
-            return CatalogueRow(**base, status="pending", job_id=jobs[-1], error="the job still runs")
-        reason = (
-            "PiktID does not know its job any more" if unknown else "the job ended without an output of it"
-        )
+            return CatalogueRow(**base, status="pending", job_id=jobs[-1], error="the job is still running")
+        reason = "PiktID no longer knows its job" if unknown else "the job ended without an output for it"
         return CatalogueRow(**base, status="failed", job_id=jobs[-1], error=reason)
 
     @staticmethod
     def part_name(batch: str) -> str:
-        """Name the part of a batch by its run and number: a task that runs again replaces its own part."""
+        """Name the part of a batch by run and number, so that a task that runs again replaces its own part."""
         return batch.rpartition("/plans/")[2].removesuffix(".json").replace("/", "-")
 
     @staticmethod
     def counts(rows: Sequence[CatalogueRow]) -> dict[str, Any]:
-        """Count outputs by status, and add up what they cost."""
+        """Count outputs by status and add up their credits."""
         spent = [row.credits for row in rows if row.credits is not None]
         counted = {
             status: sum(row.status == status for row in rows) for status in ("done", "failed", "pending")
@@ -151,7 +151,7 @@ class Collection:
 
 
 class CollectDownload(Download):
-    """A download that takes only what belongs to its batch, and knows that jobs can be lost."""
+    """A download of the outputs of one batch only; jobs that PiktID does not know are skipped."""
 
     async def _read_results(self, client: AsyncPiktidClient) -> dict[str, JobResults]:
         async def read(job_id: str) -> JobResults | None:
@@ -179,21 +179,14 @@ def _job_of_each(images: Sequence[Mapping[str, Any]], jobs: Sequence[Sequence[An
 def _of_output(base: dict[str, Any], row: Row, results: JobResults, running: bool) -> CatalogueRow:
     status: Status = "done" if row.status == "done" else "failed"
     if row.status != "done" and (row.file or running):
-        # It exists, or may yet: fetching it later is free, buying it again is not.
+        # The output exists or may still be made: downloading it later is free, submitting it again is not.
         status = "pending"
     outputs = sum(bool(result.download_url) for result in results.results) or len(results.results)
     spent = results.credits_used if status == "done" else None
     return CatalogueRow(
         **base,
         status=status,
-        job_id=row.job_id,
-        image_index=row.image_index,
-        group_index=row.group_index,
-        version=row.version,
-        model_used=row.model_used,
-        file=row.file,
-        size=row.size,
-        sha256=row.sha256,
+        **output_fields(row),
         credits=None if spent is None else round(spent / max(1, outputs), 6),
         error=row.error,
     )

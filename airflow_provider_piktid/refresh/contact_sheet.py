@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Before and after on one page: people look at pictures rather than read rows.
+The contact sheet of a refresh: sources and outputs side by side, for a visual check.
 
-The page is one HTML file that needs nothing else, with a PNG of the same beside it. Needs Pillow.
+The page is one self-contained HTML file, with a PNG of the same content beside it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 #: Pixels of the longer side of a thumbnail.
 THUMBNAIL_PX = 240
 
-#: Pairs on the page and on the picture; what is left out is counted there.
+#: Pairs on the page and on the picture; the page states how many are not shown.
 PAGE_PAIRS = 200
 PICTURE_PAIRS = 40
 PICTURE_COLUMNS = 4
 
-#: Longest note, and longest name on the picture, in letters.
+#: Maximum length of a note, and of a name on the picture, in characters.
 NOTE_LENGTH = 300
 LABEL_LENGTH = 64
 
@@ -55,7 +55,7 @@ figcaption small { opacity: .7; }
 @dataclass(frozen=True)
 class Pair:
     """
-    A source and what came of it.
+    A source and its output.
 
     :param after: None if there is no output.
     :param note: The reason of a failure, or the engine.
@@ -68,19 +68,15 @@ class Pair:
     failed: bool
 
 
-def write_sheet(target: Location, pairs: Sequence[Pair], facts: str) -> bool:
+def write_sheet(target: Location, pairs: Sequence[Pair], facts: str) -> None:
     """
     Write a page, and a picture of the same name with ``.png``.
 
-    :param target: The page, with the ending ``.html``.
-    :param pairs: In order; failures belong to the front, as a long list is cut.
+    :param target: The page, with the extension ``.html``.
+    :param pairs: In order; failures should come first, as a long list is truncated.
     :param facts: One line about the run.
-    :return: False if Pillow is missing: nothing was written.
+    :raises OSError: The store cannot be written.
     """
-    try:
-        import PIL.Image  # noqa: F401 - found out before anything is read
-    except ImportError:
-        return False
     shown = pairs[:PAGE_PAIRS]
     places = [place for pair in shown for place in (pair.before, pair.after)]
     with ThreadPoolExecutor(8) as pool:
@@ -89,11 +85,10 @@ def write_sheet(target: Location, pairs: Sequence[Pair], facts: str) -> bool:
     storage.write_bytes(target, _page(shown, both, facts, left_out=len(pairs) - len(shown)))
     beside = storage.Location(target.fs, target.path.removesuffix(".html") + ".png", target.prefix)
     storage.write_bytes(beside, _picture(shown[:PICTURE_PAIRS], both[:PICTURE_PAIRS], facts))
-    return True
 
 
 def _thumbnail(place: Location | None) -> Image | None:
-    """Read a picture small; None if it cannot be read: a sheet with a gap is better than none."""
+    """Return a thumbnail, or None if the picture cannot be read; the sheet then shows a gap."""
     from PIL import Image, ImageOps
 
     if place is None:
@@ -172,10 +167,10 @@ def _picture(
 
 
 def _wrapped(text: str) -> str:
-    """Break a text into lines that fit a thumbnail."""
+    """Wrap a text to the width of a thumbnail."""
     return _drawable("\n".join(textwrap.wrap(text[:NOTE_LENGTH], width=36)))
 
 
 def _drawable(text: str) -> str:
-    """Leave out what the font that Pillow brings cannot draw."""
+    """Replace characters that Pillow's default font cannot draw."""
     return text.encode("latin-1", "replace").decode("latin-1")

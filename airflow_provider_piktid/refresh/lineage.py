@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What a refresh tells OpenLineage when it ends: the source, the output, how much, and what it cost.
+The OpenLineage metadata of a finished refresh: source, output, amounts and credits.
 
-Only OpenLineage's own provider asks for this; the extra ``openlineage`` installs it.
+Only the OpenLineage provider calls this; the extra ``openlineage`` installs it.
 """
 
 from __future__ import annotations
@@ -14,37 +14,37 @@ from airflow_provider_piktid import __version__
 from airflow_provider_piktid.files import storage
 
 
-def refresh_lineage(told: Mapping[str, Any] | None) -> Any:
+def refresh_lineage(summary: Mapping[str, Any] | None) -> Any:
     """
     Describe a refresh for OpenLineage.
 
-    :param told: The summary of the run; None gives an empty description.
-    :return: ``OperatorLineage`` of OpenLineage's provider.
+    :param summary: The summary of the run; None returns an empty description.
+    :return: ``OperatorLineage`` of the OpenLineage provider.
     """
     from airflow.providers.openlineage.extractors import OperatorLineage
     from openlineage.client.event_v2 import InputDataset, OutputDataset
     from openlineage.client.facet_v2 import output_statistics_output_dataset
 
-    if not told:
+    if not summary:
         return OperatorLineage()
     statistics = output_statistics_output_dataset.OutputStatisticsOutputDatasetFacet(
-        rowCount=told["files"], size=told["bytes"], fileCount=told["files"]
+        rowCount=summary["files"], size=summary["bytes"], fileCount=summary["files"]
     )
-    source, output = dataset(told["planned"]["source"]), dataset(told["output_path"])
+    source, output = dataset(summary["planned"]["source"]), dataset(summary["output_path"])
     return OperatorLineage(
         inputs=[InputDataset(namespace=source[0], name=source[1])],
         outputs=[
             OutputDataset(namespace=output[0], name=output[1], outputFacets={"outputStatistics": statistics})
         ],
-        run_facets={"piktid_refresh": _facet(told)},
+        run_facets={"piktid_refresh": _facet(summary)},
     )
 
 
 def dataset(uri: str) -> tuple[str, str]:
     """
-    Name a folder as OpenLineage does: ``("s3://bucket", "prefix")``, ``("file", "/folder")``.
+    Return namespace and name of a folder in OpenLineage: ``("s3://bucket", "prefix")``, ``("file", "/folder")``.
 
-    The connection id of a URI is left out: it says how to get there, not where it is.
+    The connection id of a URI is left out, as it is not part of the location.
     """
     location = storage.locate(uri)
     protocol = location.prefix.partition("://")[0]
@@ -54,7 +54,7 @@ def dataset(uri: str) -> tuple[str, str]:
     return f"{protocol}://{bucket}", key.strip("/") or "/"
 
 
-def _facet(told: Mapping[str, Any]) -> Any:
+def _facet(summary: Mapping[str, Any]) -> Any:
     from attrs import define
     from openlineage.client.facet_v2 import RunFacet
 
@@ -69,10 +69,10 @@ def _facet(told: Mapping[str, Any]) -> Any:
         def _get_schema() -> str:
             return f"urn:airflow-provider-piktid:{__version__}:PiktidRefreshRunFacet"
 
-    planned = {name: value for name, value in told["planned"].items() if isinstance(value, int)}
+    planned = {name: value for name, value in summary["planned"].items() if isinstance(value, int)}
     return PiktidRefreshRunFacet(
-        catalogue=told["catalogue"],
-        sources=dict(told["sources"]),
+        catalogue=summary["catalogue"],
+        sources=dict(summary["sources"]),
         planned=planned,
-        credits=told["credits"],
+        credits=summary["credits"],
     )

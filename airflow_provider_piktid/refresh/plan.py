@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work out what a refresh has to do: list, compare, choose, deal out. Nothing is sent to PiktID."""
+"""Plan a refresh: list the sources, compare them with the catalogue, choose what to submit. PiktID is not called."""
 
 from __future__ import annotations
 
@@ -16,17 +16,26 @@ from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.formats import V2_FORMATS
 from airflow_provider_piktid.files.listing import matches
 from airflow_provider_piktid.files.storage import Location, SourceFile
-from airflow_provider_piktid.refresh.catalogue import CatalogueRow, Known, Reason, compare, in_turn, targets
+from airflow_provider_piktid.refresh.catalogue import (
+    WORK,
+    CatalogueRow,
+    Reason,
+    SourceState,
+    compare,
+    in_order,
+    source_fields,
+    targets,
+)
 from airflow_provider_piktid.refresh.store import CatalogueStore, Snapshot
 
-#: Sources whose content is read at once, to look into them.
+#: Sources that are read at the same time, to check their content.
 WORKERS = 8
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RefreshRequest:
     """
-    What a refresh is asked for.
+    The checked arguments of a refresh.
 
     :param producer: DAG and task, for the rows.
     :param run: Digest of the DAG run, for the rows.
@@ -46,13 +55,15 @@ class Wanted:
 @dataclass
 class Plan:
     """
-    What there is to do.
+    What a refresh has to do.
 
-    :param work: Sources to buy, in turn, each with its reason; no more than ``max_images``.
-    :param waiting: Number of sources whose turn comes in a later run.
-    :param rejected: Rows of sources that are no pictures.
-    :param touched: Rows of sources that are equal but for what the store says of them.
-    :param deleted: Relative paths of sources that are gone, with outputs.
+    :param work: Sources to submit, in order, each with its reason; at most ``max_images``.
+    :param waiting: Number of sources that are left for a later run.
+    :param rejected: Rows of sources that are not supported images.
+    :param touched: New rows of sources with unchanged content whose version or date changed.
+    :param recovered: Rows rebuilt from manifests, as the catalogue is damaged.
+    :param deleted: Relative paths of sources that no longer exist and are in the catalogue.
+    :param names: Relative path of each source in ``work`` to the path that its outputs are named after.
     """
 
     listed: int = 0
@@ -66,38 +77,47 @@ class Plan:
     deleted: list[str] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
 
+    def rows(self) -> list[CatalogueRow | Mapping[str, Any]]:
+        """Return the rows to write; those of sources that an earlier run rejected for the same reason are not new."""
+        rejected = [row for row in self.rejected if not self._is_known(row)]
+        return [*rejected, *self.touched, *self.recovered]
 
-def make_plan(wanted: Wanted, store: CatalogueStore) -> Plan:
+    def _is_known(self, row: CatalogueRow) -> bool:
+        known = self.snapshot.known.get(row.relative)
+        return known is not None and any(old["error"] == row.error for old in known.rows)
+
+
+def make_plan(request: RefreshRequest, store: CatalogueStore) -> Plan:
     """
-    Compare sources and catalogue. Reads only; what it finds is written by the caller.
+    Compare the sources with the catalogue. This only reads; the caller writes the rows.
 
-    :raises PiktidConfigError: Source and output lie in one another, or another refresh works in this output.
-    :raises PiktidImageError: No source at all.
+    :raises PiktidConfigError: Source and output overlap, or another refresh uses this output.
+    :raises PiktidImageError: There is no source.
     :raises PiktidRecordError: The catalogue was written by a newer version.
     """
-    check_apart(wanted.source, wanted.output_path)
-    files = storage.find_images(wanted.source, formats=V2_FORMATS)
-    # The file system keeps the listing otherwise: beside the catalogue that would be the larger half.
+    check_no_overlap(request.source, request.output_path)
+    files = storage.find_images(request.source, formats=V2_FORMATS)
+    # Otherwise the filesystem caches the listing, which takes more memory than the catalogue.
     files[0].location.fs.invalidate_cache()
     plan = Plan(snapshot=store.read())
     listing = {file.relative for file in files}
-    kept = [file for file in files if not matches(file.relative, wanted.exclude)]
+    kept = [file for file in files if not matches(file.relative, request.exclude)]
     plan.listed = len(kept)
     plan.deleted = sorted(relative for relative in plan.snapshot.known if relative not in listing)
-    judged = _judge(kept, plan, wanted, store)
-    plan.reasons.update(reason for _, reason in judged)
-    _check_producer(judged, plan.snapshot.known, wanted)
-    work = in_turn(item for item in judged if item[1] in ("new", "changed", "options", "failed"))
-    _choose(plan, work, wanted)
+    classified = _classify(kept, plan, request, store)
+    plan.reasons.update(reason for _, reason in classified)
+    _check_producer(classified, plan.snapshot.known, request)
+    work = in_order(item for item in classified if item[1] in WORK)
+    _choose(plan, work, request)
     plan.names = targets([file for file, _ in plan.work], listing, plan.snapshot.known)
     return plan
 
 
-def check_apart(source: str, output: str) -> None:
+def check_no_overlap(source: str, output: str) -> None:
     """
-    Refuse a source and an output of which one holds the other: outputs would be bought as sources.
+    Check that neither of source and output contains the other: outputs would be submitted as sources.
 
-    :raises PiktidConfigError: They are not apart.
+    :raises PiktidConfigError: They overlap.
     """
     left, right = storage.locate(source), storage.locate(output)
     if _protocol(left) != _protocol(right):
@@ -105,8 +125,8 @@ def check_apart(source: str, output: str) -> None:
     first, second = _folder(left), _folder(right)
     if first == second or first.startswith(second) or second.startswith(first):
         raise PiktidConfigError(
-            f"source {source} and output_path {output} lie in one another: outputs would be taken for new "
-            "sources, and paid for. Give folders beside each other."
+            f"`source` {source} and `output_path` {output} must not overlap: outputs would be submitted as new "
+            "sources and billed. Use separate folders."
         )
 
 
@@ -116,82 +136,83 @@ def _protocol(location: Location) -> str:
 
 def _folder(location: Location) -> str:
     base = storage.glob_base(location.path)
-    # A name that exists is no glob, whatever it is made of.
+    # A name that exists is not a glob, even if it contains magic characters.
     path = location.path if base == location.path or location.fs.exists(location.path) else base
     if location.is_local:
         path = os.path.realpath(path)
     return path.rstrip("/") + "/"
 
 
-def _judge(
-    files: Sequence[SourceFile], plan: Plan, wanted: Wanted, store: CatalogueStore
+def _classify(
+    files: Sequence[SourceFile], plan: Plan, request: RefreshRequest, store: CatalogueStore
 ) -> list[tuple[SourceFile, Reason]]:
     known = plan.snapshot.known
 
     def reason(file: SourceFile) -> Reason:
         entry = known.get(file.relative)
-        return compare(entry, file, wanted.options_key, max_attempts=wanted.max_attempts)
+        return compare(entry, file, request.options_key, max_attempts=request.max_attempts)
 
-    judged = [(file, reason(file)) for file in files]
+    classified = [(file, reason(file)) for file in files]
     if plan.snapshot.damaged:
-        lost = [file for file, why in judged if why == "new"]
+        lost = [file for file, why in classified if why == "new"]
         plan.recovered = store.recover(
             lost,
-            identity_code=wanted.identity_code,
-            key=wanted.options_key,
-            producer=wanted.producer,
-            run=wanted.run,
+            identity_code=request.identity_code,
+            key=request.options_key,
+            producer=request.producer,
+            run=request.run,
         )
         status = {row.relative: row.status for row in plan.recovered}
-        judged = [
-            (file, _found_again(status[file.relative])) if file.relative in status else (file, why)
-            for file, why in judged
+        classified = [
+            (file, _recovered_reason(status[file.relative])) if file.relative in status else (file, why)
+            for file, why in classified
         ]
-    unsure = [file for file, why in judged if why == "verify"]
+    unsure = [file for file, why in classified if why == "verify"]
     if unsure:
-        equal = _verify(unsure, plan, wanted)
-        judged = [(file, equal.get(file.relative, why)) for file, why in judged]
-    return judged
+        equal = _verify(unsure, plan, request)
+        classified = [(file, equal.get(file.relative, why)) for file, why in classified]
+    return classified
 
 
-def _found_again(status: str) -> Reason:
+def _recovered_reason(status: str) -> Reason:
     return "same" if status == "done" else "pending"
 
 
-def _verify(files: Sequence[SourceFile], plan: Plan, wanted: Wanted) -> dict[str, Reason]:
-    """Read sources that were touched; those that are equal get new rows, so that it is done once."""
-    verdicts: dict[str, Reason] = {}
+def _verify(files: Sequence[SourceFile], plan: Plan, request: RefreshRequest) -> dict[str, Reason]:
+    """Compare sources by SHA-256. Unchanged ones get new rows, so that they are not read again."""
+    reasons: dict[str, Reason] = {}
     with ThreadPoolExecutor(WORKERS) as pool:
         digests = pool.map(lambda file: storage.digest(file.location), files)
         for file, digest in zip(files, digests, strict=True):
             entry = plan.snapshot.known[file.relative]
             if digest != entry.sha256:
-                verdicts[file.relative] = "changed"
+                reasons[file.relative] = "changed"
                 continue
             entry.version, entry.modified = file.version, file.modified
             fresh = {"source_version": file.version, "source_modified": file.modified, "at": time.time()}
             plan.touched += [row | fresh for row in entry.rows]
-            verdicts[file.relative] = compare(
-                entry, file, wanted.options_key, max_attempts=wanted.max_attempts
+            reasons[file.relative] = compare(
+                entry, file, request.options_key, max_attempts=request.max_attempts
             )
-    return verdicts
+    return reasons
 
 
 def _check_producer(
-    judged: Iterable[tuple[SourceFile, Reason]], known: Mapping[str, Known], wanted: Wanted
+    classified: Iterable[tuple[SourceFile, Reason]], known: Mapping[str, SourceState], request: RefreshRequest
 ) -> None:
-    """Two refreshes with other options in one output would undo, and pay for, each other's work every night."""
-    for file, reason in judged:
-        if reason == "options" and known[file.relative].producer != wanted.producer:
+    """Two refreshes with different options in one output would overwrite each other's work and pay every night."""
+    for file, reason in classified:
+        if reason == "options" and known[file.relative].producer != request.producer:
             raise PiktidConfigError(
-                f"{wanted.output_path} holds what {known[file.relative].producer} made with other options or "
-                f"another identity. Give {wanted.producer} an output_path of its own. Nothing was submitted."
+                f"{request.output_path} contains outputs that {known[file.relative].producer} made with other "
+                f"options or another identity. Set a separate `output_path` for {request.producer}. Nothing was "
+                "submitted."
             )
 
 
-def _choose(plan: Plan, work: list[tuple[SourceFile, Reason]], wanted: Wanted) -> None:
-    """Take as many as may be bought, looking into each: a file that is no picture takes nobody's place."""
-    limit = len(work) if wanted.max_images is None else wanted.max_images
+def _choose(plan: Plan, work: list[tuple[SourceFile, Reason]], request: RefreshRequest) -> None:
+    """Choose up to ``max_images`` sources. Files that are not supported images are rejected and do not count."""
+    limit = len(work) if request.max_images is None else request.max_images
     position = 0
     while len(plan.work) < limit and position < len(work):
         part = work[position : position + limit - len(plan.work)]
@@ -199,39 +220,33 @@ def _choose(plan: Plan, work: list[tuple[SourceFile, Reason]], wanted: Wanted) -
         problems = storage.image_problems([file for file, _ in part], V2_FORMATS, workers=WORKERS)
         for item, problem in zip(part, problems, strict=True):
             if problem:
-                plan.rejected.append(_rejected(item[0], problem, wanted))
+                plan.rejected.append(_rejected(item[0], problem, request))
             else:
                 plan.work.append(item)
     plan.waiting = len(work) - position
 
 
-def _rejected(file: SourceFile, problem: str, wanted: Wanted) -> CatalogueRow:
-    base = _base(file, file.relative, wanted)
+def _rejected(file: SourceFile, problem: str, request: RefreshRequest) -> CatalogueRow:
+    base = _base(file, file.relative, request)
     return CatalogueRow(**base, attempts=0, status="rejected", at=time.time(), error=problem)
 
 
-def _base(file: SourceFile, target: str, wanted: Wanted) -> dict[str, Any]:
+def _base(file: SourceFile, target: str, request: RefreshRequest) -> dict[str, Any]:
     return {
-        "relative": file.relative,
-        "source": file.location.uri,
-        "source_version": file.version,
-        "source_sha256": None,
-        "source_size": file.size,
-        "source_modified": file.modified,
-        "target": target,
-        "identity_code": wanted.identity_code,
-        "options_key": wanted.options_key,
-        "producer": wanted.producer,
-        "run": wanted.run,
+        **source_fields(file, target),
+        "identity_code": request.identity_code,
+        "options_key": request.options_key,
+        "producer": request.producer,
+        "run": request.run,
     }
 
 
-def batch_entries(plan: Plan, wanted: Wanted) -> list[dict[str, Any]]:
-    """Describe each source to buy: the upload reads ``source`` and ``relative``, the rest goes to the rows."""
-    return [_entry(file, reason, plan, wanted) for file, reason in plan.work]
+def batch_entries(plan: Plan, request: RefreshRequest) -> list[dict[str, Any]]:
+    """Describe each source to submit: the upload reads ``source`` and ``relative``, the rest goes to the rows."""
+    return [_entry(file, reason, plan, request) for file, reason in plan.work]
 
 
-def _entry(file: SourceFile, reason: Reason, plan: Plan, wanted: Wanted) -> dict[str, Any]:
+def _entry(file: SourceFile, reason: Reason, plan: Plan, request: RefreshRequest) -> dict[str, Any]:
     before = plan.snapshot.known.get(file.relative)
     attempts = before.attempts if before is not None and reason == "failed" else 0
     target = plan.names[file.relative]
@@ -239,12 +254,12 @@ def _entry(file: SourceFile, reason: Reason, plan: Plan, wanted: Wanted) -> dict
         "source": file.location.uri,
         "relative": target,
         "reason": reason,
-        "row": _base(file, target, wanted) | {"attempts": attempts + 1},
+        "row": _base(file, target, request) | {"attempts": attempts + 1},
     }
 
 
-def late_entries(plan: Plan, wanted: Wanted) -> list[dict[str, Any]]:
-    """Describe what earlier runs paid for and could not fetch."""
+def late_entries(plan: Plan, request: RefreshRequest) -> list[dict[str, Any]]:
+    """Describe the sources that earlier runs paid for and whose outputs are not downloaded yet."""
     rows = [row for known in plan.snapshot.known.values() if known.status == "pending" for row in known.rows]
     rows += [vars(row) for row in plan.recovered if row.status == "pending"]
     entries: dict[str, dict[str, Any]] = {}
@@ -256,7 +271,7 @@ def late_entries(plan: Plan, wanted: Wanted) -> list[dict[str, Any]]:
                 "relative": row["target"],
                 "file_id": row["file_id"],
                 "job_ids": [],
-                "row": {name: row[name] for name in ROW_BASE} | {"run": wanted.run},
+                "row": {name: row[name] for name in ROW_BASE} | {"run": request.run},
             },
         )
         if row["job_id"] and row["job_id"] not in entry["job_ids"]:
@@ -264,7 +279,7 @@ def late_entries(plan: Plan, wanted: Wanted) -> list[dict[str, Any]]:
     return list(entries.values())
 
 
-#: Fields of a row that say what was sent, and not what came of it.
+#: Fields of a row that describe what was submitted, and not its outcome.
 ROW_BASE = (
     "relative",
     "source",

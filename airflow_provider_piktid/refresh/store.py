@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Where the catalogue of a refresh lies: part files below ``<output>/_piktid/catalogue/``, each written by one task.
+The files of a catalogue: parts below ``<output>/_piktid/catalogue/``, each written by one task.
 
-A part is written whole under a name that only its task uses, so many tasks write at once and a task that runs
-again replaces its own part. Parts are put together by writing the whole first and removing what it holds then:
-whatever moment a crash picks, every row is there at least once.
+A part is written atomically under a name that only its task uses, so many tasks can write at the same time and a
+task that runs again replaces its own part. Compaction writes one part with all current rows first and removes the
+other parts afterwards, so a crash at any point loses no row.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ import posixpath
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.storage import PRIVATE_FOLDER, Location, SourceFile
 from airflow_provider_piktid.jobs import manifest
 from airflow_provider_piktid.refresh import catalogue
-from airflow_provider_piktid.refresh.catalogue import CatalogueRow, Known
+from airflow_provider_piktid.refresh.catalogue import CatalogueRow, SourceState, output_fields, source_fields
 
 log = logging.getLogger(__name__)
 
 ENDING = ".jsonl"
 
-#: Parts may vanish while they are read, when another task puts them together: then everything is read again.
+#: Parts may disappear while they are read, when another task compacts them: then everything is read again.
 READ_TRIES = 5
 
 
 @dataclass
 class Snapshot:
     """
-    A catalogue as it was read.
+    A catalogue at the time of reading.
 
-    :param known: Relative path of a source to what counts of it.
+    :param known: Relative path of each source to its current state.
     :param parts: Names of the parts that were read.
-    :param damaged: Names of parts with lines that are no rows.
+    :param damaged: Names of parts that contain invalid lines.
     """
 
-    known: dict[str, Known] = field(default_factory=dict)
+    known: dict[str, SourceState] = field(default_factory=dict)
     parts: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
 
@@ -84,20 +84,20 @@ class CatalogueStore:
         return snapshot
 
     def write(self, name: str, rows: Iterable[CatalogueRow | Mapping[str, Any]]) -> str:
-        """Write the part of one task, and give its URI."""
+        """Write the part of one task and return its URI."""
         part = self.folder.join(f"part-{name}{ENDING}")
         storage.write_bytes(part, catalogue.dump(rows))
         return part.uri
 
-    def compact(self, snapshot: Snapshot, *, anew: bool = False) -> list[str]:
+    def compact(self, snapshot: Snapshot, *, rewrite: bool = False) -> list[str]:
         """
-        Put parts together in one, and give the names of the parts that are there afterwards.
+        Merge all parts into one and return the names of the remaining parts.
 
-        Rows that do not count any more are left out. Damaged parts are kept aside, for people to look at.
+        Outdated rows are dropped. Damaged parts are moved to another folder for inspection.
 
-        :param anew: Write even what is one part already, because sources were taken out.
+        :param rewrite: Also rewrite a single part, as sources were removed. Default: False.
         """
-        if len(snapshot.parts) < 2 and not snapshot.damaged and not anew:
+        if len(snapshot.parts) < 2 and not snapshot.damaged and not rewrite:
             return snapshot.parts
         name = f"part-{time.time_ns():020d}-whole{ENDING}"
         lines = (line for relative in sorted(snapshot.known) for line in snapshot.known[relative].lines)
@@ -108,7 +108,7 @@ class CatalogueStore:
                 storage.write_bytes(kept, self.folder.fs.cat_file(self.folder.join(damaged).path))
             except FileNotFoundError:
                 continue
-            log.warning("%s has lines that are no rows; it is kept as %s.", damaged, kept.uri)
+            log.warning("%s contains invalid lines; a copy is kept as %s.", damaged, kept.uri)
         self._remove([self.folder.join(part) for part in snapshot.parts])
         return [name]
 
@@ -116,28 +116,22 @@ class CatalogueStore:
         self, files: Sequence[SourceFile], *, identity_code: str, key: str, producer: str, run: str
     ) -> list[CatalogueRow]:
         """
-        Find what was bought for sources whose rows are lost, in the manifests of their batches.
+        Rebuild the lost rows of sources from the manifests of their batches.
 
-        A manifest names neither version nor options: an output of this identity that is newer than its source
-        is taken for the one that was wanted, rather than paid for twice.
+        A manifest contains neither version nor options: an output of this identity that is newer than its source
+        is assumed to be the right one, rather than paid for twice.
         """
-        wanted = {file.location.uri: file for file in files}
+        by_uri = {file.location.uri: file for file in files}
+        plan = {"identity_code": identity_code, "options_key": key, "producer": producer, "run": run}
         found: dict[str, list[CatalogueRow]] = {}
         for written, rows in self._manifests():
             fresh: dict[str, list[CatalogueRow]] = {}
             for row in rows:
-                file = wanted.get(row.source or "")
+                file = by_uri.get(row.source or "")
                 if file is None or not row.file or written < file.modified:
                     continue
                 if row.identity_code in (None, identity_code):
-                    made = replace(
-                        _recovered(row, file, written),
-                        identity_code=identity_code,
-                        options_key=key,
-                        producer=producer,
-                        run=run,
-                    )
-                    fresh.setdefault(file.relative, []).append(made)
+                    fresh.setdefault(file.relative, []).append(_recovered(row, file, written, plan))
             found |= fresh
         return [row for rows_of_one in found.values() for row in rows_of_one]
 
@@ -153,7 +147,7 @@ class CatalogueStore:
             yield file.modified, manifest.load(storage.read_json(file.location), file.location.uri)
 
     def write_batches(self, run: str, batches: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
-        """Write what each batch has to do, and give the URIs."""
+        """Write one file for each batch and return the URIs."""
         width = max(4, len(str(len(batches))))
 
         def write(numbered: tuple[int, Sequence[Mapping[str, Any]]]) -> str:
@@ -167,7 +161,7 @@ class CatalogueStore:
             return list(pool.map(write, enumerate(batches, start=1)))
 
     def remove_outputs(self, files: Iterable[str]) -> None:
-        """Remove outputs by their path below the output folder; one that is gone already is no error."""
+        """Remove outputs by their path below the output folder; those that no longer exist are skipped."""
         inside = [file for file in files if file and ".." not in file.split("/")]
         self._remove([self.output.join(file) for file in inside])
 
@@ -176,7 +170,7 @@ class CatalogueStore:
             try:
                 file.fs.rm_file(file.path)
             except FileNotFoundError:
-                log.debug("%s is gone already.", file.uri)
+                log.debug("%s no longer exists.", file.uri)
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(remove, files))
@@ -184,42 +178,27 @@ class CatalogueStore:
 
 def read_rows(output_path: str) -> list[dict[str, Any]]:
     """
-    Give the rows of a refresh that count, sorted by source: what the next step of a pipeline reads.
+    Return the current rows of a refresh, sorted by source, for the next step of a pipeline.
 
-    :param output_path: The refresh's own; rows name files below it. Fields: see the page of the refresh.
-    :raises PiktidRecordError: Written by a newer version of this package.
+    :param output_path: The ``output_path`` of the refresh; ``file`` in a row is relative to it. All fields are in
+        the documentation of the refresh.
+    :raises PiktidRecordError: The catalogue was written by a newer version of this package.
     """
     known = CatalogueStore(storage.locate(output_path)).read().known
     return [row for relative in sorted(known) for row in known[relative].rows]
 
 
 def run_key(dag_id: str, task_id: str, run_id: str) -> str:
-    """Name a run in file names: the same for every try."""
+    """Return a digest of a DAG run for file names; it is the same for every try."""
     return hashlib.sha256("\0".join((dag_id, task_id, run_id)).encode()).hexdigest()[:16]
 
 
-def _recovered(row: manifest.Row, file: SourceFile, written: float) -> CatalogueRow:
+def _recovered(row: manifest.Row, file: SourceFile, written: float, plan: Mapping[str, Any]) -> CatalogueRow:
     return CatalogueRow(
-        relative=file.relative,
-        source=file.location.uri,
-        source_version=file.version,
-        source_sha256=None,
-        source_size=file.size,
-        source_modified=file.modified,
-        target=file.relative,
-        identity_code="",
-        options_key="",
-        producer="",
-        run="",
+        **source_fields(file, file.relative),
+        **plan,
         attempts=1,
         status="done" if row.status == "done" else "pending",
         at=written,
-        job_id=row.job_id,
-        image_index=row.image_index,
-        group_index=row.group_index,
-        version=row.version,
-        model_used=row.model_used,
-        file=row.file,
-        size=row.size,
-        sha256=row.sha256,
+        **output_fields(row),
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a whole run came to."""
+"""The summary of a whole run."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class RunSummary:
     """
     The rows that one run wrote.
 
-    :param planned: The plan's ``summary``; None if there is none.
+    :param planned: ``summary`` of the plan; None if there is none.
     :raises PiktidPartialResultError: There is no plan.
     """
 
     def __init__(self, folder: Location, planned: Mapping[str, Any] | None, plan_task_id: str) -> None:
         if not planned:
-            raise PiktidPartialResultError(f"{plan_task_id} gave no plan: look at its log.")
+            raise PiktidPartialResultError(f"No plan found in XCom of {plan_task_id}; check that task's log.")
         self.folder = folder
         self.planned = planned
         self._store = CatalogueStore(folder)
@@ -46,20 +46,20 @@ class RunSummary:
         return not self.done and not self.planned["pruned"]
 
     def sources(self) -> dict[str, int]:
-        """Count sources by what came of them; ``missing``: planned, and nothing of it was bought."""
+        """Count sources by outcome; ``missing``: planned, but not submitted."""
         states: dict[str, str] = {}
         for row in self.rows:
             before = states.get(row["relative"], "rejected")
             states[row["relative"]] = min(before, row["status"], key=STATUSES.index)
         late = self.folder.join(f"{storage.PRIVATE_FOLDER}/plans/{self.planned['run']}/late/batch-0001.json")
         earlier = {entry["row"]["relative"] for entry in storage.read_json(late) or []}
-        bought = [name for name, status in states.items() if status != "rejected" and name not in earlier]
+        submitted = [name for name, status in states.items() if status != "rejected" and name not in earlier]
         counts = {status: list(states.values()).count(status) for status in STATUSES}
         counts["rejected"] = int(self.planned["rejected"])
-        return counts | {"missing": max(0, int(self.planned["images"]) - len(bought))}
+        return counts | {"missing": max(0, int(self.planned["images"]) - len(submitted))}
 
-    def told(self) -> dict[str, Any]:
-        """Give counts and URIs, for XCom."""
+    def to_xcom(self) -> dict[str, Any]:
+        """Return counts and URIs."""
         spent = [row["credits"] for row in self.rows if row["credits"] is not None]
         done = [row for row in self.rows if row["status"] == "done"]
         return {
@@ -75,7 +75,7 @@ class RunSummary:
         }
 
     def write_sheet(self, log: Any) -> Location | None:
-        """Write the contact sheet; None without Pillow. A sheet that cannot be made fails no paid work."""
+        """Write the contact sheet. If that fails, log a warning and return None: paid work must not fail for it."""
         pairs = [
             Pair(
                 title=row["relative"],
@@ -88,11 +88,10 @@ class RunSummary:
         ]
         target = self.folder.join(f"{storage.PRIVATE_FOLDER}/contact_sheet/{self.planned['run']}.html")
         try:
-            self._sheet = target if write_sheet(target, pairs, self._facts()) else None
+            write_sheet(target, pairs, self._facts())
+            self._sheet = target
         except OSError as error:
             log.warning("The contact sheet could not be written (%s).", type(error).__name__)
-        if self._sheet is None:
-            log.warning("No contact sheet: it needs Pillow, as `airflow-provider-piktid[sheets]` brings it.")
         return self._sheet
 
     def _facts(self) -> str:
@@ -101,31 +100,31 @@ class RunSummary:
         return f"{text or 'nothing'}; {self.planned['unchanged']} unchanged"
 
     def compact(self) -> None:
-        """Leave one part, so that the next step of a pipeline reads each source once."""
+        """Merge the catalogue into one part, so that the next step of a pipeline reads each source once."""
         self._store.compact(self._snapshot)
 
-    def judge(self, *, fail_on_partial: bool, log: Any) -> None:
+    def raise_if_incomplete(self, *, fail_on_partial: bool, log: Any) -> None:
         """
-        Fail or warn for what has no output.
+        Fail or warn if sources have no output.
 
-        :raises PiktidPartialResultError: Nothing came of a run that had something to do, or not all did.
+        :raises PiktidPartialResultError: No source has an output, or only some do and ``fail_on_partial`` is set.
         """
         counts = self.sources()
         lost = counts["failed"] + counts["pending"] + counts["missing"] + counts["rejected"]
         if not lost:
             return
         text = (
-            f"{counts['failed']} source(s) failed at PiktID, {counts['pending']} are paid and not here yet, "
+            f"{counts['failed']} source(s) failed at PiktID, {counts['pending']} are paid but not downloaded yet, "
             f"{counts['missing']} belong to batches that failed (see the failed tasks of this run), "
-            f"{counts['rejected']} are no pictures. The next run takes them up."
+            f"{counts['rejected']} are not supported images. The next run processes them again."
         )
         if fail_on_partial or (self.planned["images"] and not self.done):
             raise PiktidPartialResultError(text)
         log.warning(text)
 
 
-def event_extra(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Give what the event of the asset carries: the catalogue and counts."""
+def event_extra(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the extra of the asset event: the catalogue and counts."""
     names = ("catalogue", "output_path", "run", "contact_sheet", "files", "bytes", "credits")
-    counts = {name: told["planned"][name] for name in ("listed", "unchanged", "waiting", "deleted")}
-    return {**{name: told[name] for name in names}, **told["sources"], **counts}
+    counts = {name: summary["planned"][name] for name in ("listed", "unchanged", "waiting", "deleted")}
+    return {**{name: summary[name] for name in names}, **summary["sources"], **counts}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wait for a job that was started elsewhere."""
+"""Wait for a job by its id."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient
     from airflow_provider_piktid.models.v2 import Job
 
-#: A job that was submitted a moment ago may answer 404 this long, as its official clients allow.
+#: Seconds for which a new job may answer 404, from PiktID's clients.
 FRESH_SECONDS = 30.0
 
 
@@ -36,16 +36,16 @@ class PiktidJobSensor(BaseSensorOperator):
     """
     Wait for a job by its id. Submits nothing, so it is safe to retry and costs nothing.
 
-    Treats the end as the swap operator does: a failed or aborted job fails the task.
+    As with the swap operator, a failed or aborted job fails the task.
 
-    :param job_id: The job.
-    :param fail_on_partial: Fail if single images failed. Default: warn.
+    :param job_id: Id of the job.
+    :param fail_on_partial: Fail if single images failed. Default: False, log a warning.
     :param deferrable: Wait in the triggerer. Default: ``[operators] default_deferrable``.
-    :param piktid_conn_id: Connection id.
+    :param piktid_conn_id: Connection id. Default: ``piktid_default``.
 
-    ``timeout``, ``poke_interval`` (default 10 s here), ``soft_fail`` and ``mode`` are Airflow's own.
+    ``timeout``, ``poke_interval`` (here with the default of 10 s), ``soft_fail`` and ``mode`` are those of Airflow.
 
-    :raises PiktidJobFailedError: The job failed or gave no output.
+    :raises PiktidJobFailedError: The job failed or has no output.
     """
 
     template_fields: Sequence[str] = ("piktid_conn_id", "job_id")
@@ -71,7 +71,7 @@ class PiktidJobSensor(BaseSensorOperator):
         self._since = 0.0
 
     def execute(self, context: Any) -> None:
-        self._since = _first_asked(context, rescheduled=self.reschedule)
+        self._since = _first_poke(context, rescheduled=self.reschedule)
         with self._softened(), fail_fast_if_permanent():
             settings = PiktidHook(self.piktid_conn_id).settings
             settings.require_token()
@@ -82,7 +82,7 @@ class PiktidJobSensor(BaseSensorOperator):
             super().execute(context)
 
     def poke(self, context: Any) -> bool:
-        """Ask once; return True when the job has completed, raise when it has ended otherwise."""
+        """Get the status once; return True if the job has completed, raise if it has failed."""
         with fail_fast_if_permanent(), PiktidHook(self.piktid_conn_id).get_conn() as client:
             try:
                 job = client.get_job(self.job_id)
@@ -112,7 +112,7 @@ class PiktidJobSensor(BaseSensorOperator):
                     "running and will be billed; clear the task to wait for it again.",
                     job_ids=(self.job_id,),
                 )
-                # As in the other mode: Airflow does not retry a sensor that has timed out.
+                # As without `deferrable`: Airflow does not retry a sensor that has timed out.
                 raise AirflowSensorTimeout(str(late)) from late
             with PiktidHook(self.piktid_conn_id).get_conn() as client:
                 self._raise_for_outcome(client, answer.ended)
@@ -135,7 +135,7 @@ class PiktidJobSensor(BaseSensorOperator):
 
     @contextlib.contextmanager
     def _softened(self) -> Iterator[None]:
-        """Skip instead of failing where ``soft_fail`` or ``never_fail`` say so, as Airflow does for pokes."""
+        """Skip instead of failing if ``soft_fail`` or ``never_fail`` is set, as Airflow does for pokes."""
         try:
             yield
         except (AirflowFailException, AirflowSensorTimeout) as error:
@@ -164,8 +164,8 @@ class PiktidJobSensor(BaseSensorOperator):
             self._last = line
 
 
-def _first_asked(context: Any, *, rescheduled: bool) -> float:
-    """Return when this sensor first asked, epoch seconds; 0 where Airflow 2 does not tell after a reschedule."""
+def _first_poke(context: Any, *, rescheduled: bool) -> float:
+    """Return the time of the first poke, epoch seconds; 0 if Airflow 2 does not report it after a reschedule."""
     if not rescheduled:
         return time.time()
     first = getattr(context["ti"], "get_first_reschedule_date", None)

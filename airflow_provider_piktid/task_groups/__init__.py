@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ready-made parts of a DAG."""
+"""Task groups for common pipelines."""

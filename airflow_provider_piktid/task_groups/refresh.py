@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import Asset, BaseOperator, TaskGroup, TriggerRule, task_group
 
+from airflow_provider_piktid.get_provider_info import PROJECT_NAME_LENGTH
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
 from airflow_provider_piktid.operators.refresh import (
@@ -15,7 +16,7 @@ from airflow_provider_piktid.operators.refresh import (
     PiktidPlanRefreshOperator,
     PiktidRefreshSummaryOperator,
 )
-from airflow_provider_piktid.operators.upload import PROJECT_NAME_LENGTH, PiktidUploadImagesOperator
+from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
 
 #: One project for all runs of a DAG.
 PROJECT = f"{{{{ dag.dag_id[:{PROJECT_NAME_LENGTH}] }}}}"
@@ -42,31 +43,33 @@ def piktid_refresh(
     piktid_conn_id: str = PiktidHook.default_conn_name,
 ) -> TaskGroup:
     """
-    Swap what is new or changed in a catalogue, and note what came of it.
+    Swap the new and changed images of a catalogue, and record the outputs.
 
-    Tasks: ``plan``, then for each batch ``upload``, ``swap`` and ``collect``, each batch for itself, then
-    ``summary``. A batch that fails stops no other; the next run takes it up. Let only one run of the DAG be active
-    at a time (``max_active_runs=1``): a second one would plan, and buy, what the first one is about to fetch.
+    Tasks: ``plan``, then ``upload``, ``swap`` and ``collect`` for each batch, then ``summary``. A batch that fails
+    does not stop the others; the next run processes it again. Allow only one active run of the DAG
+    (``max_active_runs=1``): a second one would plan and pay for the same images.
 
-    :param source: Folder, prefix or glob of pictures; a template may be given.
-    :param output_path: Folder or prefix for outputs and catalogue, of this refresh alone; a template may be given.
+    :param source: Folder, prefix or glob of images; templated.
+    :param output_path: Folder or prefix of outputs and catalogue, used by this refresh only; templated.
     :param identity_code: Identity to swap in.
-    :param group_id: Name of the group, and prefix of its task ids.
+    :param group_id: Name of the group, and prefix of its task ids. Default: ``piktid_refresh``.
     :param swap: More arguments of ``PiktidModelSwapOperator``, such as ``{"num_variations": 2, "timeout": 7200}``.
-        Waits deferred unless told otherwise.
-    :param plan: More arguments of ``PiktidPlanRefreshOperator``.
-    :param summary: More arguments of ``PiktidRefreshSummaryOperator``.
-    :param exclude: Glob patterns of sources to leave out.
-    :param max_images: Sources that a run may buy; the rest has its turn later, oldest first. Default: all.
-    :param images_per_batch: Sources of one batch. Default: ``images_per_job`` of the connection, 10.
-    :param rerun_key: Any text; another value makes everything anew.
-    :param dry_run: Say what would be done and cost, and do nothing.
-    :param prune: Remove outputs whose source is gone.
-    :param fail_on_partial: Let ``summary`` fail if a single source has no output; default: if none has.
-    :param project_name: Project of the uploads. Default: the DAG's id.
-    :param asset: Outlet of ``summary``; its event carries catalogue and counts. Default: the URI of
+        Default: ``{"deferrable": True}``.
+    :param plan: More arguments of ``PiktidPlanRefreshOperator``. Default: none.
+    :param summary: More arguments of ``PiktidRefreshSummaryOperator``. Default: none.
+    :param exclude: Glob patterns of sources to skip. Default: none.
+    :param max_images: Maximum number of sources that one run submits; the rest is submitted later, oldest first.
+        Default: no limit.
+    :param images_per_batch: Sources in one batch. Default: ``images_per_job`` of the connection, 10.
+    :param rerun_key: Any text; another value makes every output again. Default: none.
+    :param dry_run: Log what would be done and its cost, and submit nothing. Default: False.
+    :param prune: Remove outputs whose source no longer exists. Default: False.
+    :param fail_on_partial: Fail ``summary`` if a single source has no output. Default: False, fail if no source has
+        one.
+    :param project_name: Project of the uploads. Default: the id of the DAG.
+    :param asset: Outlet of ``summary``; its event contains the catalogue and counts. Default: the URI of
         ``output_path``; none if that is a template.
-    :param piktid_conn_id: Connection id.
+    :param piktid_conn_id: Connection id. Default: ``piktid_default``.
     :return: The group: ``extract >> piktid_refresh(...) >> publish``.
     """
     swap = {"deferrable": True, **(swap or {})}
@@ -104,7 +107,7 @@ def piktid_refresh(
 
 
 def _batch(swap: Mapping[str, Any], *, project_name: str, output_path: str, piktid_conn_id: str) -> Any:
-    """Make the group that is mapped over the batches."""
+    """Return the task group that is mapped over the batches."""
 
     @task_group(group_id="batch")
     def batch_group(batch: str) -> None:
@@ -143,9 +146,9 @@ def _key(operator: BaseOperator, key: str) -> Any:
 
 def default_asset(output_path: str) -> Asset | None:
     """
-    Name the output as an asset, without the connection id; None if it is a template.
+    Return the output as an asset, without the connection id; None if it is a template.
 
-    Other DAGs are scheduled on ``Asset("s3://bucket/prefix")`` with the same address.
+    Other DAGs can be scheduled on ``Asset("s3://bucket/prefix")`` with the same URI.
     """
     if "{{" in output_path or "{%" in output_path:
         return None

@@ -304,22 +304,22 @@ async def test_landing_measures_what_arrives_and_publishes_it(tmp_path: Path) ->
     """Size, digest, head and tail are known before the file is renamed."""
     folder = locate(str(tmp_path / "out"))
 
-    async with receive.collect(folder, pieces(b"a" * 10, b"b" * 100, b"c" * 3), "m") as landed:
-        assert everything(tmp_path) == [f"out/{os.path.basename(landed.temporary)}"]
-        await receive.publish(landed, folder.join("sub/x.jpg"))
+    async with receive.receive(folder, pieces(b"a" * 10, b"b" * 100, b"c" * 3), "m") as received:
+        assert everything(tmp_path) == [f"out/{os.path.basename(received.temporary)}"]
+        await receive.publish(received, folder.join("sub/x.jpg"))
 
     assert everything(tmp_path) == ["out/sub/x.jpg"]
-    assert landed.size == 113
-    assert landed.sha256 == storage.digest(folder.join("sub/x.jpg"))
-    assert landed.head == b"a" * 10 + b"b" * 6
-    assert landed.tail == b"b" * 61 + b"c" * 3
+    assert received.size == 113
+    assert received.sha256 == storage.digest(folder.join("sub/x.jpg"))
+    assert received.head == b"a" * 10 + b"b" * 6
+    assert received.tail == b"b" * 61 + b"c" * 3
 
 
 @pytest.mark.anyio
 async def test_landing_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     """A broken transfer leaves no file."""
     with pytest.raises(ConnectionResetError):
-        async with receive.collect(locate(str(tmp_path)), broken(b"half"), "m"):
+        async with receive.receive(locate(str(tmp_path)), broken(b"half"), "m"):
             pass
 
     assert everything(tmp_path) == []
@@ -328,7 +328,7 @@ async def test_landing_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.anyio
 async def test_landing_that_is_not_published_leaves_nothing(tmp_path: Path) -> None:
     """A file that is not published is removed."""
-    async with receive.collect(locate(str(tmp_path)), pieces(b"text"), "m"):
+    async with receive.receive(locate(str(tmp_path)), pieces(b"text"), "m"):
         pass
 
     assert everything(tmp_path) == []

@@ -319,7 +319,7 @@ def test_unknown_file_at_the_manifest_path_is_not_overwritten(
     target = Path(shoot.download(out)["manifest"].removeprefix("file://"))
     target.write_text('[{"colour": "red"}]')
 
-    with pytest.raises(PiktidDownloadError, match="is no manifest"):
+    with pytest.raises(PiktidDownloadError, match="is not a manifest"):
         shoot.download(out)
 
     assert target.read_text() == '[{"colour": "red"}]'

@@ -86,7 +86,7 @@ def test_image_that_stays_truncated_fails_the_task(server: EmulatorServer, tmp_p
     shoot = Shoot(server, tmp_path / "in", "a.jpg", "b.jpg")
     server.faults.add("result_image", "truncate_silent", times=None, path=shoot.link_part(0))
 
-    with pytest.raises(PiktidDownloadError, match=r"a_0_v0\.jpg.*cut off"):
+    with pytest.raises(PiktidDownloadError, match=r"a_0_v0\.jpg.*truncated"):
         shoot.download(out)
 
     assert files(out) == ["b_0_v0.jpg"]

@@ -137,5 +137,5 @@ def test_folder_with_several_portraits_is_refused(server: EmulatorServer, tmp_pa
     picture(tmp_path / "a.jpg")
     picture(tmp_path / "b.jpg")
 
-    with pytest.raises(AirflowFailException, match="stands for 2 pictures"):
+    with pytest.raises(AirflowFailException, match="matches 2 images"):
         identity(tmp_path).run()

@@ -150,7 +150,7 @@ def test_another_refresh_in_the_same_output_is_refused(nights: Nights) -> None:
     nights.run()
     other = Nights(nights.source, nights.output, dag_id="other", identity_code="PiktidPremium")
 
-    with pytest.raises(AirflowFailException, match=r"nightly\.plan.*output_path of its own"):
+    with pytest.raises(AirflowFailException, match=r"nightly\.plan.*separate `output_path` for other"):
         other.begin()
 
 
@@ -418,7 +418,7 @@ def test_overlapping_source_and_output_are_refused(
     """``source`` and ``output_path`` must not overlap."""
     nights.source, nights.output = (str(catalogue.parent / part) for part in (source, output))
 
-    with pytest.raises(AirflowFailException, match="lie in one another"):
+    with pytest.raises(AirflowFailException, match="must not overlap"):
         nights.begin()
 
 
@@ -427,7 +427,7 @@ def test_symlink_to_the_source_is_resolved(nights: Nights, catalogue: Path) -> N
     (catalogue.parent / "link").symlink_to(catalogue)
     nights.output = str(catalogue.parent / "link" / "out")
 
-    with pytest.raises(AirflowFailException, match="lie in one another"):
+    with pytest.raises(AirflowFailException, match="must not overlap"):
         nights.begin()
 
 

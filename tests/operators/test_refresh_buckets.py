@@ -166,8 +166,8 @@ def test_output_prefix_that_starts_like_the_source_is_not_listed(server: Emulato
 @pytest.mark.parametrize(
     ("source", "output", "words"),
     [
-        ("", "out", "lie in one another"),
-        ("in", "in/out", "lie in one another"),
+        ("", "out", "must not overlap"),
+        ("in", "in/out", "must not overlap"),
         ("none", "out", "does not exist"),
     ],
     ids=["whole bucket", "output in source", "no such prefix"],
@@ -191,7 +191,7 @@ def test_overlap_is_found_across_connections(
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(connection_to(endpoint)))
     put(f"{bucket}/in/a.jpg", jpeg())
 
-    with pytest.raises(AirflowFailException, match="lie in one another"):
+    with pytest.raises(AirflowFailException, match="must not overlap"):
         Nights(f"{bucket}/in", f"{bucket}/in/out".replace(connection_id_of(endpoint), "other")).begin()
 
 

@@ -125,7 +125,7 @@ def test_source_of_several_outputs_has_one_status(statuses: list[Any], together:
 )
 def test_invalid_line_is_rejected(line: bytes) -> None:
     """An invalid line is rejected and adds no row."""
-    known: dict[str, catalogue.Known] = {}
+    known: dict[str, catalogue.SourceState] = {}
 
     assert not catalogue.add_line(known, line, "here")
     assert known == {}
@@ -142,7 +142,7 @@ def test_newer_schema_raises() -> None:
 def test_unknown_fields_are_kept() -> None:
     """A line with an unknown field is kept unchanged."""
     line = json.dumps(vars(row()) | {"note": "ours"}).encode()
-    known: dict[str, catalogue.Known] = {}
+    known: dict[str, catalogue.SourceState] = {}
 
     assert catalogue.add_line(known, line, "here")
     assert known["a.jpg"].lines == [line]
@@ -198,7 +198,7 @@ def test_oldest_sources_come_first_and_failed_ones_last() -> None:
         (source("early.jpg", modified=2.0), "changed"),
     ]
 
-    assert [file.relative for file, _ in catalogue.in_turn(work)] == ["early.jpg", "late.jpg", "bad.jpg"]
+    assert [file.relative for file, _ in catalogue.in_order(work)] == ["early.jpg", "late.jpg", "bad.jpg"]
 
 
 @pytest.mark.parametrize(

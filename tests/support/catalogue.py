@@ -9,7 +9,7 @@ from typing import Any
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.refresh import catalogue
-from airflow_provider_piktid.refresh.catalogue import CatalogueRow, Known
+from airflow_provider_piktid.refresh.catalogue import CatalogueRow, SourceState
 from airflow_provider_piktid.refresh.store import CatalogueStore
 
 KEY = catalogue.options_key("PiktidSummer", {})
@@ -43,9 +43,9 @@ def source(relative: str = "a.jpg", **fields: Any) -> SourceFile:
     return SourceFile(storage.locate(f"/in/{relative}"), relative, **(fixed | fields))
 
 
-def known_of(*rows: CatalogueRow) -> dict[str, Known]:
+def known_of(*rows: CatalogueRow) -> dict[str, SourceState]:
     """Read rows as a catalogue does."""
-    known: dict[str, Known] = {}
+    known: dict[str, SourceState] = {}
     for line in catalogue.dump(rows).splitlines():
         assert catalogue.add_line(known, line, "here")
     return known
