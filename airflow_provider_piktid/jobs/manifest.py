@@ -14,7 +14,7 @@ import json
 import posixpath
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_piktid.exceptions import PiktidDownloadError
@@ -35,7 +35,8 @@ class Row:
     """
     One output.
 
-    :param source: URI of the image that it was made from; None if it is not known.
+    :param source: URI of the image that it was made from, the first one of several; None if it is not known.
+    :param sources: URIs of all images that it was made from: some kinds of job combine their inputs.
     :param file: Path below the output folder; None if there is no output.
     :param status: ``done``; ``pending``: not downloaded yet; ``failed``: see ``error``.
     :param size: Bytes.
@@ -56,6 +57,7 @@ class Row:
     job_credits_used: float | None = None
     identity_code: str | None = None
     replaces: bool = False
+    sources: list[str] = field(default_factory=list)
     schema: int = SCHEMA_VERSION
 
     @property
@@ -107,12 +109,13 @@ def plan_rows(
     for job_id, results in jobs:
         stems = _stems(results, sources, job_id)
         for result in sorted(results.results, key=lambda item: item.key):
-            source = sources.of(job_id, result)
-            folder = posixpath.dirname(source["relative"]) if source else safe_name(job_id, "job")
+            inputs = sources.of(job_id, result)
+            folder = posixpath.dirname(inputs[0]["relative"]) if inputs else safe_name(job_id, "job")
             downloadable = is_downloadable(result)
             name = f"{stems[result.image_index]}_{result.group_index}_v{result.version}{_extension(result)}"
             row = Row(
-                source=source["source"] if source else None,
+                source=inputs[0]["source"] if inputs else None,
+                sources=[image["source"] for image in inputs],
                 file=posixpath.join(folder, name) if downloadable else None,
                 job_id=job_id,
                 image_index=result.image_index,
@@ -130,7 +133,7 @@ def plan_rows(
 
 
 class _Sources:
-    """The uploaded image that each result was made from."""
+    """The uploaded images that each result was made from."""
 
     def __init__(
         self, jobs: Sequence[tuple[str, JobResults]], images: Sequence[Mapping[str, Any]] | None
@@ -142,13 +145,15 @@ class _Sources:
         self._by_name = {row["filename"]: row for row in rows if names[row["filename"]] == 1}
         self._by_place = _by_place(jobs, rows)
 
-    def of(self, job_id: str, result: ImageResult) -> dict[str, str] | None:
-        for link in result.inputs:
-            if link.uuid in self._by_id:
-                return self._by_id[link.uuid]
+    def of(self, job_id: str, result: ImageResult) -> list[dict[str, str]]:
+        """Return the uploaded images that a result was made from, as far as PiktID says."""
+        inputs = [self._by_id[link.uuid] for link in result.inputs if link.uuid in self._by_id]
+        if inputs:
+            return inputs
         if result.original_filename in self._by_name:
-            return self._by_name[result.original_filename]
-        return self._by_place.get((job_id, result.image_index))
+            return [self._by_name[result.original_filename]]
+        place = self._by_place.get((job_id, result.image_index))
+        return [place] if place else []
 
 
 def _with_relative(image: Mapping[str, Any]) -> dict[str, str]:
@@ -182,8 +187,8 @@ def _indices(results: JobResults) -> list[int]:
 def _stems(results: JobResults, sources: _Sources, job_id: str) -> dict[int, str]:
     stems = {}
     for result in results.results:
-        source = sources.of(job_id, result)
-        name = posixpath.basename(source["relative"]) if source else result.original_filename
+        inputs = sources.of(job_id, result)
+        name = posixpath.basename(inputs[0]["relative"]) if inputs else result.original_filename
         fallback = f"image_{result.image_index}"
         stems[result.image_index] = safe_name(posixpath.splitext(safe_name(name, fallback))[0], fallback)
     return stems
