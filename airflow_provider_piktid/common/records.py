@@ -111,12 +111,12 @@ class TaskStateRecords(Generic[R]):
 
 
 class ObjectRecords(Generic[R]):
-    """One JSON object below ``state_path``, on any store that ``ObjectStoragePath`` knows."""
+    """One JSON object on any store that ``ObjectStoragePath`` supports."""
 
     durable = True
 
-    def __init__(self, state_path: str, key: str, parse: Callable[[Any], R]) -> None:
-        self._uri = f"{state_path.rstrip('/')}/{key}.json"
+    def __init__(self, uri: str, parse: Callable[[Any], R]) -> None:
+        self._uri = uri
         self._parse = parse
 
     def load(self) -> R | None:
@@ -231,7 +231,7 @@ def choose_store(
     if path:
         ti = context["ti"]
         key = record_key(ti.dag_id, ti.task_id, ti.run_id, ti.map_index)
-        return ObjectRecords(path, f"{key}-{state_key}", parse)
+        return ObjectRecords(f"{path.rstrip('/')}/{key}-{state_key}.json", parse)
     return NoRecords()
 
 
@@ -289,6 +289,13 @@ class CurrentTask:
         parse: Callable[[Any], R],
         *,
         beside: str | None = None,
+        record_path: str | None = None,
     ) -> Store[R]:
-        """Choose where a record of this task instance is kept; see :func:`choose_store`."""
+        """
+        Choose where a record of this task instance is kept; see :func:`choose_store`.
+
+        :param record_path: URI of the record itself, where others look for it. Default: chosen.
+        """
+        if record_path:
+            return ObjectRecords(record_path, parse)
         return choose_store(self._context, state_path, state_key, parse, beside=beside)

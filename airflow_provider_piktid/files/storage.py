@@ -204,6 +204,11 @@ def write_bytes(location: Location, content: bytes) -> None:
         location.fs.pipe_file(location.path, content)
 
 
+def beside(uri: str, kind: str) -> str:
+    """Return the URI of a file of some kind that belongs to a ``.json`` file: ``a.json`` to ``a.<kind>.json``."""
+    return f"{uri.removesuffix('.json')}.{kind}.json"
+
+
 def sizes_below(folder: Location) -> dict[str, int]:
     """Map the relative path of every file below a folder to its size; empty if the folder does not exist."""
     folder.fs.invalidate_cache()

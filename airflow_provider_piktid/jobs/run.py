@@ -147,7 +147,7 @@ class JobRun(RecordedWork[JobRecord]):
             return known
         counts = self._job.split(len(self._images), self._settings.images_per_job)
         self._check(counts)
-        record = plan(counts, fingerprint=wanted, now=time.time())
+        record = plan(counts, fingerprint=wanted, now=time.time(), content=self._job.content())
         if known is not None:
             record.superseded = sorted(known.known_jobs)
             self.log.warning(
@@ -189,14 +189,15 @@ class JobRun(RecordedWork[JobRecord]):
             if job_id:
                 item.submitted(job_id, time.time())
                 self.log.warning("Attaching to job %s, found at PiktID.", job_id)
+        self.store.save(record)
 
     # -- submitting -----------------------------------------------------------------------------------------
 
     def _submit(self) -> Step:
         wait = self._requests().advance()
-        self.save()
         if wait is None:
             return self._all_submitted()
+        self.save()
         if time.time() >= self._queue_until:
             raise self._no_room()
         submitted, total = len(self.record.job_ids), len(self.record.submissions)

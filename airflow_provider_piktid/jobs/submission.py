@@ -78,12 +78,14 @@ class JobRecord:
     :param fingerprint: Of everything that decides the content and the bill.
     :param created_at: Epoch seconds.
     :param superseded: Jobs of an earlier record of this task instance, which had other input.
+    :param content: What the jobs make, see ``JobType.content``: a reader of the record can recognise a listed job.
     """
 
     fingerprint: str
     created_at: float
     submissions: list[Submission]
     superseded: list[str] = field(default_factory=list)
+    content: dict[str, Any] = field(default_factory=dict)
     version: int = RECORD_VERSION
 
     @property
@@ -149,6 +151,7 @@ class JobRecord:
             created_at=float(value["created_at"]),
             submissions=[_submission(item) for item in value["submissions"]],
             superseded=[str(job_id) for job_id in value.get("superseded") or []],
+            content=dict(value.get("content") or {}),
             version=int(value["version"]),
         )
 
@@ -163,14 +166,16 @@ def _submission(item: Mapping[str, Any]) -> Submission:
     return submission
 
 
-def plan(counts: Sequence[int], *, fingerprint: str, now: float) -> JobRecord:
+def plan(
+    counts: Sequence[int], *, fingerprint: str, now: float, content: Mapping[str, Any] | None = None
+) -> JobRecord:
     """
     Start a record with nothing sent.
 
     :param counts: Number of images of each job, in order.
     :param now: Epoch seconds.
     """
-    return JobRecord(fingerprint, now, [Submission(count) for count in counts])
+    return JobRecord(fingerprint, now, [Submission(count) for count in counts], content=dict(content or {}))
 
 
 class JobCalls(Protocol):

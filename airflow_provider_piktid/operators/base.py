@@ -18,6 +18,7 @@ from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.common.paid import PaidRun, Step, Terms, Wait, WaitKind
 from airflow_provider_piktid.common.records import CurrentTask
 from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidError
+from airflow_provider_piktid.files.storage import beside
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.jobs.run import JobRun
 from airflow_provider_piktid.jobs.submission import STATE_KEY, JobRecord
@@ -206,13 +207,15 @@ class PaidJobOperator(PaidOperator):
         (default 10). Order is kept.
     :param poll_interval: Seconds between status requests while the notification stream is down, 3 or more.
         Default: 10.
+    :param record_beside: URI of a ``.json`` file; the record is kept beside it, as ``<name>.jobs.json``, instead of
+        in ``state_path``. A refresh keeps it where its next run looks. Default: none.
     :param wait_for_completion: Wait for the jobs. If False, return once all are submitted. Default: True.
     :param check_identity: Look up the identity before paying, so that a typo costs nothing. Default: True.
     :return: Job ids in the order of the images. XCom keys: ``summary``, counts and credits; also of a task that
         failed, ``job_ids`` once all are submitted, and ``jobs``, ``[job id or None, number of images]`` in order.
     """
 
-    template_fields: Sequence[str] = (*PaidOperator.template_fields, "project_id", "images")
+    template_fields: Sequence[str] = (*PaidOperator.template_fields, "project_id", "images", "record_beside")
     operator_extra_links = (PiktidJobLink(),)
 
     #: Path of the job type's class. It is imported when the task runs: parsing a DAG file need not pay for it.
@@ -224,6 +227,7 @@ class PaidJobOperator(PaidOperator):
         project_id: str,
         images: Sequence[str],
         poll_interval: float = 10.0,
+        record_beside: str | None = None,
         wait_for_completion: bool = True,
         check_identity: bool = True,
         **kwargs: Any,
@@ -232,6 +236,7 @@ class PaidJobOperator(PaidOperator):
         self.project_id = project_id
         self.images = images
         self.poll_interval = poll_interval
+        self.record_beside = record_beside
         self.wait_for_completion = wait_for_completion
         self.check_identity = check_identity
 
@@ -261,7 +266,12 @@ class PaidJobOperator(PaidOperator):
             task=task,
             settings=hook.settings,
             client=client,
-            store=task.open_store(self.state_path, STATE_KEY, JobRecord.from_json),
+            store=task.open_store(
+                self.state_path,
+                STATE_KEY,
+                JobRecord.from_json,
+                record_path=beside(self.record_beside, "jobs") if self.record_beside else None,
+            ),
             log=self.log,
             wait_for_completion=self.wait_for_completion,
             check_identity=self.check_identity,

@@ -15,6 +15,7 @@ from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.links import SHEET_URL_KEY, PiktidContactSheetLink
 from airflow_provider_piktid.operators.base import fail_fast_if_permanent
+from airflow_provider_piktid.refresh.batches import close_runs, mark_collected, read_jobs, read_uploads
 from airflow_provider_piktid.refresh.catalogue import WORK, options_key
 from airflow_provider_piktid.refresh.collect import Collection
 from airflow_provider_piktid.refresh.plan import (
@@ -115,7 +116,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
             settings = PiktidHook(self.piktid_conn_id).settings
             request = self._request(context)
             store = CatalogueStore(storage.locate(self.output_path))
-            plan = make_plan(request, store)
+            plan = make_plan(request, store, self._find)
             entries = batch_entries(plan, request)
             summary = self._summary(plan, request)
             self._log_plan(plan, summary)
@@ -144,7 +145,18 @@ class PiktidPlanRefreshOperator(BaseOperator):
             exclude=[self.exclude] if isinstance(self.exclude, str) else list(self.exclude),
             max_images=self._limit(),
             max_attempts=self.max_attempts,
+            resubmit=(self.options or {}).get("on_lost_reply") == "resubmit",
         )
+
+    def _find(
+        self, content: Mapping[str, Any], images: list[str], since: float, known: set[str]
+    ) -> str | None:
+        """Look for the job of a request whose reply was lost in an earlier run."""
+        from airflow_provider_piktid.jobs.lookup import find_job
+        from airflow_provider_piktid.models.model_swap import ModelSwap
+
+        with PiktidHook(self.piktid_conn_id).get_conn() as client:
+            return find_job(client, ModelSwap.from_arguments(content), images, since=since, known=known)
 
     def _limit(self) -> int | None:
         """Return ``max_images`` as a number; a rendered template is text."""
@@ -183,6 +195,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
             **submitted,
             "unchanged": plan.reasons["same"],
             "unfinished": plan.reasons["pending"],
+            "unknown": plan.reasons["unknown"],
             "given_up": plan.reasons["given up"],
             "rejected": len(plan.rejected),
             "waiting": plan.waiting,
@@ -217,6 +230,13 @@ class PiktidPlanRefreshOperator(BaseOperator):
             shown = ", ".join(plan.deleted[:10])
             action = "removing their outputs" if summary["pruned"] else "their outputs are kept"
             self.log.warning("%d source(s) no longer exist (%s): %s", len(plan.deleted), action, shown)
+        if summary["unknown"]:
+            self.log.warning(
+                "%(unknown)d source(s) may have been paid for by an earlier run: the reply was lost and PiktID lists "
+                "no job. They are not submitted again; look at the account's jobs, or set "
+                "swap={'on_lost_reply': 'resubmit'} to submit them once more.",
+                summary,
+            )
         if summary["given_up"]:
             self.log.warning(
                 "%(given_up)d source(s) failed `max_attempts` times; skipping them until they change.",
@@ -235,6 +255,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
                 del known[name]
         if rows := plan.rows():
             store.write(f"{request.run}-plan", rows)
+        close_runs(store.private, [batch for batch in plan.paid if batch.run != request.run])
         store.compact(plan.snapshot, rewrite=bool(self.prune and plan.deleted))
         return store.write_batches(f"{request.run}/late", [late])[0] if late else ""
 
@@ -283,10 +304,13 @@ class PiktidCollectRefreshOperator(BaseOperator):
             raise AirflowSkipException("No output of an earlier run is left to download.")
         with fail_fast_if_permanent():
             hook = PiktidHook(self.piktid_conn_id)
+            batch = storage.locate(self.batch)
+            # What upload and swap recorded beside the batch counts: XCom is lost with a killed or cleared task.
+            uploads, jobs = read_uploads(batch), read_jobs(batch)
             collection = Collection(
-                storage.read_json(storage.locate(self.batch)) or [],
-                images=self._pull(context, self.upload_task_id, "images"),
-                jobs=self._pull(context, self.swap_task_id, "jobs"),
+                storage.read_json(batch) or [],
+                images=uploads["images"] if uploads else self._pull(context, self.upload_task_id, "images"),
+                jobs=self._pull(context, self.swap_task_id, "jobs") if jobs is None else jobs,
             )
             if not collection.job_ids:
                 raise AirflowSkipException("Nothing of this batch was submitted.")
@@ -299,6 +323,7 @@ class PiktidCollectRefreshOperator(BaseOperator):
                 client.run(download.run)
             rows = collection.rows(download)
             store.write(part, rows)
+            mark_collected(batch, collection.job_ids)
             self.log.info("%s", counts := collection.counts(rows))
             download.raise_if_incomplete()
         return counts

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import posixpath
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient
 
 
+#: How long PiktID is assumed to keep an uploaded file. No source states it.
+UPLOAD_KEPT_SECONDS = 24 * 3600.0
+
+
 class PiktidUploadImagesOperator(BaseOperator):
     """
     Upload JPEG and PNG images to a PiktID project. Free of charge; running it again uploads them again.
@@ -46,6 +52,9 @@ class PiktidUploadImagesOperator(BaseOperator):
         none.
     :param max_concurrency: Concurrent uploads. Default: ``max_concurrency`` of the connection, 8.
     :param max_images: Refuse to upload more images than this. Default: no limit.
+    :param record_beside: URI of a ``.json`` file; the uploads are recorded beside it, as ``<name>.uploads.json``. If
+        the task runs again within 24 hours, files with unchanged content keep their file ids, so that the swap behind
+        it attaches to its jobs. Default: none.
     :param piktid_conn_id: Connection id. Default: ``piktid_default``.
     :return: ``{"project_id", "file_ids", "images"}``, each also as a separate XCom key, so that
         ``upload.output["file_ids"]`` works. ``images`` is a list of ``{file_id, filename, source, relative}``,
@@ -53,7 +62,14 @@ class PiktidUploadImagesOperator(BaseOperator):
     :raises PiktidImageError: There is no image, or some files are not supported images; names them.
     """
 
-    template_fields: Sequence[str] = ("piktid_conn_id", "images", "project_name", "exclude", "max_images")
+    template_fields: Sequence[str] = (
+        "piktid_conn_id",
+        "images",
+        "project_name",
+        "exclude",
+        "max_images",
+        "record_beside",
+    )
     ui_color = "#ece6ff"
 
     def __init__(
@@ -64,6 +80,7 @@ class PiktidUploadImagesOperator(BaseOperator):
         exclude: str | Sequence[str] = (),
         max_concurrency: int | None = None,
         max_images: int | None = None,
+        record_beside: str | None = None,
         piktid_conn_id: str = PiktidHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -74,6 +91,7 @@ class PiktidUploadImagesOperator(BaseOperator):
         self.exclude = exclude
         self.max_concurrency = max_concurrency
         self.max_images = max_images
+        self.record_beside = record_beside
         self.piktid_conn_id = piktid_conn_id
 
     def execute(self, context: Any) -> dict[str, Any]:
@@ -89,7 +107,9 @@ class PiktidUploadImagesOperator(BaseOperator):
             storage.check_images(files, V2_FORMATS, workers=concurrency)
             with hook.get_conn() as client:
                 project = client.ensure_project(self.project_name)
-                rows = client.run(self._upload_all, files, concurrency)
+                known = self._recorded(project.project_id)
+                rows = client.run(self._upload_all, files, concurrency, known)
+            self._record(project.project_id, rows)
             self.log.info(
                 "Uploaded %d image(s), %.1f MB, to project %s.",
                 len(rows),
@@ -114,11 +134,11 @@ class PiktidUploadImagesOperator(BaseOperator):
             location = storage.locate(entry["source"])
             location.fs.invalidate_cache()
             try:
-                size = int(location.fs.info(location.path)["size"] or 0)
+                info = location.fs.info(location.path)
             except FileNotFoundError:
                 self.log.warning("%s no longer exists; skipping it.", location.uri)
                 continue
-            found.append(SourceFile(location, str(entry["relative"]), size))
+            found.append(storage.source_of(location, str(entry["relative"]), info))
         if not found:
             raise PiktidImageError(f"No file listed in {self.images} exists. Correct the list.")
         return found
@@ -130,14 +150,39 @@ class PiktidUploadImagesOperator(BaseOperator):
                 "uploaded. Raise the limit, or select fewer files with `images` and `exclude`."
             )
 
+    def _recorded(self, project_id: str) -> dict[str, dict[str, Any]]:
+        """Return the uploads of an earlier try of this task by source, as long as PiktID is assumed to keep them."""
+        if not self.record_beside:
+            return {}
+        found = storage.read_json(storage.locate(storage.beside(self.record_beside, "uploads"))) or {}
+        if (
+            found.get("project_id") != project_id
+            or found.get("uploaded_at", 0) < time.time() - UPLOAD_KEPT_SECONDS
+        ):
+            return {}
+        return {row["source"]: row for row in found["images"]}
+
+    def _record(self, project_id: str, rows: list[dict[str, Any]]) -> None:
+        if self.record_beside:
+            record = {"project_id": project_id, "uploaded_at": time.time(), "images": rows}
+            target = storage.locate(storage.beside(self.record_beside, "uploads"))
+            storage.write_bytes(target, json.dumps(record).encode())
+
     async def _upload_all(
-        self, client: AsyncPiktidClient, files: list[SourceFile], concurrency: int
-    ) -> list[dict[str, str]]:
+        self,
+        client: AsyncPiktidClient,
+        files: list[SourceFile],
+        concurrency: int,
+        known: dict[str, dict[str, Any]],
+    ) -> list[dict[str, Any]]:
         names = unique_names([file.relative for file in files])
         sending = asyncio.Semaphore(concurrency)
 
-        async def upload(pair: tuple[SourceFile, str]) -> dict[str, str]:
+        async def upload(pair: tuple[SourceFile, str]) -> dict[str, Any]:
             file, filename = pair
+            before = known.get(file.location.uri)
+            if before and before.get("sha256") == await asyncio.to_thread(storage.digest, file.location):
+                return before
             source = _Hashed(file) if self._is_listed else file
             ticket = await client.request_upload(filename, project_name=self.project_name)
             async with sending:
@@ -151,10 +196,20 @@ class PiktidUploadImagesOperator(BaseOperator):
                 "source": file.location.uri,
                 "relative": file.relative,
             }
-            return row | {"sha256": source.sha256} if isinstance(source, _Hashed) else row
+            return row | _description(file, source) if isinstance(source, _Hashed) else row
 
         # Links are requested while other images are being uploaded: as many wait with a link as are uploaded.
         return await run_bounded(upload, list(zip(files, names, strict=True)), 2 * concurrency)
+
+
+def _description(file: SourceFile, source: _Hashed) -> dict[str, Any]:
+    """Return what was uploaded: the source may have changed since it was planned."""
+    return {
+        "sha256": source.sha256,
+        "size": file.size,
+        "version": file.version,
+        "modified": file.modified,
+    }
 
 
 class _Hashed:

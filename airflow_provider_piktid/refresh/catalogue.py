@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-Status = Literal["done", "pending", "failed", "rejected"]
-Reason = Literal["new", "changed", "options", "failed", "same", "pending", "given up", "verify"]
+Status = Literal["done", "pending", "unknown", "failed", "rejected"]
+Reason = Literal["new", "changed", "options", "failed", "same", "pending", "unknown", "given up", "verify"]
 
 #: Why a source is submitted, as named in the summary.
 WORK: tuple[Reason, ...] = ("new", "changed", "options", "failed")
@@ -51,7 +51,8 @@ class CatalogueRow:
     :param run: Digest of the DAG run that wrote it.
     :param file_id: Id of the uploaded source at PiktID.
     :param attempts: How often this content was submitted with these options.
-    :param status: ``done``; ``pending``: paid but not downloaded yet, a later run does that; ``failed``: PiktID
+    :param status: ``done``; ``pending``: paid but not downloaded yet, a later run does that; ``unknown``: the reply
+        to its request was lost and PiktID lists no job for it, a later run looks again; ``failed``: PiktID
         returned no output; ``rejected``: not a supported image format, never uploaded.
     :param file: Path of the output below the output folder.
     :param credits: This output's share of the credits of its job; None if PiktID did not report them.
@@ -117,6 +118,17 @@ def source_fields(file: SourceFile, target: str) -> dict[str, Any]:
         "source_size": file.size,
         "source_modified": file.modified,
         "target": target,
+    }
+
+
+def uploaded_fields(upload: Mapping[str, Any], planned: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a row that describe what was uploaded, which may be newer than what was planned."""
+    return {
+        "file_id": upload.get("file_id"),
+        "source_sha256": upload.get("sha256") or planned["source_sha256"],
+        "source_version": upload.get("version", planned["source_version"]),
+        "source_size": upload.get("size", planned["source_size"]),
+        "source_modified": upload.get("modified", planned["source_modified"]),
     }
 
 
@@ -192,7 +204,7 @@ def _add(known: dict[str, SourceState], relative: str, entry: SourceState, line:
 
 def _merged_status(one: Status, other: Status) -> Status:
     """Return the status of a source from two outputs: one still to download comes first, then a finished one."""
-    order: tuple[Status, ...] = ("pending", "done", "failed", "rejected")
+    order: tuple[Status, ...] = ("pending", "unknown", "done", "failed", "rejected")
     return min(one, other, key=order.index)
 
 
@@ -216,7 +228,8 @@ def compare(known: SourceState | None, file: SourceFile, key: str, *, max_attemp
     """
     Return what has to be done with a source.
 
-    :return: A value of :data:`WORK`, or ``same``; ``pending``: paid, to be downloaded; ``given up``: it
+    :return: A value of :data:`WORK`, or ``same``; ``pending``: paid, to be downloaded; ``unknown``: paid or
+        not, the reply to its request was lost; ``given up``: it
         failed ``max_attempts`` times; ``verify``: the SHA-256 has to be compared.
     """
     if known is None:
@@ -232,6 +245,8 @@ def compare(known: SourceState | None, file: SourceFile, key: str, *, max_attemp
         return "failed"
     if known.options_key != key:
         return "options"
+    if known.status == "unknown":
+        return "unknown"
     if known.status == "failed":
         return "failed" if known.attempts < max_attempts else "given up"
     return "same"

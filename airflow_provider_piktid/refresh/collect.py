@@ -12,7 +12,7 @@ from airflow_provider_piktid.common.concurrency import run_bounded
 from airflow_provider_piktid.exceptions import PiktidNotFoundError
 from airflow_provider_piktid.jobs import manifest
 from airflow_provider_piktid.jobs.download import Download, checked_folder
-from airflow_provider_piktid.refresh.catalogue import CatalogueRow, Status, output_fields
+from airflow_provider_piktid.refresh.catalogue import CatalogueRow, Status, output_fields, uploaded_fields
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient
@@ -121,9 +121,8 @@ class Collection:
         return made
 
     def _base(self, entry: Mapping[str, Any], now: float) -> dict[str, Any]:
-        base = dict(entry["row"]) | {"at": now, "file_id": self._file_id(entry)}
-        image = self._images.get(entry["source"], {})
-        return base | {"source_sha256": image.get("sha256") or base["source_sha256"]}
+        image = {"file_id": self._file_id(entry)} | dict(self._images.get(entry["source"], {}))
+        return dict(entry["row"]) | uploaded_fields(image, entry["row"]) | {"at": now}
 
     def _without_output(
         self, base: dict[str, Any], jobs: Sequence[str], download: CollectDownload, running: bool

@@ -16,12 +16,15 @@ from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.formats import V2_FORMATS
 from airflow_provider_piktid.files.listing import matches
 from airflow_provider_piktid.files.storage import Location, SourceFile
+from airflow_provider_piktid.refresh.batches import Find, PaidBatch, paid_batches
 from airflow_provider_piktid.refresh.catalogue import (
     WORK,
     CatalogueRow,
     Reason,
     SourceState,
+    add_line,
     compare,
+    dump,
     in_order,
     source_fields,
     targets,
@@ -39,6 +42,7 @@ class RefreshRequest:
 
     :param producer: DAG and task, for the rows.
     :param run: Digest of the DAG run, for the rows.
+    :param resubmit: Submit sources again whose fate stays unknown.
     """
 
     source: str
@@ -50,6 +54,7 @@ class RefreshRequest:
     exclude: Sequence[str] = ()
     max_images: int | None = None
     max_attempts: int = 3
+    resubmit: bool = False
 
 
 @dataclass
@@ -59,6 +64,8 @@ class Plan:
 
     :param work: Sources to submit, in order, each with its reason; at most ``max_images``.
     :param waiting: Number of sources that are left for a later run.
+    :param paid: Batches of earlier runs for which paid requests were sent.
+    :param resumed: Rows of sources that such a batch paid for, or may have, and that the catalogue does not have.
     :param rejected: Rows of sources that are not supported images.
     :param touched: New rows of sources with unchanged content whose version or date changed.
     :param recovered: Rows rebuilt from manifests, as the catalogue is damaged.
@@ -71,6 +78,8 @@ class Plan:
     work: list[tuple[SourceFile, Reason]] = field(default_factory=list)
     waiting: int = 0
     reasons: Counter[Reason] = field(default_factory=Counter)
+    paid: list[PaidBatch] = field(default_factory=list)
+    resumed: list[CatalogueRow] = field(default_factory=list)
     rejected: list[CatalogueRow] = field(default_factory=list)
     touched: list[dict[str, Any]] = field(default_factory=list)
     recovered: list[CatalogueRow] = field(default_factory=list)
@@ -80,16 +89,18 @@ class Plan:
     def rows(self) -> list[CatalogueRow | Mapping[str, Any]]:
         """Return the rows to write; those of sources that an earlier run rejected for the same reason are not new."""
         rejected = [row for row in self.rejected if not self._is_known(row)]
-        return [*rejected, *self.touched, *self.recovered]
+        return [*self.resumed, *rejected, *self.touched, *self.recovered]
 
     def _is_known(self, row: CatalogueRow) -> bool:
         known = self.snapshot.known.get(row.relative)
         return known is not None and any(old["error"] == row.error for old in known.rows)
 
 
-def make_plan(request: RefreshRequest, store: CatalogueStore) -> Plan:
+def make_plan(request: RefreshRequest, store: CatalogueStore, find: Find) -> Plan:
     """
     Compare the sources with the catalogue. This only reads; the caller writes the rows.
+
+    :param find: Looks for the job of a request whose reply was lost in an earlier run; not called otherwise.
 
     :raises PiktidConfigError: Source and output overlap, or another refresh uses this output.
     :raises PiktidImageError: There is no source.
@@ -100,6 +111,8 @@ def make_plan(request: RefreshRequest, store: CatalogueStore) -> Plan:
     # Otherwise the filesystem caches the listing, which takes more memory than the catalogue.
     files[0].location.fs.invalidate_cache()
     plan = Plan(snapshot=store.read())
+    plan.paid = paid_batches(store.private)
+    plan.resumed = _resume(plan, request, find)
     listing = {file.relative for file in files}
     kept = [file for file in files if not matches(file.relative, request.exclude)]
     plan.listed = len(kept)
@@ -111,6 +124,18 @@ def make_plan(request: RefreshRequest, store: CatalogueStore) -> Plan:
     _choose(plan, work, request)
     plan.names = targets([file for file, _ in plan.work], listing, plan.snapshot.known)
     return plan
+
+
+def _resume(plan: Plan, request: RefreshRequest, find: Find) -> list[CatalogueRow]:
+    """Add what earlier runs paid for, or may have, to the catalogue as it was read; return the rows that are new."""
+    rows = [row for batch in plan.paid for row in batch.rows(find, resubmit=request.resubmit)]
+    resumed = []
+    for row in sorted(rows, key=lambda row: row.at):
+        known = plan.snapshot.known.get(row.relative)
+        if known is None or row.at > known.at:
+            add_line(plan.snapshot.known, dump([row]).strip(), "a record of an earlier run")
+            resumed.append(row)
+    return resumed
 
 
 def check_no_overlap(source: str, output: str) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import posixpath
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -148,7 +149,10 @@ class CatalogueStore:
 
     def write_batches(self, run: str, batches: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
         """Write one file for each batch and return the URIs."""
-        width = max(4, len(str(len(batches))))
+        # Batches of an earlier try of the plan stay if something was uploaded or paid for: it is recorded beside them.
+        started = (name for name in self._files(run) if name.endswith((".uploads.json", ".jobs.json")))
+        first = 1 + max((int(name[6:].partition(".")[0]) for name in started), default=0)
+        width = max(4, len(str(first + len(batches))))
 
         def write(numbered: tuple[int, Sequence[Mapping[str, Any]]]) -> str:
             number, batch = numbered
@@ -158,7 +162,20 @@ class CatalogueStore:
             return target.uri
 
         with ThreadPoolExecutor(8) as pool:
-            return list(pool.map(write, enumerate(batches, start=1)))
+            return list(pool.map(write, enumerate(batches, start=first)))
+
+    def _files(self, run: str) -> list[str]:
+        names = storage.sizes_below(self.private.join(f"plans/{run}"))
+        return [name for name in names if re.fullmatch(r"batch-\d+(\.\w+)?\.json", name)]
+
+    def read_batches(self, run: str) -> list[dict[str, Any]]:
+        """Return the entries of all batches of a run."""
+        found: list[dict[str, Any]] = []
+        for name in self._files(run):
+            if name.count(".") > 1:
+                continue
+            found += storage.read_json(self.private.join(f"plans/{run}/{name}")) or []
+        return found
 
     def remove_outputs(self, files: Iterable[str]) -> None:
         """Remove outputs by their path below the output folder; those that no longer exist are skipped."""

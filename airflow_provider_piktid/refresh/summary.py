@@ -13,7 +13,7 @@ from airflow_provider_piktid.files.storage import Location
 from airflow_provider_piktid.refresh.contact_sheet import Pair, write_sheet
 from airflow_provider_piktid.refresh.store import CatalogueStore
 
-STATUSES = ("done", "pending", "failed", "rejected")
+STATUSES = ("done", "pending", "unknown", "failed", "rejected")
 
 
 class RunSummary:
@@ -51,8 +51,8 @@ class RunSummary:
         for row in self.rows:
             before = states.get(row["relative"], "rejected")
             states[row["relative"]] = min(before, row["status"], key=STATUSES.index)
-        late = self.folder.join(f"{storage.PRIVATE_FOLDER}/plans/{self.planned['run']}/late/batch-0001.json")
-        earlier = {entry["row"]["relative"] for entry in storage.read_json(late) or []}
+        late = self._store.read_batches(f"{self.planned['run']}/late")
+        earlier = {entry["row"]["relative"] for entry in late}
         submitted = [name for name, status in states.items() if status != "rejected" and name not in earlier]
         counts = {status: list(states.values()).count(status) for status in STATUSES}
         counts["rejected"] = int(self.planned["rejected"])
@@ -110,11 +110,12 @@ class RunSummary:
         :raises PiktidPartialResultError: No source has an output, or only some do and ``fail_on_partial`` is set.
         """
         counts = self.sources()
-        lost = counts["failed"] + counts["pending"] + counts["missing"] + counts["rejected"]
+        lost = sum(counts.values()) - counts["done"]
         if not lost:
             return
         text = (
             f"{counts['failed']} source(s) failed at PiktID, {counts['pending']} are paid but not downloaded yet, "
+            f"{counts['unknown']} may have been paid for (the reply was lost), "
             f"{counts['missing']} belong to batches that failed (see the failed tasks of this run), "
             f"{counts['rejected']} are not supported images. The next run processes them again."
         )

@@ -115,6 +115,7 @@ def _batch(swap: Mapping[str, Any], *, project_name: str, output_path: str, pikt
             task_id="upload",
             images=batch,
             project_name=project_name,
+            record_beside=batch,
             piktid_conn_id=piktid_conn_id,
             map_index_template="{{ task.images.rpartition('/')[2] }}",
         )
@@ -122,6 +123,7 @@ def _batch(swap: Mapping[str, Any], *, project_name: str, output_path: str, pikt
             task_id="swap",
             project_id=_key(upload, "project_id"),
             images=_key(upload, "file_ids"),
+            record_beside=batch,
             piktid_conn_id=piktid_conn_id,
             **swap,
         )

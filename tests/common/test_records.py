@@ -47,7 +47,7 @@ def state_store() -> Store[JobRecord]:
 
 
 def object_store(folder: Path) -> Store[JobRecord]:
-    return ObjectRecords(str(folder), "key", JobRecord.from_json)
+    return ObjectRecords(str(folder / "key.json"), JobRecord.from_json)
 
 
 @pytest.fixture(params=["task state", "objects"])

@@ -102,7 +102,9 @@ class Nights:
             night,
             "upload",
             index,
-            lambda: PiktidUploadImagesOperator(task_id="upload", images=uri, project_name="nightly"),
+            lambda: PiktidUploadImagesOperator(
+                task_id="upload", images=uri, project_name="nightly", record_beside=uri
+            ),
         )
         if upload is not None:
             fixed: dict[str, Any] = {
@@ -110,7 +112,11 @@ class Nights:
                 "deferrable": True,
                 "poll_interval": 3.0,
             }
-            more = {"project_id": upload["project_id"], "images": upload["file_ids"]}
+            more = {
+                "project_id": upload["project_id"],
+                "images": upload["file_ids"],
+                "record_beside": uri,
+            }
             self.step(
                 night, "swap", index, lambda: PiktidModelSwapOperator(task_id="swap", **(fixed | more | swap))
             )

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+The batches of earlier runs, and what they have paid for.
+
+A batch is several files below ``_piktid/plans/<run>/``: the sources (``batch-0001.json``, written by the plan), their
+file ids (``batch-0001.uploads.json``, written by the upload), the record of the jobs (``batch-0001.jobs.json``, written
+by the swap before and after each paid request) and the ids of jobs whose rows are in the catalogue
+(``batch-0001.collected.json``). So a later run knows what may have been paid for, whatever ended the earlier one:
+Airflow's database is not needed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import posixpath
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_piktid.files import storage
+from airflow_provider_piktid.files.storage import Location
+from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, JobRecord, Submission
+from airflow_provider_piktid.refresh.catalogue import CatalogueRow, Status, uploaded_fields
+
+log = logging.getLogger(__name__)
+
+#: A run is read again by later ones for this long: it may still be submitting.
+OPEN_SECONDS = 48 * 3600.0
+
+#: File of a run whose batches need not be read again.
+CLOSED = "closed"
+
+#: Look for a job: what it makes, file ids, epoch seconds of the request, ids of jobs that are not it.
+Find = Callable[[Mapping[str, Any], list[str], float, set[str]], str | None]
+
+
+@dataclass(frozen=True)
+class PaidBatch:
+    """
+    A batch for which paid requests were sent.
+
+    :param entries: Its sources, as the plan wrote them.
+    :param uploads: Their file ids, in the order in which the jobs take them.
+    :param collected: Jobs whose rows are in the catalogue.
+    """
+
+    run: str
+    entries: list[dict[str, Any]]
+    uploads: list[dict[str, Any]]
+    record: JobRecord
+    collected: frozenset[str] = frozenset()
+
+    @property
+    def newest(self) -> float:
+        """Epoch seconds of the newest request."""
+        times = (item.intent_at or 0.0 for item in self.record.submissions)
+        return max(self.record.created_at, *times)
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether the fate of every request is known."""
+        return all(item.state != "intent" for item in self.record.submissions)
+
+    def rows(self, find: Find, *, resubmit: bool) -> list[CatalogueRow]:
+        """
+        Return a row for each source that was, or may have been, paid for.
+
+        :param find: Looks for the job of a request whose reply was lost.
+        :param resubmit: Leave out sources whose fate stays unknown: they are submitted again.
+        """
+        entries = {entry["source"]: entry for entry in self.entries}
+        rest = iter(self.uploads)
+        rows: list[CatalogueRow] = []
+        for item in self.record.submissions:
+            uploads = list(itertools.islice(rest, item.count))
+            status = self._status(item, uploads, find)
+            if status is None or (status == "unknown" and resubmit):
+                continue
+            pairs = ((entries.get(upload["source"]), upload) for upload in uploads)
+            rows += [_row(entry, upload, item, status) for entry, upload in pairs if entry]
+        return rows
+
+    def _status(self, item: Submission, uploads: list[dict[str, Any]], find: Find) -> Status | None:
+        if item.state == "intent":
+            since = (item.intent_at or self.record.created_at) - CLOCK_SLACK_SECONDS
+            ids = [str(upload["file_id"]) for upload in uploads]
+            job_id = find(self.record.content, ids, since, self.record.known_jobs)
+            if job_id is None:
+                return "unknown"
+            log.warning("Found job %s at PiktID for a request of an earlier run.", job_id)
+            item.submitted(job_id, item.intent_at or self.record.created_at)
+        return "pending" if item.job_id and item.job_id not in self.collected else None
+
+
+def paid_batches(private: Location) -> list[PaidBatch]:
+    """
+    Read the batches of runs that are not closed.
+
+    :param private: Folder of the refresh's own files.
+    :raises PiktidRecordError: A record cannot be read, or was written by a newer version: nothing may be bought on it.
+    """
+    plans = private.join("plans")
+    names = sorted(storage.sizes_below(plans))
+    closed = {posixpath.dirname(name) for name in names if posixpath.basename(name) == CLOSED}
+    return [
+        batch
+        for name in names
+        if name.endswith(".jobs.json") and posixpath.dirname(name) not in closed
+        for batch in _read(plans, name)
+    ]
+
+
+def close_runs(private: Location, batches: list[PaidBatch], *, now: float | None = None) -> None:
+    """Mark runs that have ended long ago and whose requests are all resolved: later runs need not read them."""
+    limit = (time.time() if now is None else now) - OPEN_SECONDS
+    for run in {batch.run for batch in batches}:
+        if all(batch.is_resolved and batch.newest < limit for batch in batches if batch.run == run):
+            storage.write_bytes(private.join(f"plans/{run}/{CLOSED}"), b"")
+
+
+def _read(plans: Location, name: str) -> Iterator[PaidBatch]:
+    batch = plans.join(name.removesuffix(".jobs.json") + ".json")
+    record = storage.read_json(plans.join(name))
+    if record is not None:
+        yield PaidBatch(
+            run=posixpath.dirname(name),
+            entries=storage.read_json(batch) or [],
+            uploads=(read_uploads(batch) or {}).get("images", []),
+            record=JobRecord.from_json(record),
+            collected=frozenset(_sibling(batch, "collected") or ()),
+        )
+
+
+def _sibling(batch: Location, kind: str) -> Any:
+    return storage.read_json(Location(batch.fs, storage.beside(batch.path, kind), batch.prefix))
+
+
+def mark_collected(batch: Location, job_ids: list[str]) -> None:
+    """Note that the catalogue has the rows of these jobs of a batch."""
+    target = Location(batch.fs, storage.beside(batch.path, "collected"), batch.prefix)
+    storage.write_bytes(target, json.dumps(job_ids).encode())
+
+
+def read_uploads(batch: Location) -> dict[str, Any] | None:
+    """Return what the upload of a batch wrote: ``project_id``, ``uploaded_at`` and ``images``; None before it did."""
+    found = _sibling(batch, "uploads")
+    return found if isinstance(found, dict) else None
+
+
+def read_jobs(batch: Location) -> list[list[Any]] | None:
+    """Return ``[job id or None, number of images]`` of each job of a batch; None if nothing was submitted."""
+    found = _sibling(batch, "jobs")
+    if found is None:
+        return None
+    return [[item.job_id, item.count] for item in JobRecord.from_json(found).submissions]
+
+
+def _row(
+    entry: Mapping[str, Any], upload: Mapping[str, Any], item: Submission, status: Status
+) -> CatalogueRow:
+    # The request's time: rows that the run itself wrote later are newer and count.
+    base = dict(entry["row"]) | uploaded_fields(upload, entry["row"]) | {"at": item.intent_at or 0.0}
+    error = "not downloaded yet" if status == "pending" else "paid for or not: the reply was lost"
+    return CatalogueRow(**base, status=status, job_id=item.job_id, error=error)
