@@ -589,7 +589,7 @@ def test_result_that_expires_before_the_worker_comes_is_named(
 
     with monkeypatch.context() as patch:
         patch.setattr(PersonRun, "_collect_ended", late)
-        with pytest.raises(PiktidDownloadError, match="expired before it was fetched"):
+        with pytest.raises(PiktidDownloadError, match="expired before the download"):
             run.run()
     assert len(run.run()) == 1
     assert len(bought(server)) == 2

@@ -144,7 +144,7 @@ def test_last_open_generation_gets_the_error_that_names_nothing() -> None:
 def test_record_survives_the_strictest_store() -> None:
     """It is made of JSON's own types, small, and comes back as it was."""
     record = PersonRecord("f", 1.0, "img", 2.0, faces=[Face(0, True, 0.1)], used=[7, "~abc"])
-    record.want(range(30), [{"Location": word} for word in "abcdefghi"])
+    record.plan(range(30), [{"Location": word} for word in "abcdefghi"])
     for item in record.generations:
         item.state, item.id_image, item.intent_at, item.asks = "done", "a" * 32, 1760000000.123, 1
         item.file = "s3://conn@bucket/folder/" + "n" * 40
@@ -174,9 +174,9 @@ def test_record_that_is_none_is_not_taken_for_no_record(value: Any) -> None:
 def test_wanting_more_keeps_what_is_known() -> None:
     """A keyword that is added is planned; what was paid stays, whatever the letter case."""
     record = PersonRecord("f", 1.0)
-    record.want([0], [{"Location": "Oceania"}])
+    record.plan([0], [{"Location": "Oceania"}])
     record.generations[0].state = "done"
-    record.want([0, 1], [{"location": "oceania"}, {"Location": "Africa"}])
+    record.plan([0, 1], [{"location": "oceania"}, {"Location": "Africa"}])
     assert [item.state for item in record.generations] == ["done", "planned", "planned", "planned"]
 
 
