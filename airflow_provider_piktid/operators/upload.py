@@ -120,9 +120,7 @@ class PiktidUploadImagesOperator(BaseOperator):
                 continue
             found.append(SourceFile(location, str(entry["relative"]), size))
         if not found:
-            raise PiktidImageError(
-                f"No file listed in {self.images} exists. Correct the list."
-            )
+            raise PiktidImageError(f"No file listed in {self.images} exists. Correct the list.")
         return found
 
     def _check_budget(self, count: int) -> None:
