@@ -72,7 +72,7 @@ class PersonPort:
         if due > self._clock():
             return SlotWait("the first request of a picture is sent before the others", due)
         item.id_image = self._record.id_image
-        item.asks += 1
+        item.paid_requests += 1
         return None
 
     def _due(self) -> float:
@@ -97,7 +97,7 @@ class PersonPort:
 
     def refused(self, item: Generation, error: PiktidError) -> SlotWait | None:
         """Handle a refusal, after which nothing is paid. Earlier paid requests are still awaited."""
-        item.asks -= 1
+        item.paid_requests -= 1
         if isinstance(error, PiktidRateLimitError):
             pause = max(1.0, error.retry_after or BUSY_SECONDS * random.uniform(0.8, 1.2))
             self._log.info("Rate limit of the account reached; continuing in %.0f s.", pause)

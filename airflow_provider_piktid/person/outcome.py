@@ -41,7 +41,7 @@ def summary(record: PersonRecord, late: Sequence[Generation]) -> dict[str, Any]:
         "generations": len(record.generations),
         "successful": len(record.in_state("done")),
         "failed": len(lines),
-        "paid_requests": sum(item.asks for item in record.generations),
+        "paid_requests": sum(item.paid_requests for item in record.generations),
         "failures": lines,
     }
 

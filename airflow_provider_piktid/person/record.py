@@ -36,7 +36,7 @@ class Generation(PaidRequest):
     :param id_task: Id of the request, if PiktID returned one.
     :param file: URI of the result.
     :param error: Why there is no result.
-    :param asks: Number of paid requests so far.
+    :param paid_requests: Number of paid requests so far.
     """
 
     id_person: int
@@ -45,7 +45,7 @@ class Generation(PaidRequest):
     id_task: str | None = None
     file: str | None = None
     error: str | None = None
-    asks: int = 0
+    paid_requests: int = 0
 
     @property
     def key(self) -> tuple[int, str, str]:
@@ -108,7 +108,7 @@ class PersonRecord:
     @property
     def job_ids(self) -> list[str]:
         """The labels of what was requested, for messages: this API has no job ids."""
-        return [item.label for item in self.generations if item.asks]
+        return [item.label for item in self.generations if item.paid_requests]
 
     @property
     def outstanding(self) -> list[Generation]:

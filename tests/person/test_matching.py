@@ -146,7 +146,7 @@ def test_record_survives_the_strictest_store() -> None:
     record = PersonRecord("f", 1.0, "img", 2.0, faces=[Face(0, True, 0.1)], used=[7, "~abc"])
     record.plan(range(30), [{"Location": word} for word in "abcdefghi"])
     for item in record.generations:
-        item.state, item.id_image, item.intent_at, item.asks = "done", "a" * 32, 1760000000.123, 1
+        item.state, item.id_image, item.intent_at, item.paid_requests = "done", "a" * 32, 1760000000.123, 1
         item.file = "s3://conn@bucket/folder/" + "n" * 40
     value = record.to_json()
     assert json.loads(json.dumps(value)) == value
