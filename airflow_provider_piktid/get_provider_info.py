@@ -61,6 +61,7 @@ HOW_TO_GUIDES: Final = (
     "/docs/operators/generate_person.md",
     "/docs/operators/download.md",
     "/docs/operators/regenerate.md",
+    "/docs/operators/paid.md",
     "/docs/operators/refresh.md",
     "/docs/refresh.md",
     "/docs/sensor.md",

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
-# Airflow is imported for the reference, and makes its home where it is told to.
+# The reference imports Airflow, which writes to its home.
 _HOME = tempfile.TemporaryDirectory(prefix="piktid-docs-", ignore_cleanup_errors=True)
 os.environ["AIRFLOW_HOME"] = _HOME.name
 os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
@@ -38,7 +38,7 @@ myst_enable_extensions = ["colon_fence", "deflist", "fieldlist", "substitution"]
 myst_substitutions = {
     "limits": "\n".join(f"- {limit}" for limit in LIMITS),
     "variants": _table(
-        ("Name", "Values", "What it decides"),
+        ("Name", "Values", "Meaning"),
         (
             (f"`{v.name}`", ", ".join(f"`{value}`" for value in v.values or (f"{v.default}...",)), v.meaning)
             for v in VARIANTS.values()
@@ -56,7 +56,7 @@ myst_substitutions = {
 myst_heading_anchors = 3
 
 autodoc_member_order = "bysource"
-# Signatures of Airflow's classes are long; the parameters stand in the docstrings.
+# Signatures of Airflow's classes are long; the docstrings describe the parameters.
 autodoc_typehints = "none"
 autodoc_class_signature = "separated"
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Replace two persons of one picture by generated ones, for three places of origin each.
+Replace two persons in one picture by generated ones, for three locations each.
 
 Needs a connection ``piktid_default`` with e-mail and password of a v1 account, or a v1 access token.
 ``make demo-person`` runs it against the emulator.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Upload a face of your own as an identity, and swap it in."""
+"""Upload your own face as an identity, and swap it into images."""
 
 from __future__ import annotations
 

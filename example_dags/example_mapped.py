@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One mapped task per folder: each uploads, pays and waits by itself."""
+"""Map the tasks over folders: each folder is uploaded, swapped and downloaded on its own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ with DAG(
 
     PiktidDownloadOperator.partial(
         task_id="download",
-        # A folder each: pictures of two shoots may have the same name.
+        # One folder per shoot: images of two shoots may have the same name.
         output_path="{{ params.output_path }}/{{ params.shoots[ti.map_index] }}",
     ).expand_kwargs(
         swap.output.zip(upload.output).map(lambda pair: {"job_ids": pair[0], "images": pair[1]["images"]})

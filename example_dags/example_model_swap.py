@@ -29,7 +29,7 @@ with DAG(
         "identity_code": "PiktidSummer",
         "project": "spring",
     },
-    # A retry attaches to the jobs that run already: it never pays again.
+    # A retry re-attaches to the submitted jobs instead of paying again.
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
 ):
     # [START howto_operator_piktid_upload]

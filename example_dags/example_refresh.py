@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every night: swap what is new or changed in a bucket, and nothing else."""
+"""Swap only new and changed images of a bucket, every night."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ with DAG(
     schedule="0 2 * * *",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    # A second run would plan, and buy, what the first one is about to fetch.
+    # A second run would plan, and buy, what the first one is about to download.
     max_active_runs=1,
     tags=["piktid", "example"],
     params={

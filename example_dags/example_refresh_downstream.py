@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs whenever the nightly refresh has brought something new, and reads its catalogue."""
+"""Run after each nightly refresh with new outputs, and read its catalogue."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ with DAG(
     # [START howto_piktid_refresh_read]
     @task
     def publish(**context: Any) -> list[str]:
-        """Name the outputs of the runs that woke this one."""
+        """Return the outputs of the runs that triggered this one."""
         from airflow_provider_piktid.refresh import read_rows
 
         # Airflow 2.11 calls assets datasets.

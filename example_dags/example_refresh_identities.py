@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every night, the same catalogue with two identities: each has an output of its own."""
+"""Swap two identities into the same catalogue every night, each with its own output."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Repair a batch: make failed images again, once, and download the newest versions."""
+"""Regenerate the failed images of a batch once, and download the newest versions."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rescue a job that was started elsewhere: wait for it by its id, then download what it gave."""
+"""Wait for a job that was started elsewhere, by its id, then download its outputs."""
 
 from __future__ import annotations
 

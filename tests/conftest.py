@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-What all tests share: an Airflow home of their own, and a migrated database on request.
+Shared fixtures: a temporary Airflow home and a migrated database.
 
 Airflow reads its configuration when it is first imported, so the environment is set before anything else.
 """
@@ -20,7 +20,7 @@ EXAMPLE_DAGS = REPOSITORY / "example_dags"
 
 _HOME = tempfile.TemporaryDirectory(prefix="piktid-airflow-", ignore_cleanup_errors=True)
 
-# Nothing of the developer's own Airflow may leak in, a real connection least of all.
+# Remove the developer's Airflow settings, in particular real connections.
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "AIRFLOW__", "PIKTID_"))]:
     del os.environ[_name]
 
@@ -41,7 +41,7 @@ os.environ.update(
 
 @pytest.fixture(scope="session")
 def repository() -> Path:
-    """The checkout."""
+    """The root folder of the repository."""
     return REPOSITORY
 
 
@@ -53,7 +53,7 @@ def airflow_home() -> Path:
 
 @pytest.fixture(scope="session")
 def airflow_db(airflow_home: Path) -> Path:
-    """A migrated SQLite database in the Airflow home; needed by `dag.test()`. Takes some seconds, once."""
+    """A migrated SQLite database in the Airflow home, for `dag.test()`. Created once, in some seconds."""
     from airflow.utils.db import initdb
 
     with contextlib.redirect_stdout(io.StringIO()):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The documentation cannot fall behind: what is public stands in it, and what it shows is real."""
+"""The documentation describes everything that is public, and its examples work."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import airflow_provider_piktid
 from airflow_provider_piktid import exceptions
 from airflow_provider_piktid.get_provider_info import CONN_FIELDS
 from airflow_provider_piktid.jobs.manifest import Row
+from airflow_provider_piktid.operators.base import PaidJobOperator, PaidOperator
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
@@ -29,10 +30,11 @@ MODULES = sorted(
     if not path.stem.startswith("_")
 )
 ROOT_PAGES = [DOCS.parent / "README.md"]
+PAID_PAGE = DOCS / "operators" / "paid.md"
 
 
 def _prose(path: Path) -> str:
-    """A page without what Sphinx puts in by itself."""
+    """Return the text of a page without the parts that Sphinx generates."""
     return re.sub(r"```\{eval-rst\}.*?```", "", path.read_text(), flags=re.DOTALL)
 
 
@@ -46,7 +48,7 @@ def _classes(module: str) -> list[type]:
 
 
 def _parameters(cls: type) -> set[str]:
-    """What the constructor takes, over the classes of this package: the rest goes to Airflow's own."""
+    """Return the parameters of the constructor, without those of Airflow's own classes."""
     found: set[str] = set()
     for base in cls.__mro__:
         if base.__module__.startswith("airflow_provider_piktid") and "__init__" in vars(base):
@@ -58,6 +60,18 @@ def _parameters(cls: type) -> set[str]:
 def _page_of(cls: type) -> Path:
     room, _, stem = cls.__module__.removeprefix("airflow_provider_piktid.").partition(".")
     return DOCS / ("sensor.md" if room == "sensors" else f"operators/{stem}.md")
+
+
+def _undocumented(cls: type) -> list[str]:
+    """Return the parameters that neither the page of the class nor, for shared ones, that of paid operators names."""
+    bases = [base for base in (PaidOperator, PaidJobOperator) if issubclass(cls, base)]
+    shared = set().union(*map(_parameters, bases))
+    own, paid = _prose(_page_of(cls)), _prose(PAID_PAGE)
+    return [
+        name
+        for name in sorted(_parameters(cls))
+        if f"`{name}`" not in own and not (name in shared and f"`{name}`" in paid)
+    ]
 
 
 def _python_blocks() -> list[tuple[str, str]]:
@@ -85,22 +99,27 @@ def test_public_class_is_documented(module: str) -> None:
 
 @pytest.mark.parametrize("module", [m for m in MODULES if ".operators." in m or ".sensors." in m])
 def test_parameters_are_documented(module: str) -> None:
-    """Each parameter of an operator or sensor stands in the prose of its page, in backticks."""
-    missing = {}
-    for cls in [cls for cls in _classes(module) if cls.__name__.startswith("Piktid")]:
-        prose = _prose(_page_of(cls))
-        missing[cls.__name__] = [name for name in sorted(_parameters(cls)) if f"`{name}`" not in prose]
+    """Each parameter of an operator or sensor is named in backticks on its page or on that of paid operators."""
+    classes = [cls for cls in _classes(module) if cls.__name__.startswith("Piktid")]
+    missing = {cls.__name__: _undocumented(cls) for cls in classes}
     assert {name: left for name, left in missing.items() if left} == {}
 
 
+@pytest.mark.parametrize("base", [PaidOperator, PaidJobOperator])
+def test_shared_parameters_are_defined_on_the_page_of_paid_operators(base: type) -> None:
+    """Each parameter that paid operators share has an entry in a definition list of one page."""
+    defined = re.findall(r"^`(\w+)`\n: ", PAID_PAGE.read_text(), re.MULTILINE)
+    assert sorted(_parameters(base) - set(defined)) == []
+
+
 def test_manifest_columns_are_documented() -> None:
-    """The next step of a pipeline can look up every field of a manifest row."""
+    """The page of the download describes every field of a manifest row."""
     prose = _prose(DOCS / "operators" / "download.md")
     assert [field.name for field in dataclasses.fields(Row) if f"`{field.name}`" not in prose] == []
 
 
 def test_exceptions_are_in_the_table_of_errors() -> None:
-    """What each error means and what to do about it can be looked up."""
+    """The table of errors has a row for each error."""
     prose = _prose(DOCS / "errors.md")
     assert [name for name in exceptions.__all__ if f"`{name}`" not in prose] == []
 
@@ -145,14 +164,14 @@ def test_excerpts_of_the_examples_are_shown() -> None:
 
 @pytest.mark.parametrize("module", ["airflow_provider_piktid.client", "airflow_provider_piktid.emulator"])
 def test_public_names_of_a_room_are_documented(module: str) -> None:
-    """What a room exports in `__all__` is named on a page."""
+    """Each name that a room exports in `__all__` is on a page."""
     text = "\n".join(page.read_text() for page in PAGES)
     assert [name for name in importlib.import_module(module).__all__ if name not in text] == []
 
 
 @pytest.mark.parametrize("code", [pytest.param(code, id=name) for name, code in BLOCKS])
 def test_python_on_a_page_is_real(code: str) -> None:
-    """Each Python example parses, and what it imports of this package exists."""
+    """Each Python example parses, and every name that it imports from this package exists."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("airflow_provider_piktid"):
             module = importlib.import_module(node.module or "")
@@ -172,7 +191,7 @@ def test_operator_arguments_on_a_page_exist(code: str) -> None:
 
 
 def test_every_page_is_in_the_contents() -> None:
-    """The index leads to every page."""
+    """The contents of the index list every page."""
     contents = (DOCS / "index.md").read_text()
     names = [str(page.relative_to(DOCS).with_suffix("")) for page in PAGES if page.name != "index.md"]
     assert [name for name in names if f"\n{name}\n" not in contents] == []

@@ -65,7 +65,7 @@ PURE = (
     "files/listing",
     "files/names",
     "jobs/manifest",
-    "jobs/record",
+    "jobs/submission",
     "person/matching",
     "person/record",
     "refresh/catalogue",
@@ -192,7 +192,7 @@ def test_upward_import_is_found(module: str, line: str, form: str) -> None:
     ("module", "imported"),
     [
         pytest.param("operators/upload", f"{NAME}.client.PiktidClient", id="lower room"),
-        pytest.param("jobs/record", f"{NAME}.jobs.watch.JobWatcher", id="own room"),
+        pytest.param("jobs/submission", f"{NAME}.jobs.watch.JobWatcher", id="own room"),
         pytest.param("emulator/state", f"{NAME}.emulator.clock.Clock", id="own room, apart"),
         pytest.param("client/_http", f"{NAME}.__version__", id="version"),
         pytest.param("models/v2", "operators.something", id="other package named like a room"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The button on a task's page."""
+"""The links on a task's page in the Airflow UI."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from airflow_provider_piktid.plugins.piktid import PiktidPlugin
     [("https://app.example/#job-1", "https://app.example/#job-1"), (None, "")],
     ids=["after submission", "before"],
 )
-def test_link_is_what_the_task_left(monkeypatch: pytest.MonkeyPatch, stored: str | None, shown: str) -> None:
-    """The link is read from XCom under its own key, without looking anything up at PiktID."""
+def test_link_is_read_from_xcom(monkeypatch: pytest.MonkeyPatch, stored: str | None, shown: str) -> None:
+    """The link is read from XCom under ``JOB_URL_KEY``; without a value it is empty."""
     asked: list[str] = []
 
     def get_value(*, key: str, ti_key: Any) -> str | None:
@@ -31,8 +31,8 @@ def test_link_is_what_the_task_left(monkeypatch: pytest.MonkeyPatch, stored: str
     assert asked == [JOB_URL_KEY]
 
 
-def test_plugin_registers_the_link() -> None:
-    """Airflow's web server learns of the button from the plugin."""
+def test_plugin_registers_the_links() -> None:
+    """The plugin registers both operator links."""
     assert [link.name for link in PiktidPlugin.operator_extra_links] == [
         "PiktID job",
         "Contact sheet",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The distribution: version, licence, dependencies, what a wheel carries."""
+"""The distribution: version, licence, dependencies, and the contents of the wheel."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def _sources(repository: Path) -> list[Path]:
     return [path for path in found if "_build" not in path.parts and "__pycache__" not in path.parts]
 
 
-def test_installed_version_is_the_packages_own() -> None:
+def test_installed_version_equals_the_package_version() -> None:
     """Metadata and `__version__` agree."""
     assert distribution(DISTRIBUTION).version == airflow_provider_piktid.__version__
 
 
 def test_changelog_starts_with_the_package_version(repository: Path) -> None:
-    """The newest entry of the changelog is the version that the package carries."""
+    """The newest entry of the changelog is the package version."""
     changelog = (repository / "docs" / "changelog.md").read_text()
     newest = re.search(r"^## (\d+\.\d+\.\d+)", changelog, re.MULTILINE)
     assert newest is not None
@@ -47,7 +47,7 @@ def test_changelog_starts_with_the_package_version(repository: Path) -> None:
 
 
 def test_dependencies_have_lower_bounds_only(pyproject: dict[str, Any]) -> None:
-    """An upper bound would decide for every other package of a deployment."""
+    """Every dependency has a lower bound and no upper bound."""
     project = pyproject["project"]
     named = [
         *project["dependencies"],
@@ -66,21 +66,21 @@ def test_source_files_name_the_licence(repository: Path) -> None:
 
 
 def test_licence_is_in_the_metadata() -> None:
-    """Tools that check licences find the expression and the text."""
+    """The metadata contains the licence expression and the licence files."""
     metadata = distribution(DISTRIBUTION).metadata
     assert metadata["License-Expression"] == "Apache-2.0"
     assert set(metadata.get_all("License-File") or []) == {"LICENSE", "NOTICE"}
 
 
-def test_links_of_the_readme_lead_to_files(repository: Path) -> None:
-    """No relative link of the README is dead."""
+def test_relative_links_of_the_readme_exist(repository: Path) -> None:
+    """Every relative link in the README points to a file."""
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", (repository / "README.md").read_text())
     assert targets
     assert [target for target in targets if not (repository / target).is_file()] == []
 
 
-def test_console_help_of_make_lists_the_documented_commands(repository: Path) -> None:
-    """The three commands of the README are targets of the Makefile."""
+def test_make_commands_of_the_readme_exist(repository: Path) -> None:
+    """The three `make` commands in the README are targets of the Makefile."""
     makefile = (repository / "Makefile").read_text()
     readme = (repository / "README.md").read_text()
     commands = set(re.findall(r"^make (\w+)", readme, re.MULTILINE))
@@ -90,7 +90,7 @@ def test_console_help_of_make_lists_the_documented_commands(repository: Path) ->
 
 @pytest.fixture(scope="module")
 def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from the source distribution as a package index has both."""
+    """The wheel, built from the source distribution."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(repository)]
     subprocess.run(command, check=True, capture_output=True)
@@ -99,8 +99,8 @@ def wheel(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_wheel_carries_the_package_and_nothing_else(repository: Path, wheel: Path) -> None:
-    """Neither tests nor documentation are installed; the typing marker, the licence and the notice are."""
+def test_wheel_contains_only_the_package(repository: Path, wheel: Path) -> None:
+    """The wheel contains every module, the typing marker, the licence and the notice, and nothing else."""
     names = zipfile.ZipFile(wheel).namelist()
     info = f"airflow_provider_piktid-{airflow_provider_piktid.__version__}.dist-info"
     assert {name.split("/")[0] for name in names} == {"airflow_provider_piktid", info}
@@ -114,9 +114,9 @@ def test_wheel_carries_the_package_and_nothing_else(repository: Path, wheel: Pat
 
 
 @pytest.mark.slow
-def test_wheel_carries_each_example_dag_once(repository: Path, wheel: Path) -> None:
+def test_wheel_contains_each_example_dag_once(repository: Path, wheel: Path) -> None:
     """
-    The demo finds every example DAG in the wheel, and Airflow finds none by itself.
+    The wheel contains each example DAG once, in the folder of the demo.
 
     With `load_examples` on, Airflow loads the folder `example_dags` of a provider package.
     """
@@ -127,8 +127,8 @@ def test_wheel_carries_each_example_dag_once(repository: Path, wheel: Path) -> N
 
 
 @pytest.mark.slow
-def test_demo_of_the_wheel_takes_the_example_dags_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
-    """Without a clone, the demo names the folder in the installed package, whatever the current folder is."""
+def test_demo_of_the_wheel_uses_the_example_dags_of_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """Without a clone, the demo uses the folder in the installed package."""
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     code = "from airflow_provider_piktid.demo.environment import example_dags; print(example_dags())"

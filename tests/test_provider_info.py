@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The metadata: valid for Airflow, complete, and true to the files that exist."""
+"""The provider metadata is valid, complete, and matches the package."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def _listed(key: str) -> set[str]:
 
 
 def test_info_is_valid_for_the_installed_airflow() -> None:
-    """The metadata passes the schema that Airflow itself checks it with."""
+    """The metadata is valid for the schema of the installed Airflow."""
     jsonschema.validate(INFO, _schema("provider_info.schema.json"))
 
 
 @pytest.mark.parametrize("block", STRICT_BLOCKS)
 def test_block_is_valid_for_the_strict_schema(block: str) -> None:
-    """A misspelt key is ignored silently at run time; the schema of Airflow's own providers refuses it."""
+    """Each block is valid for the schema of Airflow's own providers, which refuses unknown keys."""
     schema = _schema("provider.yaml.schema.json")
     if "conn-fields" not in json.dumps(schema) and block == "connection-types":
         pytest.skip("this Airflow's schema knows no connection form fields")
@@ -61,24 +61,24 @@ def test_block_is_valid_for_the_strict_schema(block: str) -> None:
     jsonschema.validate(INFO[block], {**known, "definitions": schema["definitions"]})
 
 
-def test_no_key_is_unknown_to_airflow() -> None:
-    """Every top-level key is one that Airflow reads."""
+def test_every_key_is_known_to_airflow() -> None:
+    """Airflow knows every top-level key."""
     assert set(INFO) <= set(_schema("provider.yaml.schema.json")["properties"])
 
 
 def test_package_name_equals_the_distribution() -> None:
-    """A differing name would break the discovery of every provider of a deployment."""
+    """The package name equals the name of the distribution."""
     assert INFO["package-name"] == distribution("airflow-provider-piktid").metadata["Name"]
 
 
 def test_versions_start_with_the_package_version() -> None:
-    """The newest listed version is the package's own."""
+    """The newest listed version is the package version."""
     assert INFO["versions"][0] == airflow_provider_piktid.__version__
 
 
 @pytest.mark.parametrize("key", ["hooks", "operators", "sensors", "triggers"])
 def test_listed_modules_are_those_that_exist(key: str) -> None:
-    """Each module with a public class of the kind is listed, and no other."""
+    """Exactly the modules with a public class of each kind are listed."""
     kind = re.compile(rf"^class Piktid\w*{key[:-1].title()}\(", re.MULTILINE)
     files = {p.stem for p in (PACKAGE / key).glob("*.py") if kind.search(p.read_text())}
     assert _listed(key) == {f"airflow_provider_piktid.{key}.{name}" for name in files}
@@ -92,13 +92,13 @@ def test_listed_modules_are_those_that_exist(key: str) -> None:
     ],
 )
 def test_listed_class_can_be_imported(name: str) -> None:
-    """Class names in the metadata lead to classes."""
+    """Every class name in the metadata can be imported."""
     module, _, attribute = name.rpartition(".")
     assert isinstance(getattr(importlib.import_module(module), attribute), type)
 
 
 def test_how_to_guides_exist(repository: Path) -> None:
-    """Each how-to guide is a page of the documentation, and each operator page is a guide."""
+    """Every how-to guide exists, and every operator page is listed as a guide."""
     guides = INFO["integrations"][0]["how-to-guide"]
     assert [guide for guide in guides if not (repository / guide.lstrip("/")).is_file()] == []
     pages = {f"/docs/operators/{page.name}" for page in (repository / "docs" / "operators").glob("*.md")}
@@ -106,7 +106,7 @@ def test_how_to_guides_exist(repository: Path) -> None:
 
 
 def test_hook_agrees_with_the_metadata() -> None:
-    """Connection type and name are the same for Airflow's lazy and eager paths."""
+    """Connection type and name are equal in the hook and the metadata."""
     from airflow_provider_piktid.hooks.piktid import PiktidHook
 
     entry = INFO["connection-types"][0]
@@ -115,7 +115,7 @@ def test_hook_agrees_with_the_metadata() -> None:
 
 
 def test_form_of_older_versions_shows_the_same_behaviour() -> None:
-    """The hook's own description of the standard fields says what the metadata says."""
+    """The hook describes the standard fields as the metadata does."""
     from airflow_provider_piktid.hooks.piktid import PiktidHook
 
     behaviour = PiktidHook.get_ui_field_behaviour()
@@ -125,14 +125,14 @@ def test_form_of_older_versions_shows_the_same_behaviour() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(CONN_FIELDS))
-def test_default_of_a_field_is_allowed_by_its_own_schema(name: str) -> None:
-    """A default that breaks the field's bounds could not be saved."""
+def test_default_of_a_field_is_valid_for_its_schema(name: str) -> None:
+    """The default of each field is valid for its schema."""
     schema = CONN_FIELDS[name]["schema"]
     jsonschema.validate(schema.get("default"), schema)
 
 
 def test_entry_points_are_registered() -> None:
-    """Airflow finds metadata and plugin through the entry points."""
+    """The entry points return the metadata and the plugin."""
     (info,) = [e for e in entry_points(group="apache_airflow_provider") if "piktid" in e.value]
     assert (info.name, info.load()()) == ("provider_info", INFO)
     (plugin,) = [e for e in entry_points(group="airflow.plugins") if "piktid" in e.value]
@@ -140,7 +140,7 @@ def test_entry_points_are_registered() -> None:
 
 
 def test_reading_the_metadata_imports_no_airflow() -> None:
-    """Discovery stays fast: neither Airflow nor a room of the package is imported."""
+    """Reading the metadata imports neither Airflow nor another module of the package."""
     code = (
         "import sys; from airflow_provider_piktid.get_provider_info import get_provider_info as g; g();"
         "print([m for m in sys.modules if m.split('.')[0] in ('airflow', 'httpx', 'pydantic')"

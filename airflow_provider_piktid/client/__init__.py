@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client of PiktID: async at heart, with a facade for code that is not."""
+"""The clients of PiktID's v2 and v1 APIs, async and sync."""
 
 from __future__ import annotations
 

@@ -42,27 +42,26 @@ from airflow_provider_piktid.models import (
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
-#: Links that one upload may use up.
+#: Links that one upload may use.
 UPLOAD_LINKS: Final = 3
 MAX_PAGES: Final = 10_000
 
 
 class AsyncPiktidClient(AsyncClient):
     """
-    Talk to PiktID v2. Use it with ``async with``, or call :meth:`aclose`.
+    A client of PiktID v2. Use it with ``async with``, or call :meth:`aclose`.
 
-    Every call raises errors of :mod:`airflow_provider_piktid.exceptions`, and ``ValueError`` for
-    arguments that cannot be right. 429 is waited out; broken connections and 5xx are repeated where that
-    cannot pay twice.
+    Every call raises errors of :mod:`airflow_provider_piktid.exceptions`, and ``ValueError`` for invalid
+    arguments. A 429 is waited out; broken connections and 5xx are retried where that cannot pay twice.
 
-    :param token: API token, sent to ``base_url`` only.
-    :param base_url: Default: the public service.
-    :param timeout: Seconds that the server may take for one piece of an answer. Default 60.
-    :param retry: How patient the client is.
-    :param label: Names the connection in every message.
+    :param token: API token, sent only to ``base_url``.
+    :param base_url: Root of the API. Default: the public service.
+    :param timeout: Seconds until one read or write of a request times out. Default: 60.
+    :param retry: When requests are retried. Default: ``RetrySettings()``.
+    :param label: Name of the connection, for messages. Default: ``PiktID``.
     :param transport: Replaces the network, for tests.
     :param sleep: Replaces waiting, for tests.
-    :raises PiktidConfigError: Token or base URL cannot be used.
+    :raises PiktidConfigError: The token or the base URL is invalid.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class AsyncPiktidClient(AsyncClient):
 
     async def ensure_project(self, name: str) -> Project:
         """
-        Create a project, or take the one that has the name.
+        Create a project, or return the existing one of this name.
 
         :param name: 1 to 128 characters.
         """
@@ -108,9 +107,9 @@ class AsyncPiktidClient(AsyncClient):
 
     async def request_upload(self, filename: str, *, project_name: str | None = None) -> UploadTicket:
         """
-        Ask where to put one image. The link is short-lived.
+        Request a link for the upload of one image. The link is short-lived.
 
-        :param project_name: Sent only if given: newer servers do not want it, the oldest do.
+        :param project_name: Sent only if given: only the oldest servers need it. Default: not sent.
         """
         return await self._model(
             build.request_upload(filename, project_name), UploadTicket, filename=filename
@@ -118,7 +117,7 @@ class AsyncPiktidClient(AsyncClient):
 
     async def put_upload(self, ticket: UploadTicket, source: ByteSource | bytes) -> None:
         """
-        Put the image behind its link, with exactly the ticket's content type and without the token.
+        Upload the image to its link, with exactly the ticket's content type and without the token.
 
         :raises PiktidLinkError: The link has expired; request another.
         """
@@ -127,7 +126,7 @@ class AsyncPiktidClient(AsyncClient):
     async def upload_image(
         self, filename: str, source: ByteSource | bytes, *, project_name: str | None = None
     ) -> UploadTicket:
-        """Request an upload and put the image there; an expired link is requested anew, up to 3 in all."""
+        """Request a link and upload the image to it; if the link expires, request up to two more."""
         links = 1
         while True:
             ticket = await self.request_upload(filename, project_name=project_name)
@@ -144,10 +143,11 @@ class AsyncPiktidClient(AsyncClient):
         self, filename: str, image: bytes, *, name: str | None = None, tag: str | None = None
     ) -> Identity:
         """
-        Upload a picture of one person, or take the identity that has the name.
+        Upload a picture of one person, or return the existing identity of this name.
 
-        :param image: Encoded picture with exactly one visible face.
-        :param name: Unique per account. Without it a lost answer is not repeated.
+        :param image: Encoded image with exactly one visible face.
+        :param name: Unique per account. Default: none; then the upload is not retried after a lost reply.
+        :param tag: Passed to the API. Default: none.
         """
         try:
             return await self._model(build.upload_identity(filename, image, name, tag), Identity, name=name)
@@ -176,7 +176,7 @@ class AsyncPiktidClient(AsyncClient):
         """
         List identities, newest first.
 
-        :param ownership: ``mine``, ``shared`` or ``default``.
+        :param ownership: ``mine``, ``shared`` or ``default``. Default: all.
         """
 
         def page(number: int) -> build.Request:
@@ -185,7 +185,7 @@ class AsyncPiktidClient(AsyncClient):
         return self._pages(page, Identity, "identities")
 
     async def get_identity_status(self, identity_code: str) -> IdentityStatus:
-        """Get how far the preprocessing of an identity is."""
+        """Get the state of an identity's preprocessing."""
         return await self._model(build.get_identity_status(identity_code), IdentityStatus)
 
     async def create_job(
@@ -197,31 +197,39 @@ class AsyncPiktidClient(AsyncClient):
         wait: bool = True,
     ) -> JobCreated:
         """
-        Start a job. This costs credits, and is never repeated after a failure that leaves its fate unknown.
+        Start a job. This costs credits, and is not retried if the request may have arrived.
 
-        :param job: Its kind and options, such as :class:`airflow_provider_piktid.models.model_swap.ModelSwap`.
+        :param job: Type of the job with its options, such as
+            :class:`airflow_provider_piktid.models.model_swap.ModelSwap`.
         :param images: ``file_id`` values, each once.
         :param images_per_job: The account's limit. Default: 10, from PiktID's reference.
         :param wait: False raises a 429 at once instead of waiting it out. Default: True.
-        :raises ValueError: The images cannot be right. Nothing was sent.
+        :raises ValueError: The images are invalid. Nothing was sent.
         :raises PiktidSubmissionError: The request may have arrived; look for the job before paying again.
         :raises PiktidActiveJobsError: The account's limit of active jobs is reached.
-        :raises PiktidCreditsError: Not enough credits.
+        :raises PiktidCreditsError: Out of credits.
         """
         job.check(images, images_per_job)
-        sent = build.create_job(job, images)
+        sent = build.Request(
+            method="POST",
+            path=job.path,
+            what=f"start a {job.noun}",
+            repeatable=False,
+            paid=True,
+            json=job.body(images),
+        )
         return await self._http.call(sent, lambda answer: as_model(answer, JobCreated), wait=wait)
 
     async def get_job(self, job_id: str) -> Job:
         """
         Get the state of a job.
 
-        :raises PiktidNotFoundError: No such job, or a fresh one that is not visible yet.
+        :raises PiktidNotFoundError: The job does not exist, or is new and not visible yet.
         """
         return await self._model(build.get_job(job_id), Job, job_id=job_id)
 
     async def get_job_results(self, job_id: str) -> JobResults:
-        """Get the newest version of each output; partial while the job runs."""
+        """Get the newest version of each output; incomplete while the job runs."""
         return await self._model(build.get_job_results(job_id), JobResults, job_id=job_id)
 
     async def get_image_versions(self, job_id: str, image_index: int) -> list[ImageResult]:
@@ -253,7 +261,7 @@ class AsyncPiktidClient(AsyncClient):
         """
         List jobs with their images, newest first.
 
-        :param project_id: Sent as it is. Whether the server wants the number or the key is undocumented.
+        :param project_id: Passed through. Whether the server expects the number or the key is undocumented.
         """
 
         def page(number: int) -> build.Request:
@@ -271,12 +279,14 @@ class AsyncPiktidClient(AsyncClient):
         """
         Read the notification stream over one connection, until it ends.
 
-        Notifications are hints and may be lost, doubled or late: ask for the job's status after
-        ``backfill_complete`` and after each event of the job. Close the iterator to leave it early.
+        Notifications may be lost, repeated or late: request the job's status after ``backfill_complete`` and
+        after each event of the job. Close the iterator to stop early.
 
-        :param job_id: Only this job's; without it every job of the account is in the stream.
-        :param silence: Seconds without a byte after which it counts as broken. Default 45: three keepalives.
-        :raises PiktidConnectionError: It broke. Connect again.
+        :param job_id: Stream only this job. Default: all jobs of the account.
+        :param names: Stream only these events. Default: all.
+        :param silence: Seconds without a byte after which the stream counts as broken. Default: 45, three
+            keepalives.
+        :raises PiktidConnectionError: The stream broke. Connect again.
         """
         return read_frames(self._http, build.stream_notifications(job_id, names), silence)
 
@@ -284,9 +294,10 @@ class AsyncPiktidClient(AsyncClient):
         self, names: Sequence[str], *, job_ids: Sequence[str] | None = None
     ) -> list[Notification]:
         """
-        Ask once for notifications. Not every server has this any more.
+        Request notifications once. Newer servers may no longer have this call.
 
-        :param names: Events asked for, at least one.
+        :param names: Requested events, at least one.
+        :param job_ids: Only of these jobs. Default: all.
         """
         request = build.list_notifications(names, job_ids)
         return await self._http.call(
@@ -294,42 +305,43 @@ class AsyncPiktidClient(AsyncClient):
         )
 
     async def delete_notification(self, notification_id: int) -> None:
-        """Delete one notification, so that it is not replayed. One that is gone already is fine."""
+        """Delete one notification, so that it is not replayed. It may be deleted already."""
         try:
             await self._http.call(build.delete_notification(notification_id), _nothing)
         except PiktidNotFoundError:
             return
 
     async def create_download(self, job_id: str) -> DownloadLink:
-        """Ask for a link to a ZIP of a job's results."""
+        """Request a link to a ZIP of a job's results."""
         return await self._model(build.create_download(job_id), DownloadLink)
 
     async def create_bulk_download(self, job_ids: Sequence[str]) -> DownloadLink:
-        """Ask for a link to a ZIP of several jobs' results, at most 100 images together."""
+        """Request a link to a ZIP of the results of several jobs, at most 100 images in all."""
         return await self._model(build.create_bulk_download(job_ids), DownloadLink)
 
     async def fetch(self, url: str, consume: Callable[[ByteStream], Awaitable[T]]) -> T:
         """
-        Get what is behind a result or download link, without the token.
+        Download from a result or download link, without sending the token.
 
-        :param consume: Takes the stream; is called anew, with a new stream, when the connection breaks.
-        :raises PiktidLinkError: The link was refused or has expired; ask for the results again.
+        :param consume: Reads the stream; called again, with a new stream, if the connection breaks.
+        :return: What ``consume`` returned.
+        :raises PiktidLinkError: The link was refused or has expired; request the results again.
         """
         return await fetch_link(self._http, url, consume)
 
     async def set_webhook(self, url: str) -> Webhook:
-        """Set the account's only webhook. This takes it from whoever had it, and changes the secret."""
+        """Set the account's only webhook. This replaces the previous one and changes the secret."""
         return await self._model(build.set_webhook(url), Webhook)
 
     async def test_webhook(self) -> None:
-        """Have a test event delivered."""
+        """Request the delivery of a test event."""
         await self._http.call(build.test_webhook(), _nothing)
 
     async def get_webhook(self) -> Webhook:
         """
         Get the account's webhook, without its secret. Undocumented.
 
-        :raises PiktidNotFoundError: There is none.
+        :raises PiktidNotFoundError: No webhook is set.
         """
         return await self._model(build.get_webhook(), Webhook)
 
@@ -337,10 +349,10 @@ class AsyncPiktidClient(AsyncClient):
         self, start: str | None = None, end: str | None = None, resolution: str | None = None
     ) -> CreditsUsed:
         """
-        Get the credits used, not those left.
+        Get the credits used; the API does not return the credits left.
 
-        :param start: ISO 8601, UTC. Likewise ``end``.
-        :param resolution: ``day``, ``week`` or ``month``.
+        :param start: ISO 8601, UTC. Default: not sent. Likewise ``end``.
+        :param resolution: ``day``, ``week`` or ``month``. Default: not sent.
         """
         return await self._model(build.get_credits_used(start, end, resolution), CreditsUsed)
 
@@ -356,7 +368,7 @@ class AsyncPiktidClient(AsyncClient):
     async def _pages(
         self, request: Callable[[int], build.Request], model: type[M], key: str
     ) -> AsyncIterator[M]:
-        """List page by page; a server that gives the same page for ever is left."""
+        """List page by page; stop if the server repeats the same page."""
         last = b""
         for page in range(1, MAX_PAGES + 1):
 
@@ -376,7 +388,7 @@ class AsyncPiktidClient(AsyncClient):
 
 
 def _existing_project(conflict: PiktidConflictError, name: str) -> Project | None:
-    """Give the project that a 409 names by its text id; its number would be the wrong one."""
+    """Return the project that a 409 names by its text id; job requests do not take its number."""
     body = conflict.body or {}
     for key in (body.get("project_key"), body.get("project_id")):
         if isinstance(key, str) and key:
@@ -385,4 +397,4 @@ def _existing_project(conflict: PiktidConflictError, name: str) -> Project | Non
 
 
 def _nothing(answer: Answer) -> None:
-    """Take any success, whatever its body."""
+    """Accept any success, whatever its body."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments to requests of the v2 API."""
+"""Build the requests of the v2 API from arguments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from airflow_provider_piktid.get_provider_info import PROJECT_NAME_LENGTH
-from airflow_provider_piktid.models import JobType
 from airflow_provider_piktid.models.job_type import check_text
 
 PAGE_SIZE: Final = 100
@@ -23,12 +22,13 @@ FilePart = tuple[str, bytes, str]
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """
-    What to send, before any HTTP library.
+    A request, independent of the HTTP library.
 
-    :param what: What is attempted, for messages: "start a model swap".
-    :param repeatable: Whether sending it twice does no harm.
+    :param what: The action, for messages: "start a model swap".
+    :param repeatable: Whether sending it twice is safe.
     :param paid: Whether it costs credits.
     :param params: Query; None values are left out.
+    :param secret: Removed from quoted answers, with the session's own. Default: none.
     """
 
     method: str
@@ -41,10 +41,7 @@ class Request:
     form: Mapping[str, str] | None = None
     files: Mapping[str, FilePart] | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    @property
-    def query(self) -> dict[str, str | int | float]:
-        return {name: value for name, value in self.params.items() if value is not None}
+    secret: str = field(default="", repr=False)
 
 
 def create_project(name: str) -> Request:
@@ -73,7 +70,7 @@ def upload_identity(filename: str, image: bytes, name: str | None, tag: str | No
         method="POST",
         path="/identity/upload",
         what="upload the identity",
-        # Without a name there is no conflict to stop a second one.
+        # Without a name no conflict prevents a second identity.
         repeatable=name is not None,
         form=form,
         files={"image": (_filename(filename), image, image_type(filename))},
@@ -96,17 +93,6 @@ def list_identities(
         raise ValueError(f"ownership must be mine, shared or default, got {ownership!r}")
     params = _page(page) | {"search": search, "ownership": ownership, "include_locked": _bool(include_locked)}
     return Request(method="GET", path="/identity", what="list identities", params=params)
-
-
-def create_job(job: JobType, images: Sequence[str]) -> Request:
-    return Request(
-        method="POST",
-        path=job.path,
-        what=f"start a {job.noun}",
-        repeatable=False,
-        paid=True,
-        json=job.body(images),
-    )
 
 
 def get_job(job_id: str) -> Request:
@@ -227,7 +213,7 @@ def segment(value: str | int) -> str:
 
 
 def image_type(filename: str) -> str:
-    """Give the content type for a file name: image/jpeg unless the ending says another image type."""
+    """Return the content type for a file name: image/jpeg unless the extension is of another image type."""
     guess = mimetypes.guess_type(PurePosixPath(filename).name)[0] or ""
     return guess if guess.startswith("image/") else "image/jpeg"
 
@@ -246,5 +232,5 @@ def _names(names: Sequence[str]) -> list[str]:
 
 def _filename(filename: str) -> str:
     check_text("filename", filename)
-    # Names of files can hold bytes that are no UTF-8.
+    # File names can contain bytes that are not UTF-8.
     return filename.encode("utf-8", "replace").decode("utf-8")

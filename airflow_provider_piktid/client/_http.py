@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The session: connection pools, TLS, the retry loop, and what is kept out of logs.
+The HTTP session: connection pools, TLS context, retry loop and log filter.
 
-httpx logs the whole URL of every request at INFO, and httpcore logs headers at DEBUG. Both end up in task
-logs. A filter drops these records for our requests only; the session writes a line of its own instead.
+httpx logs the URL of every request at INFO, and httpcore logs headers at DEBUG, both into task logs. A filter
+drops these records for our requests only; the session logs a line of its own without secrets.
 """
 
 from __future__ import annotations
@@ -43,29 +43,29 @@ Sleep = Callable[[float], Awaitable[None]]
 
 log = logging.getLogger("airflow_provider_piktid.client")
 
-#: Bytes of an API answer that are read; pictures and archives are streamed elsewhere.
+#: Largest API answer in bytes; images and archives are streamed by the transfer module.
 MAX_ANSWER: Final = 64 * 1024 * 1024
 CONNECT_TIMEOUT: Final = 15.0
 
-#: Failure, whether the request may have been sent, what to say. The first row that fits counts.
+#: Failure, whether the request may have been sent, message. The first matching row counts.
 _FAILURES: Final[tuple[tuple[type[Exception], bool, str], ...]] = (
     (httpx.ConnectTimeout, False, "no connection to {host} within {connect:g} s"),
     (httpx.ConnectError, False, "{host} cannot be reached{detail}"),
     (httpx.PoolTimeout, False, "no free connection to {host}"),
-    (httpx.UnsupportedProtocol, False, "{host} is no http(s) address"),
-    (httpx.ProxyError, False, "the proxy refused the way to {host}"),
+    (httpx.UnsupportedProtocol, False, "{host} is not an http(s) address"),
+    (httpx.ProxyError, False, "the proxy refused to connect to {host}"),
     (httpx.ReadTimeout, True, "no answer from {host} within {read:g} s"),
-    (httpx.WriteTimeout, True, "{host} took no data for {write:g} s"),
-    (httpx.TransportError, True, "the connection to {host} broke"),
+    (httpx.WriteTimeout, True, "{host} accepted no data for {write:g} s"),
+    (httpx.TransportError, True, "the connection to {host} was lost"),
 )
 
 
 class HttpSession:
     """
-    Two connection pools, one for the API and one that never carries the token, and the retry loop.
+    Connection pools for the API and, without the token, for links; and the retry loop.
 
-    :param authorization: Value of the Authorization header, None for none.
-    :param secret: What must never appear in a message.
+    :param authorization: Value of the Authorization header; None if each request brings its own.
+    :param secret: Removed from the server's words in messages.
     :param sleep: Waits between attempts; replaced in tests.
     """
 
@@ -83,7 +83,7 @@ class HttpSession:
         chance: Callable[[], float] = random.random,
     ) -> None:
         if timeout <= 0:
-            raise PiktidConfigError(f"{label}: timeout must be more than 0 seconds, got {timeout:g}.")
+            raise PiktidConfigError(f"{label}: timeout must be above 0 seconds, not {timeout:g}.")
         self.base_url = check_base_url(base_url, f"{label}: base_url")
         self.authorization = authorization
         self.label = label
@@ -111,10 +111,10 @@ class HttpSession:
 
     async def call(self, request: Request, parse: Callable[[Answer], T], *, wait: bool = True) -> T:
         """
-        Send a request, again where that is safe, and parse the answer.
+        Send a request, retry it where that is safe, and parse the answer.
 
-        :param wait: False raises a 429 at once.
-        :raises PiktidSubmissionError: A paid request of which nobody knows whether it arrived.
+        :param wait: False raises a 429 at once. Default: True.
+        :raises PiktidSubmissionError: A paid request may have arrived.
         """
 
         async def once() -> T:
@@ -125,13 +125,13 @@ class HttpSession:
         except (PiktidConnectionError, PiktidServerError, PiktidResponseError) as exc:
             if not request.paid or (isinstance(exc, PiktidConnectionError) and not exc.sent):
                 raise
-            message = f"{self.label}: it is unknown whether PiktID took the request to {request.what}"
+            message = f"{self.label}: the request to {request.what} may have arrived at PiktID"
             raise PiktidSubmissionError(
                 f"{message}. Look for the job before sending it again. Cause: {exc}"
             ) from exc
 
     async def repeat(self, once: Callable[[], Awaitable[T]], *, repeatable: bool, wait: bool = True) -> T:
-        """Do something until it works or the retry settings give up."""
+        """Call a function until it succeeds or the retry settings give up."""
         attempt, waited = 0, 0.0
         while True:
             attempt += 1
@@ -150,13 +150,13 @@ class HttpSession:
                 )
                 if pause is None:
                     raise
-                log.info("%s. Attempt %d follows in %.1f s.", str(exc).rstrip("."), attempt + 1, pause)
+                log.info("%s. Retrying in %.1f s (attempt %d).", str(exc).rstrip("."), pause, attempt + 1)
             await self._sleep(pause)
             waited += pause
 
     @asynccontextmanager
     async def stream(self, request: Request, silence: float) -> AsyncIterator[httpx.Response]:
-        """Open an answer that goes on, once; ``silence`` seconds without a byte are a broken connection."""
+        """Open a streamed answer, without retries; ``silence`` seconds without a byte count as broken."""
         timeout = httpx.Timeout(self.timeout, connect=self._connect_timeout, read=silence)
         http = self._api_request(request, timeout)
         response = await self._send(self._api, http, request, timeout)
@@ -170,11 +170,11 @@ class HttpSession:
             await response.aclose()
 
     def timeouts(self, least: float = 0.0) -> httpx.Timeout:
-        """Give the time-outs of one request; ``least`` raises those for data."""
+        """Return the timeouts of one request; ``least`` is the minimum for reads and writes."""
         return httpx.Timeout(max(self.timeout, least), connect=self._connect_timeout)
 
     def broken(self, exc: Exception, what: str, host: str, timeout: httpx.Timeout) -> PiktidError:
-        """Give our error for one of httpx; its own text may hold an address and is not used."""
+        """Return our error for one of httpx, without its text: that may contain a presigned address."""
         if isinstance(exc, httpx.DecodingError):
             return PiktidResponseError(f"{self.label}: could not {what}: the answer cannot be decompressed.")
         detail = ": its TLS certificate is not trusted" if "CERTIFICATE_VERIFY_FAILED" in str(exc) else ""
@@ -185,7 +185,7 @@ class HttpSession:
                 )
                 remedy = "Check the network." if sent else "Check the connection's host and the network."
                 return PiktidConnectionError(f"{self.label}: could not {what}: {said}. {remedy}", sent=sent)
-        return PiktidResponseError(f"{self.label}: could not {what}: {host} is no valid address.")
+        return PiktidResponseError(f"{self.label}: could not {what}: {host} is not a valid address.")
 
     @property
     def _connect_timeout(self) -> float:
@@ -196,7 +196,7 @@ class HttpSession:
             verify=shared_context(),
             transport=self._transport,
             timeout=self.timeouts(),
-            # Callers bound their own concurrency; open streams must not starve other requests.
+            # Callers limit their concurrency; open streams must not block other requests.
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
             headers={"User-Agent": f"airflow-provider-piktid/{__version__}"},
             follow_redirects=False,
@@ -209,7 +209,7 @@ class HttpSession:
         return self._api.build_request(
             request.method,
             self.base_url + request.path,
-            params=request.query or None,
+            params={name: value for name, value in request.params.items() if value is not None} or None,
             json=request.json,
             data=dict(request.form) if request.form else None,
             files=request.files,
@@ -248,7 +248,7 @@ class HttpSession:
             raise self.broken(exc, request.what, response.request.url.host, timeout) from exc
         if content is None:
             where = f"{self.label}: {request.method} {request.path}"
-            raise PiktidResponseError(f"{where} answered too much.", status=response.status_code)
+            raise PiktidResponseError(f"{where} answered with too much data.", status=response.status_code)
         return Answer(
             label=self.label,
             what=request.what,
@@ -257,7 +257,7 @@ class HttpSession:
             status=response.status_code,
             headers={name.lower(): value for name, value in response.headers.items()},
             content=content,
-            secret=self._secret,
+            secrets=(self._secret, request.secret),
         )
 
 
@@ -305,15 +305,15 @@ async def read_bounded(response: httpx.Response, limit: int) -> bytes | None:
 
 def bearer(token: object, label: str) -> str:
     """
-    Give the Authorization header of a token.
+    Return the Authorization header for a token.
 
-    :raises PiktidConfigError: Empty, or not fit for a header. The token is not shown.
+    :raises PiktidConfigError: The token is empty or contains invalid characters. It is not shown.
     """
     text = token.strip() if isinstance(token, str) else ""
     if not text:
-        raise PiktidConfigError(f"{label}: there is no token. Put an API token in the connection's password.")
+        raise PiktidConfigError(f"{label}: no token. Put an API token in the connection's password.")
     if not (text.isascii() and text.isprintable()) or " " in text:
-        raise PiktidConfigError(f"{label}: the token holds blanks or odd characters. Copy it again.")
+        raise PiktidConfigError(f"{label}: the token contains blanks or special characters. Copy it again.")
     return f"Bearer {text}"
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Access tokens of v1, one login for all tasks of a process.
+Access tokens of v1: one login for all tasks of a process.
 
-Only access tokens are kept, in memory. A refresh token presented twice makes PiktID revoke every token of the
-account, and workers and triggerers cannot agree on who presents it: so nobody does.
+Only access tokens are kept, in memory. If a refresh token is presented twice, PiktID revokes every token of the
+account; workers and triggerers cannot agree on who presents it, so it is not used.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Account:
     """
-    What a login is for.
+    An account that logs in.
 
-    :param secret: Digest of the password, so that a changed one is tried.
+    :param secret: Digest of the password: a changed password is another account.
     """
 
     url: str
@@ -46,10 +46,10 @@ class TokenCache:
         self, account: Account, login: Callable[[], Awaitable[str]], *, refused: str | None = None
     ) -> str:
         """
-        Return the account's token, logging in if there is none.
+        Return the account's token, after a login if there is none.
 
-        :param login: Called once, however many ask at the same time; its error goes to all of them.
-        :param refused: A token that the server did not take: it is not returned again.
+        :param login: Called once for all concurrent callers; if it raises, all of them get the error.
+        :param refused: A token that the server refused; it is not returned again. Default: none.
         """
         while True:
             token, running, mine = self._look(account, refused)
@@ -58,7 +58,7 @@ class TokenCache:
             if mine is not None:
                 return await self._log_in(account, login, mine)
             if running is not None:
-                # Shielded: whoever gives up waiting does not end the login of the others.
+                # Shielded: a caller that is cancelled must not cancel the login of the others.
                 await asyncio.shield(asyncio.wrap_future(running))
 
     def _look(
@@ -85,7 +85,7 @@ class TokenCache:
             mine.set_exception(error)
             raise
         except BaseException:
-            # Ended from outside: one of those who wait takes over.
+            # Cancelled: one of the waiting callers logs in instead.
             self._end(account)
             mine.set_result(None)
             raise
@@ -100,7 +100,7 @@ class TokenCache:
                 self._tokens[account] = token
 
     def clear(self) -> None:
-        """Forget everything; a login that runs goes on for those who wait for it."""
+        """Forget all tokens; a running login continues for its callers."""
         self._guard = threading.Lock()
         self._tokens, self._logins = {}, {}
 
@@ -108,5 +108,5 @@ class TokenCache:
 #: The cache of this process.
 TOKENS = TokenCache()
 
-# A child process would wait for ever for a login that runs in its parent.
+# A child process would wait forever for a login that runs in its parent.
 os.register_at_fork(after_in_child=TOKENS.clear)

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers to models or errors."""
+"""Parse answers to models or errors."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -35,12 +35,12 @@ M = TypeVar("M", bound=BaseModel)
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """
-    What came back, before any model.
+    An answer, before it is parsed.
 
     :param label: The connection, for messages.
     :param path: Without query.
     :param headers: Names in lower case.
-    :param secret: The token, to be cut out of the server's words. Empty if none was sent.
+    :param secrets: Tokens and passwords, to be removed from the server's words.
     """
 
     label: str
@@ -50,7 +50,7 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     content: bytes = field(default=b"", repr=False)
-    secret: str = field(default="", repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def ok(self) -> bool:
@@ -68,15 +68,15 @@ _REFUSALS: Final[dict[int, tuple[type[PiktidAPIError], str, str]]] = {
         "PiktID refused the token",
         "Put a valid API token in the connection's password; API tokens cannot be refreshed.",
     ),
-    402: (PiktidCreditsError, "not enough credits", "Buy credits or process fewer images."),
+    402: (PiktidCreditsError, "out of credits", "Buy credits or process fewer images."),
     403: (
         PiktidAuthError,
         "the account is not allowed to do this",
         "Use a token of an account with access to the API and to this object.",
     ),
-    404: (PiktidNotFoundError, "no such thing", "Check the ids and that they belong to this account."),
+    404: (PiktidNotFoundError, "not found", "Check that the ids are right and belong to this account."),
     409: (PiktidConflictError, "the name is taken", "Choose another name."),
-    410: (PiktidNotFoundError, "it is gone", "Ask for it anew."),
+    410: (PiktidNotFoundError, "no longer available", "Request it again."),
 }
 
 _ACTIVE_JOBS = re.compile(
@@ -87,33 +87,33 @@ _EXPIRED = re.compile(r"expired|expiry|expires", re.IGNORECASE)
 
 def decode(answer: Answer) -> Any:
     """
-    Give the JSON value of an answer.
+    Return the JSON value of an answer.
 
-    :raises PiktidResponseError: It is no JSON.
+    :raises PiktidResponseError: It is not JSON.
     """
     try:
         return json.loads(answer.content.decode("utf-8-sig"))
     except (ValueError, RecursionError):
         found = "an HTML page" if answer.content.lstrip()[:1] == b"<" else "something else"
-        raise _unclear(answer, f"answered {found} instead of JSON") from None
+        raise _unclear(answer, f"answered with {found} instead of JSON") from None
 
 
 def as_model(answer: Answer, model: type[M], **defaults: Any) -> M:
     """
-    Give an answer as a model.
+    Return an answer as a model.
 
-    :param defaults: What to take for fields that the answer leaves out or has as null.
-    :raises PiktidResponseError: No JSON, or JSON of another shape.
+    :param defaults: Values for fields that are missing or null.
+    :raises PiktidResponseError: Not JSON, or JSON of another shape.
     """
     return _validate(answer, model, _object(answer), defaults)
 
 
 def as_models(answer: Answer, model: type[M], *keys: str) -> list[M]:
     """
-    Give the list in an answer as models.
+    Return the list in an answer as models.
 
-    :param keys: Where the list may stand; an answer that is a list itself is taken as it is.
-    :raises PiktidResponseError: No JSON, or JSON of another shape.
+    :param keys: Fields that may hold the list; the answer may also be the list itself.
+    :raises PiktidResponseError: Not JSON, or JSON of another shape.
     """
     value = decode(answer)
     if isinstance(value, dict):
@@ -124,7 +124,7 @@ def as_models(answer: Answer, model: type[M], *keys: str) -> list[M]:
 
 
 def has_next_page(answer: Answer, page: int, count: int, page_size: int) -> bool:
-    """Say whether a listing goes on after this page, also without a pagination block."""
+    """Return whether a listing has more pages, also without a pagination block."""
     if count == 0:
         return False
     value = decode(answer)
@@ -138,7 +138,7 @@ def has_next_page(answer: Answer, page: int, count: int, page_size: int) -> bool
 
 
 def error_body(answer: Answer) -> dict[str, Any] | None:
-    """Give the JSON object of an answer, None if it has none."""
+    """Return the JSON object of an answer, None if it has none."""
     try:
         value = json.loads(answer.content.decode("utf-8-sig"))
     except (ValueError, RecursionError):
@@ -147,7 +147,7 @@ def error_body(answer: Answer) -> dict[str, Any] | None:
 
 
 def refusal(answer: Answer) -> PiktidAPIError | PiktidResponseError:
-    """Give the error for an answer of the API that is no success."""
+    """Return the error for a refusal by the API."""
     if answer.status < 400:
         return _unclear(answer, "answered with a redirect; check the host of the connection")
     if answer.status == 429:
@@ -162,14 +162,14 @@ def refusal(answer: Answer) -> PiktidAPIError | PiktidResponseError:
 
 
 def link_refusal(answer: Answer) -> PiktidAPIError:
-    """Give the error for an answer of a storage host that is no success: the token plays no part there."""
+    """Return the error for a refusal by a storage host, which never sees the token."""
     text = answer.content[:4096].decode("utf-8", "replace")
     if answer.status == 429:
         return _error(answer, PiktidRateLimitError, "too many requests", "Try again later.", quote=False)
     if answer.status >= 500 or answer.status == 408 or "RequestTimeout" in text:
         return _error(answer, PiktidServerError, "the storage failed", "Try again later.", quote=False)
     if answer.status in (401, 403, 404, 410) or (answer.status == 400 and _EXPIRED.search(text)):
-        remedy = "Ask for a new one."
+        remedy = "Request a new one."
         return _error(answer, PiktidLinkError, "the link was refused or has expired", remedy, quote=False)
     remedy = "Check the file."
     return _error(answer, PiktidInvalidRequestError, "the storage refused the request", remedy, quote=False)
@@ -178,14 +178,14 @@ def link_refusal(answer: Answer) -> PiktidAPIError:
 def _too_many(answer: Answer) -> PiktidAPIError:
     text = answer.content[:65536].decode("utf-8", "replace").replace("_", " ")
     if _ACTIVE_JOBS.search(text):
-        remedy = "Wait until one of them ends, or set active_jobs of the connection to the account's limit."
-        return _error(answer, PiktidActiveJobsError, "as many jobs run as the account allows", remedy)
+        remedy = "Wait until a job ends, or set active_jobs of the connection to the account's limit."
+        return _error(answer, PiktidActiveJobsError, "the limit of active jobs is reached", remedy)
     if "maximum" in text.lower():
         return _error(
             answer,
             PiktidQuotaError,
-            "a quota of the account is used up",
-            "Free some of it; waiting does not help.",
+            "a quota of the account is exhausted",
+            "Delete what is no longer needed; waiting does not help.",
         )
     remedy = "Wait, or set jobs_per_minute of the connection to the account's limit."
     return _error(answer, PiktidRateLimitError, "too many requests", remedy)
@@ -195,10 +195,10 @@ def _error(
     answer: Answer, kind: type[PiktidAPIError], meaning: str, remedy: str, *, quote: bool = True
 ) -> PiktidAPIError:
     body = error_body(answer) if quote else None
-    said = one_line(_words(body, answer.secret)) if body else ""
+    said = one_line(_words(body, answer.secrets)) if body else ""
     message = f"{answer.label}: could not {answer.what}: {meaning} ({answer.status})"
     return kind(
-        f'{message}, saying "{said}". {remedy}' if said else f"{message}. {remedy}",
+        f'{message}: "{said}". {remedy}' if said else f"{message}. {remedy}",
         status=answer.status,
         method=answer.method,
         path=answer.path,
@@ -207,8 +207,8 @@ def _error(
     )
 
 
-def _words(body: Mapping[str, Any], secret: str) -> str:
-    """Give what an error body says in words."""
+def _words(body: Mapping[str, Any], secrets: Sequence[str]) -> str:
+    """Return the texts of an error body."""
     words = [body[key] for key in ("error", "message", "description") if isinstance(body.get(key), str)]
     if isinstance(body.get("required_credits"), int | float):
         words.append(f"required credits: {body['required_credits']}")
@@ -220,13 +220,15 @@ def _words(body: Mapping[str, Any], secret: str) -> str:
             name = item.get("field")
             words.append(f"{name}: {item['message']}" if isinstance(name, str) else item["message"])
     text = "; ".join(words)
-    return text.replace(secret, "***") if secret else text
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    return text
 
 
 def _object(answer: Answer) -> dict[str, Any]:
     value = decode(answer)
     if not isinstance(value, dict):
-        raise _unclear(answer, "answered JSON that is no object")
+        raise _unclear(answer, "answered with JSON that is not an object")
     return value
 
 
@@ -237,13 +239,11 @@ def _validate(answer: Answer, model: type[M], value: object, defaults: dict[str,
         return model.model_validate(value)
     except ValidationError as exc:
         # Names of fields only: values may be links.
-        places = {
-            ".".join(map(str, error["loc"])) or "the whole" for error in exc.errors(include_input=False)
-        }
+        places = {".".join(map(str, error["loc"])) or "(all)" for error in exc.errors(include_input=False)}
         fields = one_line(", ".join(sorted(places)[:5]))
     except (ValueError, RecursionError):
         fields = "text"
-    raise _unclear(answer, f"answered a {model.__name__} with missing or wrong fields: {fields}")
+    raise _unclear(answer, f"answered with a {model.__name__} with missing or invalid fields: {fields}")
 
 
 def _unclear(answer: Answer, message: str) -> PiktidResponseError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When to send a request again, and after how long. No clock, no sleep: a function of what happened."""
+"""Decide whether to retry a request, and after how long: a function without clock and sleep."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from airflow_provider_piktid.exceptions import (
 @dataclass(frozen=True, kw_only=True)
 class RetrySettings:
     """
-    How patient a client is.
+    When a client retries.
 
-    The series of the official clients (1, 2, 4, 8, 16 s) is shorter than the window of 60 s that it waits
-    for, so it goes on here: 32, 60, 60.
+    The waits of the official clients (1, 2, 4, 8, 16 s) are shorter in all than the window of 60 s that they wait
+    for, so the series continues here: 32, 60, 60.
 
-    :param max_attempts: Requests in all after 429. Default 9. 1 means that nothing is repeated.
-    :param fault_attempts: Requests in all after a broken connection or 5xx. Default 5, about 15 s.
-    :param base: Seconds before the second request.
-    :param factor: How much longer each wait is than the one before.
-    :param cap: Seconds that no single wait exceeds, jitter apart; also caps ``Retry-After``.
-    :param jitter: Share by which a wait varies, 0.2 as in the official clients. After ``Retry-After``
-        only upwards.
-    :param total: Seconds of waiting in all.
+    :param max_attempts: Requests in all after a 429; 1 disables all retries. Default: 9.
+    :param fault_attempts: Requests in all after a broken connection or 5xx. Default: 5, about 15 s.
+    :param base: Seconds before the second request. Default: 1.
+    :param factor: Factor between one wait and the next. Default: 2.
+    :param cap: Longest single wait in seconds, without jitter; also limits ``Retry-After``. Default: 60.
+    :param jitter: Share by which a wait varies; after ``Retry-After`` only upwards. Default: 0.2, as in the
+        official clients.
+    :param total: Seconds of waiting in all. Default: 300.
     """
 
     max_attempts: int = 9
@@ -55,13 +55,13 @@ def decide(
     chance: float = 0.5,
 ) -> float | None:
     """
-    Say how long to wait before the next attempt, or None to give up.
+    Return the seconds to wait before the next attempt, or None to give up.
 
     :param attempt: Attempts made so far, from 1.
     :param elapsed: Seconds waited so far between attempts.
-    :param repeatable: Whether sending the request twice does no harm. If not, it is sent again only
-        after a 429 or if it certainly did not reach the server.
-    :param chance: A random number from 0 to 1 for the jitter; 0.5 means none.
+    :param repeatable: Whether sending the request twice is safe. If not, it is retried only after a 429,
+        or if it certainly did not reach the server.
+    :param chance: A random number from 0 to 1 for the jitter. Default: 0.5, no jitter.
     """
     if attempt >= _attempts(error, repeatable, settings):
         return None
@@ -76,7 +76,7 @@ def decide(
 
 
 def _attempts(error: PiktidError, repeatable: bool, settings: RetrySettings) -> int:
-    """Give how many requests this error allows in all."""
+    """Return how many requests this error allows in all."""
     if isinstance(error, PiktidRateLimitError):
         return settings.max_attempts
     if isinstance(error, PiktidConnectionError) and (repeatable or not error.sent):
@@ -92,7 +92,7 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
 
     :param value: Seconds or an HTTP date.
     :param now: The time to count from, with time zone.
-    :return: Seconds from now, 0 for a date that has passed; None if there is nothing usable.
+    :return: Seconds from now, 0 for a past date; None if the header is missing or invalid.
     """
     text = (value or "").strip()
     if text.isascii() and text.replace(".", "", 1).isdigit():

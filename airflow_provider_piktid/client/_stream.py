@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The notification stream, frame by frame."""
+"""Read the notification stream, frame by frame."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_piktid.client._http import HttpSession, log
 from airflow_provider_piktid.exceptions import PiktidResponseError
 from airflow_provider_piktid.models import Notification
 
-#: Characters that one frame may have; documented ones have some hundred.
+#: Largest frame in characters; documented frames have a few hundred.
 MAX_FRAME: Final = 1024 * 1024
 #: Seconds without a byte after which the stream counts as broken: three keepalives.
 SILENCE: Final = 45.0
@@ -28,8 +28,8 @@ class StreamFrame:
     """
     One frame of the stream.
 
-    ``backfill`` replays what happened in the last ten minutes, ``backfill_complete`` (without
-    notification) ends the replay, ``live`` is new.
+    ``backfill`` is a replayed notification of the last ten minutes, ``backfill_complete`` (without notification)
+    ends the replay, ``live`` is a new notification.
     """
 
     kind: Literal["backfill", "backfill_complete", "live"]
@@ -37,14 +37,14 @@ class StreamFrame:
 
 
 class FrameTooLarge(Exception):
-    """A frame that would fill the memory."""
+    """A frame exceeds :data:`MAX_FRAME`."""
 
 
 class _BoundedResponse:
-    """What an EventSource reads of a response, with an end to the length of a frame."""
+    """The parts of a response that an EventSource reads, with a limit on the length of a frame."""
 
     def __init__(self, response: httpx.Response) -> None:
-        # The format is always UTF-8, whatever the header says.
+        # The format is always UTF-8, even if the header differs.
         response.encoding = "utf-8-sig"
         self._response = response
         self.headers = response.headers
@@ -62,7 +62,7 @@ class _BoundedResponse:
 
 
 def to_frame(event: ServerSentEvent) -> StreamFrame | None:
-    """Give a frame for an event of the stream; None if it says nothing usable."""
+    """Return the frame for an event of the stream, None if it contains nothing usable."""
     if event.event == "backfill_complete":
         return StreamFrame("backfill_complete")
     try:
@@ -71,13 +71,13 @@ def to_frame(event: ServerSentEvent) -> StreamFrame | None:
     except (ValueError, RecursionError, ValidationError):
         notification = None
     if notification is None:
-        log.debug("A frame of the notification stream was skipped: no notification.")
+        log.debug("Skipped a frame of the notification stream that is not a notification.")
         return None
     return StreamFrame("backfill" if event.event == "backfill" else "live", notification)
 
 
 async def read_frames(session: HttpSession, request: Request, silence: float) -> AsyncIterator[StreamFrame]:
-    """Read one connection to its end; what is no notification is skipped."""
+    """Yield the frames of one connection until it ends; other events are skipped."""
     async with session.stream(request, silence) as response:
         source = EventSource(_BoundedResponse(response))  # type: ignore[arg-type]
         events = source.aiter_sse()
@@ -88,7 +88,8 @@ async def read_frames(session: HttpSession, request: Request, silence: float) ->
                     yield frame
         except SSEError:
             raise PiktidResponseError(
-                f"{session.label}: GET {request.path} answered no event stream.", status=response.status_code
+                f"{session.label}: GET {request.path} did not answer with an event stream.",
+                status=response.status_code,
             ) from None
         except FrameTooLarge:
             raise PiktidResponseError(

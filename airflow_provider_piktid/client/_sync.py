@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The client for code that is not async: the async one on an event loop of its own."""
+"""The v2 client for synchronous code, and the base class of both facades."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _END: Final = object()
 
 class Facade(Generic[C]):
     """
-    An async client on an event loop of its own, for code that is not async.
+    An async client on an event loop of its own, for synchronous code.
 
     The loop runs in a daemon thread from the first call on.
     """
@@ -84,7 +84,7 @@ class Facade(Generic[C]):
         return self._client.base_url
 
     def close(self) -> None:
-        """Cancel what still runs, close all connections and end the thread. Doing it again is fine."""
+        """Cancel running calls, close all connections and end the thread. May be called twice."""
         with self._lock:
             self._closed, portal, self._portal = True, self._portal, None
         if portal is not None:
@@ -135,9 +135,9 @@ async def _next(items: AsyncIterator[T]) -> T | object:
 
 class PiktidClient(Facade[AsyncPiktidClient]):
     """
-    Talk to PiktID v2 from code that is not async.
+    A client of PiktID v2 for synchronous code.
 
-    The methods are those of :class:`AsyncPiktidClient`, which says what they do. Use it with ``with``, or
+    Methods and arguments are those of :class:`AsyncPiktidClient`, which documents them. Use it with ``with``, or
     call :meth:`close`. The event loop runs in a daemon thread from the first call on.
     """
 

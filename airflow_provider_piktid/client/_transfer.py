@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Moves bytes to presigned links and from result links. The token has no business here."""
+"""Transfer bytes to presigned links and from result links, without the token."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ByteSource(Protocol):
     """
     Bytes to upload.
 
-    ``size`` is their exact number; ``chunks`` gives a fresh iterator at every call: a retry starts over.
+    ``size`` is their exact number. Each call of ``chunks`` returns a new iterator: a retry starts over.
     """
 
     @property
@@ -44,7 +44,7 @@ class ByteSource(Protocol):
 
 
 class BytesSource:
-    """Bytes that are in memory already."""
+    """Bytes in memory."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -57,7 +57,7 @@ class BytesSource:
 
 class ByteStream:
     """
-    A body that is being received.
+    A body while it is received.
 
     ``content_type`` is empty and ``content_length`` None if the server did not say.
     """
@@ -73,9 +73,9 @@ class ByteStream:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """
-        Give the body piece by piece, up to 256 KiB each.
+        Yield the body in chunks of up to 256 KiB.
 
-        :raises PiktidConnectionError: It broke off, or ended before the announced length.
+        :raises PiktidConnectionError: The connection was lost, or the body is shorter than announced.
         """
         host, got = self._response.request.url.host, 0
         try:
@@ -90,7 +90,7 @@ class ByteStream:
 
 
 class _ExactURL(httpx.URL):
-    """A URL whose path and query go out byte for byte; httpx would quote them its own way."""
+    """A URL whose path and query are sent byte for byte; httpx would quote them differently."""
 
     exact = b"/"
 
@@ -100,7 +100,7 @@ class _ExactURL(httpx.URL):
 
 
 async def put_link(session: HttpSession, ticket: UploadTicket, source: ByteSource | bytes) -> None:
-    """Send the bytes to the ticket's link, again if the connection breaks."""
+    """Upload the bytes to the ticket's link; retry if the connection breaks."""
     data = BytesSource(source) if isinstance(source, bytes | bytearray | memoryview) else source
     link = upgrade_scheme(check_link(ticket.upload_url, session.label), session.base_url)
     headers = {"Content-Type": ticket.content_type, "Content-Length": str(data.size)}
@@ -112,7 +112,7 @@ async def put_link(session: HttpSession, ticket: UploadTicket, source: ByteSourc
         response = await _open(session, "PUT", link, "upload", headers, body)
         try:
             await _check(session, response, "PUT", "upload")
-            # A connection whose answer was read to its end carries the next upload too.
+            # A connection is reused only if its answer was read to the end.
             with contextlib.suppress(httpx.HTTPError):
                 await read_bounded(response, CHUNK)
         finally:
@@ -122,9 +122,9 @@ async def put_link(session: HttpSession, ticket: UploadTicket, source: ByteSourc
 
 
 async def fetch_link(session: HttpSession, link: str, consume: Callable[[ByteStream], Awaitable[T]]) -> T:
-    """Give the body behind a link to ``consume``, from its start again if the connection breaks."""
+    """Pass the body behind a link to ``consume``; start over if the connection breaks."""
     checked = upgrade_scheme(check_link(link, session.label), session.base_url)
-    # Unpacked bytes would not match the announced length.
+    # Decompressed bytes would not match the announced length.
     headers = {"Accept": "*/*", "Accept-Encoding": "identity"}
 
     async def once() -> T:
@@ -155,7 +155,7 @@ async def _open(
             return response
         await response.aclose()
         link = redirect_target(link, location, session.label)
-    raise PiktidResponseError(f"{session.label}: could not {what}: the link redirects without end.")
+    raise PiktidResponseError(f"{session.label}: could not {what}: too many redirects.")
 
 
 async def _send(
@@ -178,7 +178,7 @@ async def _send(
         with quiet():
             response = await session.links.send(request, stream=True)
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
-        # The chain is cut: what httpx says may hold the signed link.
+        # Without a cause: the text of httpx may contain the presigned link.
         raise session.broken(exc, what, host, timeout) from None
     log.debug(
         "%s %s at %s %d in %.3f s",
@@ -192,7 +192,7 @@ async def _send(
 
 
 async def _check(session: HttpSession, response: httpx.Response, method: str, what: str) -> None:
-    """Raise the error for an answer of a storage host that is no success."""
+    """Raise the error for a refusal by a storage host."""
     if response.is_success:
         return
     try:
@@ -213,7 +213,7 @@ async def _check(session: HttpSession, response: httpx.Response, method: str, wh
 
 
 async def _counted(source: ByteSource, label: str) -> AsyncIterator[bytes]:
-    """Give the source's bytes and hold it to its size, which was announced already."""
+    """Yield the source's bytes and check that they match the size, which was announced already."""
     sent = 0
     async for chunk in source.chunks():
         sent += len(chunk)
@@ -230,9 +230,9 @@ async def _counted(source: ByteSource, label: str) -> AsyncIterator[bytes]:
 
 def check_link(link: str, label: str) -> str:
     """
-    Give a server's link back if it is an absolute http(s) address.
+    Return a server's link if it is an absolute http(s) address.
 
-    :raises PiktidResponseError: It is not; the message does not show it.
+    :raises PiktidResponseError: It is not. The message does not show it.
     """
     try:
         parts = urlsplit(link)
@@ -240,7 +240,7 @@ def check_link(link: str, label: str) -> str:
     except ValueError:
         valid = False
     if not valid or _CONTROL.search(link):
-        raise PiktidResponseError(f"{label}: PiktID gave a link that is no http(s) address.")
+        raise PiktidResponseError(f"{label}: PiktID returned a link that is not an http(s) address.")
     return link
 
 
@@ -255,19 +255,19 @@ def redirect_target(link: str, location: str, label: str) -> str:
     """
     Resolve a redirect of a link.
 
-    :raises PiktidResponseError: It leads to another scheme than http(s), or from https to http.
+    :raises PiktidResponseError: The target is not http(s), or is http while the link is https.
     """
     try:
         target = check_link(urljoin(link, location), label)
     except ValueError:
-        raise PiktidResponseError(f"{label}: a link redirects to no valid address.") from None
+        raise PiktidResponseError(f"{label}: a link redirects to an invalid address.") from None
     if link.lower().startswith("https:") and not target.lower().startswith("https:"):
         raise PiktidResponseError(f"{label}: a link redirects from https to an unencrypted address.")
     return target
 
 
 def raw_target(link: str) -> bytes:
-    """Give path and query of a link as they stand; only what HTTP cannot carry is quoted."""
+    """Return path and query of a link unchanged; only what HTTP cannot carry is quoted."""
     rest = link.split("://", 1)[1].split("#", 1)[0]
     starts = [at for at in (rest.find("/"), rest.find("?")) if at >= 0]
     target = rest[min(starts) :] if starts else "/"

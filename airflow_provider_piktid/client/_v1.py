@@ -38,22 +38,22 @@ T = TypeVar("T")
 
 class AsyncPiktidV1Client(AsyncClient):
     """
-    Talk to PiktID v1. Use it with ``async with``, or call :meth:`aclose`.
+    A client of PiktID v1. Use it with ``async with``, or call :meth:`aclose`.
 
-    Give ``login`` and ``password``, or a ready ``token``. With a login the access token is fetched at the first
-    call, shared with all clients of this process, and fetched anew, once, when the server refuses it.
+    Pass ``login`` and ``password``, or an access ``token``. With a login the first call logs in; the access token
+    is shared by all clients of this process, and when the server refuses it, the client logs in again, once.
 
-    :param token: Access token. It cannot be renewed: a refused one is an error.
+    :param token: Access token. It cannot be renewed: if it is refused, calls fail.
     :param login: E-mail of the account.
-    :param password: Its password.
-    :param base_url: Default: the public service.
-    :param timeout: Seconds that the server may take for one piece of an answer. Default 60.
-    :param retry: How patient the client is.
-    :param label: Names the connection in every message.
+    :param password: Password of the account.
+    :param base_url: Root of the API. Default: the public service.
+    :param timeout: Seconds until one read or write of a request times out. Default: 60.
+    :param retry: When requests are retried. Default: ``RetrySettings()``.
+    :param label: Name of the connection, for messages. Default: ``PiktID``.
     :param transport: Replaces the network, for tests.
     :param sleep: Replaces waiting, for tests.
-    :param tokens: Where access tokens are kept. Default: one place for the whole process.
-    :raises PiktidConfigError: Neither a token nor login and password, or a base URL that cannot be used.
+    :param tokens: Cache of access tokens. Default: one cache for the whole process.
+    :raises PiktidConfigError: Neither token nor login and password, or an invalid base URL.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class AsyncPiktidV1Client(AsyncClient):
         self._account = Account.of(self._http.base_url, *self._login)
 
     async def access_token(self) -> str:
-        """Return the access token in use, logging in if there is none. Never log it."""
+        """Return the current access token, after a login if there is none. Do not log it."""
         return self._token or await self._tokens.get(self._account, self._log_in)
 
     async def upload_target(
@@ -105,11 +105,13 @@ class AsyncPiktidV1Client(AsyncClient):
         Upload a picture and find the persons in it. Free of charge; kept for 24 hours.
 
         :param image: Encoded WEBP, JPEG or PNG.
-        :param url: Address that PiktID fetches the picture from, instead of ``image``.
+        :param filename: Its name; decides the content type. Default: ``image.jpg``.
+        :param url: Address from which PiktID downloads the picture, instead of ``image``.
+        :param options: Sent as JSON. Default: none.
         :raises ValueError: Both or neither of ``image`` and ``url``.
         """
         if (image is None) == (url is None):
-            raise ValueError("give either image or url")
+            raise ValueError("pass either image or url")
         request = (
             build.upload_file(filename, image, options)
             if image is not None
@@ -119,9 +121,9 @@ class AsyncPiktidV1Client(AsyncClient):
 
     async def get_image(self, id_image: str) -> Target:
         """
-        Look up a picture that was uploaded before. Of the v1 reference, but not of the person guide.
+        Get a picture that was uploaded before. Documented in the v1 reference, not in the person guide.
 
-        :raises PiktidNotFoundError: No such picture, or older than 24 hours.
+        :raises PiktidNotFoundError: The picture does not exist, or is older than 24 hours.
         """
         request = build.get_image(id_image)
         return await self._call(request, lambda answer: as_model(answer, Target, id_image=id_image))
@@ -136,12 +138,12 @@ class AsyncPiktidV1Client(AsyncClient):
         wait: bool = True,
     ) -> GenerationAccepted:
         """
-        Replace one person by one keyword. This costs credits and is never repeated when its fate is open.
+        Replace one person by one keyword. This costs credits, and is not retried if it may have arrived.
 
         :param keyword: One group and one value, such as ``{"Location": "Oceania"}``.
-        :param options: Passed through as JSON: ``seed`` and others.
-        :param wait: False raises a 429 at once instead of waiting it out.
-        :return: Whatever the undocumented answer held; the result comes as a notification.
+        :param options: Sent as JSON: ``seed`` and others. Default: none.
+        :param wait: False raises a 429 at once instead of waiting it out. Default: True.
+        :return: The fields of the undocumented answer; the result comes as a notification.
         :raises PiktidSubmissionError: The request may have arrived; look at the notifications first.
         """
         request = build.generate(id_image, id_person, keyword, options)
@@ -155,15 +157,15 @@ class AsyncPiktidV1Client(AsyncClient):
         id_task: str | None = None,
     ) -> list[PersonNotification]:
         """
-        List the account's notifications of the last 600 seconds, other people's too.
+        List the account's notifications of the last 600 seconds, of all users.
 
-        The documents ask for one request every 3 seconds at most.
+        PiktID documents a limit of one request every 3 seconds.
         """
         request = build.list_notifications(names, id_image, id_task)
         return await self._call(request, _notifications)
 
     async def delete_notification(self, notification_id: int) -> None:
-        """Delete one notification. One that is gone already is fine."""
+        """Delete one notification. It may be deleted already."""
         try:
             await self._call(build.delete_notification(notification_id), lambda answer: None)
         except PiktidNotFoundError:
@@ -171,9 +173,10 @@ class AsyncPiktidV1Client(AsyncClient):
 
     async def fetch(self, url: str, consume: Callable[[ByteStream], Awaitable[T]]) -> T:
         """
-        Get what is behind a result link, without the token.
+        Download from a result link, without sending the token.
 
-        :param consume: Takes the stream; is called anew, with a new stream, when the connection breaks.
+        :param consume: Reads the stream; called again, with a new stream, if the connection breaks.
+        :return: What ``consume`` returned.
         :raises PiktidLinkError: The link was refused or has expired.
         """
         return await fetch_link(self._http, url, consume)
@@ -204,20 +207,18 @@ class AsyncPiktidV1Client(AsyncClient):
                 raise
             if self._token:
                 raise self._refused(error) from None
-        # The server refused it unread, so sending it again pays nothing twice.
+        # The server refused the request without processing it, so repeating it cannot pay twice.
         token = await self._tokens.get(self._account, self._log_in, refused=token)
         return await self._send(token, request, parse, wait)
 
     async def _send(self, token: str, request: Request, parse: Callable[[Answer], T], wait: bool) -> T:
         headers = {**request.headers, "Authorization": bearer(token, self.label)}
-        # What the server says in an error is quoted without it.
-        self._http._secret = token
-        return await self._http.call(replace(request, headers=headers), parse, wait=wait)
+        return await self._http.call(replace(request, headers=headers, secret=token), parse, wait=wait)
 
     def _refused(self, error: PiktidAuthError) -> PiktidAuthError:
         return PiktidAuthError(
-            f"{self.label}: PiktID refused the access token (401). It lives 30 days: put a new one into the "
-            "connection's password, or better the account's e-mail and password into login and password.",
+            f"{self.label}: PiktID refused the access token (401). Tokens are valid for 30 days. Put a new one in the "
+            "connection's password, or, better, the account's e-mail and password in login and password.",
             status=error.status,
             method=error.method,
             path=error.path,
@@ -225,14 +226,14 @@ class AsyncPiktidV1Client(AsyncClient):
 
 
 def _accepted(answer: Answer) -> GenerationAccepted:
-    """Take any success; only a web page is none of PiktID's."""
+    """Accept any success except a web page, which is not PiktID's."""
     if answer.content.lstrip()[:1] == b"<":
-        raise PiktidResponseError(f"{answer.where} answered an HTML page.", status=answer.status)
+        raise PiktidResponseError(f"{answer.where} answered with an HTML page.", status=answer.status)
     return GenerationAccepted.model_validate(error_body(answer) or {})
 
 
 def _notifications(answer: Answer) -> list[PersonNotification]:
-    """Take what can be read: one odd entry, perhaps not even ours, must not hide the others."""
+    """Return the readable entries: an invalid one, perhaps of another user, must not hide the others."""
     value = decode(answer)
     if isinstance(value, dict):
         value = value.get("notifications_list", value.get("notifications"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments to requests of the v1 API."""
+"""Build the requests of the v1 API from arguments."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def upload_url(url: str, options: Mapping[str, Any] | None) -> Request:
     return Request(
         method="POST",
         path="/edit/target",
-        what="hand over the picture",
+        what="upload the picture by its address",
         form={"url": url, **_options(options)},
     )
 
@@ -46,7 +46,7 @@ def get_image(id_image: str) -> Request:
     return Request(
         method="POST",
         path="/images_by_id/v2",
-        what="look the picture up",
+        what="get the picture",
         json={"id_image": id_image},
     )
 

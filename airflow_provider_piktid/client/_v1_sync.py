@@ -1,14 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The v1 client for code that is not async: the async one on an event loop of its own."""
+"""The v1 client for synchronous code."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import anyio
+import httpx
+
+from airflow_provider_piktid.client._http import Sleep
+from airflow_provider_piktid.client._login import TOKENS, TokenCache
+from airflow_provider_piktid.client._retry import RetrySettings
 from airflow_provider_piktid.client._sync import Facade
 from airflow_provider_piktid.client._transfer import ByteStream
 from airflow_provider_piktid.client._v1 import AsyncPiktidV1Client
+from airflow_provider_piktid.get_provider_info import DEFAULT_TIMEOUT, DEFAULT_V1_URL
 from airflow_provider_piktid.models.v1 import (
     FAILED,
     GENERATED,
@@ -23,21 +30,46 @@ T = TypeVar("T")
 
 class PiktidV1Client(Facade[AsyncPiktidV1Client]):
     """
-    Talk to PiktID v1 from code that is not async.
+    A client of PiktID v1 for synchronous code.
 
-    The methods are those of :class:`AsyncPiktidV1Client`, which says what they do; so are the arguments. Use it
-    with ``with``, or call :meth:`close`.
+    Methods and arguments are those of :class:`AsyncPiktidV1Client`, which documents them. Use it with ``with``,
+    or call :meth:`close`.
 
-    :param on_token: Told each access token before the first call that uses it returns, on the calling thread,
-        so that it can be masked in logs.
+    :param on_token: Called with each new access token on the calling thread, before the first call that uses it
+        returns, so that it can be masked in logs. Default: none.
     """
 
     def __init__(
-        self, token: str | None = None, *, on_token: Callable[[str], None] | None = None, **options: Any
+        self,
+        token: str | None = None,
+        *,
+        login: str | None = None,
+        password: str | None = None,
+        base_url: str = DEFAULT_V1_URL,
+        timeout: float = DEFAULT_TIMEOUT,
+        retry: RetrySettings | None = None,
+        label: str = "PiktID",
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Sleep = anyio.sleep,
+        tokens: TokenCache = TOKENS,
+        on_token: Callable[[str], None] | None = None,
     ) -> None:
-        super().__init__(AsyncPiktidV1Client(token, **options))
+        super().__init__(
+            AsyncPiktidV1Client(
+                token,
+                login=login,
+                password=password,
+                base_url=base_url,
+                timeout=timeout,
+                retry=retry,
+                label=label,
+                transport=transport,
+                sleep=sleep,
+                tokens=tokens,
+            )
+        )
         self._on_token = on_token
-        self._told: str | None = None
+        self._last_token: str | None = None
 
     def run(
         self,
@@ -51,13 +83,13 @@ class PiktidV1Client(Facade[AsyncPiktidV1Client]):
         :param function: Called with the async client before ``args``.
         """
 
-        async def call() -> tuple[T, str]:
-            token = await self._client.access_token()
-            return await function(self._client, *args, **kwargs), token
+        async def with_token(client: AsyncPiktidV1Client) -> tuple[T, str]:
+            token = await client.access_token()
+            return await function(client, *args, **kwargs), token
 
-        result, token = self._call(call)
-        if self._on_token is not None and token != self._told:
-            self._told = token
+        result, token = super().run(with_token)
+        if self._on_token is not None and token != self._last_token:
+            self._last_token = token
             self._on_token(token)
         return result
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signatures of webhook deliveries."""
+"""Check the signatures of webhook deliveries."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ EVENT_HEADER: Final = "X-Webhook-Event"
 
 def verify_signature(secret: str, body: bytes, header: str | None) -> bool:
     """
-    Say whether a delivery was signed with the secret, in constant time.
+    Return whether a delivery was signed with the secret, in constant time.
 
-    :param secret: The ``secret`` that setting the webhook gave. An empty one verifies nothing.
+    :param secret: The ``secret`` that setting the webhook returned. An empty secret verifies nothing.
     :param body: The raw body, before any parsing.
-    :param header: ``X-Webhook-Signature``: ``sha256=`` and a lower-case hex digest. None if it is missing.
+    :param header: ``X-Webhook-Signature``: ``sha256=`` and a lower-case hex digest. None if missing.
     """
     if not secret or not header:
         return False
     expected = "sha256=" + hmac.new(secret.encode("utf-8"), body, hashlib.sha256).hexdigest()
-    # As bytes: compare_digest refuses text that is not ASCII, and the header is anybody's.
+    # As bytes: compare_digest refuses text that is not ASCII, and anybody can send the header.
     return hmac.compare_digest(expected.encode("ascii"), header.encode("utf-8", "replace"))

@@ -11,6 +11,7 @@ A run says what it needs next: to wait, or nothing more. The operator decides wh
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -70,6 +71,10 @@ class Terms:
             raise PiktidConfigError(
                 f"poll_interval must be {MIN_POLL_INTERVAL:g} seconds or more, not {self.poll_interval}"
             )
+        if not 0 <= self.credits_per_output < math.inf:
+            raise PiktidConfigError(
+                f"credits_per_output must be a number from 0, not {self.credits_per_output}"
+            )
         if self.on_lost_reply not in ("fail", "resubmit"):
             raise PiktidConfigError(f"on_lost_reply must be 'fail' or 'resubmit', not {self.on_lost_reply!r}")
 
@@ -80,17 +85,34 @@ class Terms:
         :param images: Number of pictures that are paid for.
         :param cost: Their estimated credits.
         :raises PiktidBudgetError: It is larger. Nothing was sent.
+        :raises PiktidConfigError: A limit is not a number.
         """
-        if self.max_images is not None and images > int(self.max_images):
+        allowed = _limit(self.connection, "max_images", self.max_images)
+        if images > allowed:
             raise PiktidBudgetError(
                 f"{self.connection}: {images} images exceed max_images={self.max_images}. Nothing was submitted. "
                 "Raise the limit or pass fewer images."
             )
-        if self.max_credits is not None and cost > float(self.max_credits):
+        if cost > _limit(self.connection, "max_credits", self.max_credits):
             raise PiktidBudgetError(
                 f"{self.connection}: an estimated {cost:g} credits exceed max_credits={self.max_credits}. Nothing "
                 "was submitted. Raise the limit or ask for fewer outputs."
             )
+
+
+def _limit(connection: str, name: str, value: Any) -> float:
+    """Return a limit as a number, infinity for none. ``nan`` would allow anything, so it is refused."""
+    if value is None or value == "":
+        return math.inf
+    try:
+        limit = float(value)
+    except (TypeError, ValueError):
+        limit = math.nan
+    if not limit >= 0:
+        raise PiktidConfigError(
+            f"{connection}: {name} must be a number from 0, not {value!r}. Nothing was submitted."
+        )
+    return limit
 
 
 @dataclass(kw_only=True)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Where the record of a task's paid work is kept.
+The record of a task's paid work, and where it is kept.
 
 One record belongs to one task instance, whatever the try: dag, task, run and map index. It is written before each
 paid request (the intent) and after it (the outcome), so that a crash between the two leaves a trace.
@@ -248,3 +248,47 @@ def record_key(dag_id: str, task_id: str, run_id: str, map_index: int | None) ->
 def fingerprint(parts: Mapping[str, Any]) -> str:
     """Return a digest of everything that decides the content and the bill."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+class CurrentTask:
+    """
+    What paid work needs to know of the task instance it runs for.
+
+    :param context: Airflow's context.
+    """
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    @property
+    def is_retry(self) -> bool:
+        return bool(self._context["ti"].try_number > 1)
+
+    @property
+    def run_began(self) -> float:
+        """
+        A moment before which the DAG run bought nothing, epoch seconds.
+
+        The end of its data interval, else its logical date: unlike its start, these survive a clear.
+        """
+        for key in ("data_interval_end", "logical_date"):
+            moment = self._context.get(key)
+            if moment is not None:
+                return float(moment.timestamp())
+        run_after = getattr(self._context.get("dag_run"), "run_after", None)
+        return float(run_after.timestamp()) if run_after is not None else 0.0
+
+    def push(self, key: str, value: Any) -> None:
+        """Push a value to XCom under its own key."""
+        self._context["ti"].xcom_push(key=key, value=value)
+
+    def open_store(
+        self,
+        state_path: str | None,
+        state_key: str,
+        parse: Callable[[Any], R],
+        *,
+        beside: str | None = None,
+    ) -> Store[R]:
+        """Choose where a record of this task instance is kept; see :func:`choose_store`."""
+        return choose_store(self._context, state_path, state_key, parse, beside=beside)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which picture format some bytes are, and whether a file of that format is whole."""
+"""Detect the image format of a file, and whether the file is complete."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from airflow_provider_piktid.exceptions import PiktidImageError
 
 ImageFormat = Literal["jpeg", "png", "webp"]
 
-#: Bytes needed to tell a format.
+#: Bytes needed to detect a format.
 HEAD_BYTES = 16
 
-#: What v2 takes; its clients upload only these. v1 takes WEBP too.
+#: Formats that v2 accepts: PiktID's clients upload only these. v1 accepts WEBP too.
 V2_FORMATS: tuple[ImageFormat, ...] = ("jpeg", "png")
 
 EXTENSIONS: dict[ImageFormat, tuple[str, ...]] = {
@@ -29,7 +29,7 @@ _PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 
 
 def sniff(head: bytes) -> ImageFormat | None:
-    """Tell the format from the first :data:`HEAD_BYTES` bytes; None if it is none of ours."""
+    """Return the format for the first :data:`HEAD_BYTES` bytes, None for an unsupported one."""
     if head.startswith(b"\xff\xd8\xff"):
         return "jpeg"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -41,47 +41,46 @@ def sniff(head: bytes) -> ImageFormat | None:
 
 def require_image(head: bytes, size: int, name: str, allowed: Collection[ImageFormat]) -> ImageFormat:
     """
-    Return the format of a file, or say what is wrong with it.
+    Return the format of a file, or raise what is wrong with it.
 
     :param head: The first bytes of the file.
-    :param size: Its size in bytes.
-    :param name: How the message calls it.
-    :param allowed: Formats the API takes for this call.
-    :raises PiktidImageError: Empty, no picture, or a picture of another format.
+    :param size: Size of the file in bytes.
+    :param name: Name of the file in the message.
+    :param allowed: Formats that the API accepts for this call.
+    :raises PiktidImageError: The file is empty, not an image, or an image of another format.
     """
     wanted = ", ".join(fmt.upper() for fmt in allowed)
     if size == 0:
-        raise PiktidImageError(f"{name} is empty. Replace it by a {wanted} picture or exclude it.")
+        raise PiktidImageError(f"{name} is empty. Replace it with a {wanted} image or exclude it.")
     found = sniff(head)
     if found is None:
         raise PiktidImageError(
-            f"{name} is not a picture that PiktID takes, whatever its name says. "
-            f"Convert it to {wanted} or exclude it."
+            f"{name}: file content is not a supported image format. Convert it to {wanted} or exclude it."
         )
     if found not in allowed:
         raise PiktidImageError(
-            f"{name} is a {found.upper()} picture; this call takes {wanted}. Convert or exclude it."
+            f"{name} is a {found.upper()} image; this call accepts {wanted}. Convert or exclude it."
         )
     return found
 
 
 def is_whole(head: bytes, tail: bytes, size: int) -> bool:
     """
-    Tell whether a downloaded picture was cut off, by the end mark that its format has.
+    Return whether a downloaded image is complete, by the end mark of its format.
 
     :param head: The first :data:`HEAD_BYTES` bytes.
-    :param tail: The last bytes, 64 or more where the file has as many.
-    :param size: Size of the whole in bytes.
-    :return: False for a cut-off picture, and for bytes that are no picture at all.
+    :param tail: The last bytes, at least 64 if the file has as many.
+    :param size: Size of the file in bytes.
+    :return: False for a truncated image, and for bytes that are not an image.
     """
     match sniff(head):
         case "jpeg":
-            # Some encoders pad with zeros behind the end-of-image mark.
+            # Some encoders add zeros after the end-of-image mark.
             return tail.rstrip(b"\x00").endswith(b"\xff\xd9")
         case "png":
             return _PNG_END in tail
         case "webp":
-            # The length field leaves out its own eight bytes; odd chunks are padded to even.
+            # The length field does not count its own eight bytes; odd chunks are padded to even.
             stated = int.from_bytes(head[4:8], "little") + 8
             return size in (stated, stated + 1)
     return False
@@ -89,17 +88,17 @@ def is_whole(head: bytes, tail: bytes, size: int) -> bool:
 
 def decodes(path: str) -> bool:
     """
-    Tell whether a picture's data can be read to its end.
+    Return whether the data of an image can be read to the end.
 
-    JPEG is decoded at an eighth of its size and PNG checked by its checksums, so that this takes little memory
-    however large the picture is; WEBP is decoded whole. Blocks: some milliseconds for a megabyte.
+    JPEG is decoded at an eighth of its size and PNG is checked by its checksums, which needs little memory for
+    images of any size; WEBP is decoded completely. Blocks: a few milliseconds per megabyte.
 
     :param path: A local file.
     """
     from PIL import Image
 
     try:
-        # A picture larger than Pillow expects is only warned about: the size was checked by others.
+        # Pillow only warns about a very large image; callers check the size.
         with warnings.catch_warnings(), Image.open(path) as picture:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             if picture.format == "PNG":

@@ -217,7 +217,7 @@ def sizes_below(folder: Location) -> dict[str, int]:
 
 def check_writable(folder: Location) -> None:
     """
-    Write and remove a small file.
+    Check that a folder is writable: write and remove a small file.
 
     :raises OSError: The folder cannot be written.
     """

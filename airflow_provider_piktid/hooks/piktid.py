@@ -24,10 +24,10 @@ __all__ = ["PiktidHook", "PiktidSettings", "async_client", "async_v1_client"]
 
 class PiktidHook(BaseHook):
     """
-    Return clients for an Airflow connection of type ``piktid``.
+    Create clients from an Airflow connection of type ``piktid``.
 
-    Password alone: an API token of v2, or an access token of v1. Login and password: a v1 account.
-    Host: another base URL. The rest is in the extra; see the page on the connection.
+    Password only: an API token of v2, or an access token of v1. Login and password: a v1 account.
+    Host: another base URL. Other settings are in the extra; see the page on the connection.
 
     :param piktid_conn_id: Connection id. Default: ``piktid_default``.
     """
@@ -47,7 +47,7 @@ class PiktidHook(BaseHook):
         """
         The checked connection. In an event loop use :meth:`aget_settings`.
 
-        :raises PiktidConfigError: The connection cannot be used.
+        :raises PiktidConfigError: The connection is invalid.
         """
         if self._settings is None:
             conn = self.get_connection(self.piktid_conn_id)
@@ -78,7 +78,7 @@ class PiktidHook(BaseHook):
         """
         Return a v1 client for synchronous code; close it, or use it as a context manager.
 
-        Access tokens that it fetches are masked in the logs of the task.
+        Its access tokens are masked in the logs of the task.
 
         :raises PiktidConfigError: The connection has neither login and password nor a token.
         """
@@ -124,7 +124,7 @@ class PiktidHook(BaseHook):
             try:
                 client.list_notifications()
             except PiktidAuthError:
-                return False, f"{settings.conn_id}: the server was reached, but it refused the login."
+                return False, f"{settings.conn_id}: the server is reachable, but it refused the login."
         return True, f"{settings.conn_id}: logged in at {settings.v1_url}."
 
     def _test_v1_token(self) -> tuple[bool, str]:
@@ -133,7 +133,7 @@ class PiktidHook(BaseHook):
             with self.get_v1_client() as client:
                 client.list_notifications()
         except PiktidError:
-            return False, f"{self.piktid_conn_id}: the server was reached, but it refused the token."
+            return False, f"{self.piktid_conn_id}: the server is reachable, but it refused the token."
         return True, f"Connected to {self.settings.v1_url}, for person generation only."
 
     @classmethod

@@ -7,7 +7,7 @@ Operator, sensor, deferrable and sync path all use :func:`raise_for_outcome`, so
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ class JobOutcome:
     :param successful: Outputs that can be downloaded.
     :param failed_images: One line per output that failed: its place and the API's reason.
     :param credits_used: None if the API did not say.
+    :param expected: Outputs that were paid for; None if that is not known here.
     :param post_processing_error: Set when only post-processing failed; the outputs exist.
     """
 
@@ -52,15 +53,27 @@ class JobOutcome:
     credits_used: float | None = None
     error_message: str | None = None
     post_processing_error: str | None = None
+    expected: int | None = None
+
+    @property
+    def missing(self) -> int:
+        """Outputs that were paid for and are in the results neither as done nor as failed."""
+        return max(0, (self.expected or 0) - self.successful - len(self.failed_images))
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with a job that completed, one line each."""
+        missing = (f"{self.missing} of {self.expected} outputs are missing",) if self.missing else ()
+        return self.failed_images + missing
 
     @property
     def spent_nothing(self) -> bool:
-        """Whether submitting the same images again pays nothing twice."""
-        return self.status == "failed" and self.successful == 0 and not self.credits_used
+        """Whether submitting the same images again pays nothing twice: PiktID says that the job cost nothing."""
+        return self.status == "failed" and self.successful == 0 and self.credits_used == 0
 
 
-def outcome_of(job_id: str, results: JobResults) -> JobOutcome:
-    """Sum up the results of a job that has ended."""
+def outcome_of(job_id: str, results: JobResults, expected: int | None = None) -> JobOutcome:
+    """Sum up the results of a job that has ended; ``expected`` is the number of outputs that were paid for."""
     done = [result for result in results.results if is_downloadable(result)]
     failed = [result for result in results.results if not is_downloadable(result)]
     post_error = results.post_processing_error
@@ -74,21 +87,25 @@ def outcome_of(job_id: str, results: JobResults) -> JobOutcome:
         credits_used=results.credits_used,
         error_message=results.error_message,
         post_processing_error=post_error,
+        expected=expected,
     )
 
 
-async def fetch_outcomes(client: AsyncPiktidClient, ended: dict[str, str]) -> list[JobOutcome]:
+async def fetch_outcomes(
+    client: AsyncPiktidClient, ended: Mapping[str, str], expected: Mapping[str, int] | None = None
+) -> list[JobOutcome]:
     """
     Read the results of jobs that have ended, eight at a time.
 
     :param ended: Job id to last status. Jobs that PiktID no longer knows are not asked for.
+    :param expected: Job id to the number of outputs that were paid for. Default: not known.
     """
 
     async def outcome(pair: tuple[str, str]) -> JobOutcome:
         job_id, status = pair
         if status == LOST:
             return JobOutcome(job_id, LOST, 0)
-        return outcome_of(job_id, await client.get_job_results(job_id))
+        return outcome_of(job_id, await client.get_job_results(job_id), (expected or {}).get(job_id))
 
     return await run_bounded(outcome, list(ended.items()), READERS)
 
@@ -101,12 +118,13 @@ def is_downloadable(result: ImageResult) -> bool:
 def summarize(outcomes: Sequence[JobOutcome], *, images: int) -> dict[str, Any]:
     """Return counts and credits of jobs for XCom: no links, and at most fifty failures by name."""
     spent = [outcome.credits_used for outcome in outcomes if outcome.credits_used is not None]
-    failures = [f"{outcome.job_id}: {line}" for outcome in outcomes for line in outcome.failed_images]
+    failures = [f"{outcome.job_id}: {line}" for outcome in outcomes for line in outcome.problems]
     return {
         "jobs": len(outcomes),
         "images": images,
         "successful": sum(outcome.successful for outcome in outcomes),
         "failed": sum(len(outcome.failed_images) for outcome in outcomes),
+        "missing": sum(outcome.missing for outcome in outcomes),
         "credits_used": sum(spent) if spent else None,
         "statuses": {outcome.job_id: outcome.status for outcome in outcomes},
         "failures": failures[:MAX_FAILURES],
@@ -117,17 +135,17 @@ def raise_for_outcome(outcomes: Iterable[JobOutcome], *, fail_on_partial: bool, 
     """
     Decide whether jobs that ended are a success.
 
-    :param fail_on_partial: Whether single failed outputs fail the task. A job without any output always does.
+    :param fail_on_partial: Whether failed or missing outputs fail the task. A job without any output always does.
     :return: Warnings to log.
     :raises PiktidJobAbortedError: A job was aborted.
     :raises PiktidJobFailedError: A job failed, was lost, or has no output at all.
-    :raises PiktidPartialResultError: Outputs failed and ``fail_on_partial`` is set.
+    :raises PiktidPartialResultError: Outputs failed or are missing, and ``fail_on_partial`` is set.
     """
     outcomes = list(outcomes)
     aborted = [outcome for outcome in outcomes if outcome.status == "aborted"]
     ended = [outcome for outcome in outcomes if outcome.status != "aborted"]
     failed = [outcome for outcome in ended if outcome.status != "completed" or not outcome.successful]
-    partial = [outcome for outcome in ended if outcome not in failed and outcome.failed_images]
+    partial = [outcome for outcome in ended if outcome not in failed and outcome.problems]
     if aborted:
         raise PiktidJobAbortedError(
             f"{connection}: {_jobs(aborted)} aborted at PiktID. A retry does not buy them again; "
@@ -152,8 +170,8 @@ def raise_for_outcome(outcomes: Iterable[JobOutcome], *, fail_on_partial: bool, 
 
 def _failure(failed: list[JobOutcome], connection: str) -> PiktidJobFailedError:
     error = PiktidJobFailedError(
-        f"{connection}: {_jobs(failed)} failed{_reasons(failed)}. A retry resubmits only what cost nothing; for the "
-        "rest set `rerun_key` to a new value, or regenerate the failed images.",
+        f"{connection}: {_jobs(failed)} failed{_reasons(failed)}. A retry resubmits only what certainly cost nothing; "
+        "for the rest set `rerun_key` to a new value, or regenerate the failed images.",
         job_ids=tuple(outcome.job_id for outcome in failed),
     )
     error.permanent = not any(outcome.spent_nothing for outcome in failed)
@@ -181,10 +199,11 @@ def _reasons(outcomes: list[JobOutcome]) -> str:
 
 
 def _partial_line(outcome: JobOutcome, connection: str) -> str:
-    shown = "; ".join(outcome.failed_images[:5])
+    shown = "; ".join(outcome.problems[:5])
+    count = len(outcome.failed_images) + outcome.missing
     return (
-        f"{connection}: {len(outcome.failed_images)} output(s) of job {outcome.job_id} failed ({shown}"
-        f"{'; ...' if len(outcome.failed_images) > 5 else ''})."
+        f"{connection}: {count} output(s) of job {outcome.job_id} failed or are missing ({shown}"
+        f"{'; ...' if len(outcome.problems) > 5 else ''})."
     )
 
 

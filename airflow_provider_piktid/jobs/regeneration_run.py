@@ -35,7 +35,7 @@ from airflow_provider_piktid.jobs.waiting import SyncWaiter, slot_timeout, slot_
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient, PiktidClient
-    from airflow_provider_piktid.common.task import CurrentTask
+    from airflow_provider_piktid.common.records import CurrentTask
     from airflow_provider_piktid.hooks.piktid import PiktidSettings
     from airflow_provider_piktid.models.v2 import JobResults
 
@@ -79,6 +79,7 @@ class RegenerationRun(RecordedWork[RegenerationRecord]):
 
     def begin(self) -> Step:
         self.record = self._open_record()
+        self.warn_if_volatile()
         return self._submit()
 
     def resume(self, event: JobEvent) -> Step:

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_piktid.common.paid import Finished, PaidRequests, Step, Terms
 from airflow_provider_piktid.common.records import RecordedWork, Store, fingerprint
 from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidJobError, PiktidNotFoundError
-from airflow_provider_piktid.jobs import record as records
 from airflow_provider_piktid.jobs.lookup import find_job
 from airflow_provider_piktid.jobs.outcome import fetch_outcomes, raise_for_outcome, summarize
 from airflow_provider_piktid.jobs.queue import AccountLimits
-from airflow_provider_piktid.jobs.record import JobRecord, Submission
-from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, JobPort
+from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, JobPort, JobRecord, Submission, plan
 from airflow_provider_piktid.jobs.waiting import (
     SyncWaiter,
     deadline,
@@ -30,7 +28,7 @@ from airflow_provider_piktid.links import JOB_URL_KEY
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient
     from airflow_provider_piktid.common.events import JobEvent
-    from airflow_provider_piktid.common.task import CurrentTask
+    from airflow_provider_piktid.common.records import CurrentTask
     from airflow_provider_piktid.hooks.piktid import PiktidSettings
     from airflow_provider_piktid.models import JobType
 
@@ -149,14 +147,14 @@ class JobRun(RecordedWork[JobRecord]):
             return known
         counts = self._job.split(len(self._images), self._settings.images_per_job)
         self._check(counts)
-        record = records.plan(counts, fingerprint=wanted, now=time.time())
+        record = plan(counts, fingerprint=wanted, now=time.time())
         if known is not None:
             record.superseded = sorted(known.known_jobs)
             self.log.warning(
                 "The input differs from that of the jobs submitted before (%s); submitting new jobs.",
                 ", ".join(known.job_ids) or "none",
             )
-        elif self._task.is_retry and self._terms.rerun_key is None:
+        elif self._task.is_retry:
             self._adopt(record)
         self.warn_if_volatile()
         return record
@@ -266,10 +264,14 @@ class JobRun(RecordedWork[JobRecord]):
 
     def _finish(self, ended: dict[str, str]) -> Finished:
         statuses = {job_id: ended.get(job_id, "") for job_id in self.record.job_ids}
-        outcomes = self._client.run(fetch_outcomes, statuses)
+        expected = {
+            item.job_id: self._job.outputs(item.count) for item in self.record.submissions if item.job_id
+        }
+        outcomes = self._client.run(fetch_outcomes, statuses, expected)
         summary = summarize(outcomes, images=len(self._images))
         self.log.info(
-            "%(jobs)d job(s) ended: %(successful)d outputs, %(failed)d failed, %(credits_used)s credits.",
+            "%(jobs)d job(s) ended: %(successful)d outputs, %(failed)d failed, %(missing)d missing, %(credits_used)s "
+            "credits.",
             summary,
         )
         self._task.push("summary", summary)

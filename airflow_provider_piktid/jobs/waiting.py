@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient, PiktidClient
     from airflow_provider_piktid.common.paid import SlotWait
     from airflow_provider_piktid.hooks.piktid import PiktidSettings
-    from airflow_provider_piktid.jobs.record import JobRecord
+    from airflow_provider_piktid.jobs.submission import JobRecord
     from airflow_provider_piktid.jobs.watch import WatchResult
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wire shapes of requests and answers."""
+"""Models of requests and answers."""
 
 from __future__ import annotations
 

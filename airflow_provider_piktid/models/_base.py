@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all wire shapes share: unknown fields are kept, odd values do no harm, links are never printed."""
+"""The base of all models: unknown fields are kept, invalid values are tolerated, links are not printed."""
 
 from __future__ import annotations
 
 import math
 import re
+import string
 from collections.abc import Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-_LINK = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
+#: Characters of a server's text that are read for a message; a presigned link has up to two thousand.
+MAX_WORDS: Final = 10_000
+#: Characters of a server's text that a model keeps.
+MAX_SERVER_TEXT: Final = 500
+
+_SCHEME: Final = string.ascii_letters + string.digits + "+.-"
+_SIGNED: Final = ("x-amz-", "x-goog-", "signature=")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
@@ -18,8 +25,8 @@ class WireModel(BaseModel):
     """
     Base of all answers.
 
-    Unknown fields are kept and can be read as attributes, but are left out of ``repr``: a new field
-    may hold a link. Links inside known text fields are replaced there.
+    Unknown fields are kept and can be read as attributes, but are not in ``repr``: a new field may contain a
+    link. Links in known text fields are replaced there.
     """
 
     model_config = ConfigDict(
@@ -30,7 +37,7 @@ class WireModel(BaseModel):
         known = type(self).model_fields
         for name, value in super().__repr_args__():
             if name in known:
-                yield name, _LINK.sub("<link>", value) if isinstance(value, str) else value
+                yield name, _shown(value) if isinstance(value, str) else value
 
     def __str__(self) -> str:
         return repr(self)
@@ -38,12 +45,25 @@ class WireModel(BaseModel):
 
 def one_line(text: str, limit: int = 200) -> str:
     """Return a server's words as one line without links, at most ``limit`` characters long."""
-    line = " ".join(_CONTROL.sub(" ", _LINK.sub("<link>", text[: limit * 20])).split())
+    words = " ".join(_without_link(word) for word in text[:MAX_WORDS].split())
+    line = " ".join(_CONTROL.sub(" ", words).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def _without_link(word: str) -> str:
+    """Replace the link in a word; a word that looks like a part of a presigned link is replaced completely."""
+    before, separator, _ = word.partition("://")
+    if separator:
+        return before.rstrip(_SCHEME) + "<link>"
+    return "<link>" if any(mark in word.lower() for mark in _SIGNED) else word
+
+
+def _shown(value: str) -> str:
+    return " ".join(_without_link(word) for word in value.split(" "))
+
+
 def _clean(value: str) -> str:
-    """Drop lone surrogates, which JSON can carry and UTF-8 cannot."""
+    """Remove lone surrogates, which JSON can carry and UTF-8 cannot."""
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -53,6 +73,12 @@ def _text(value: object) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return None
+
+
+def server_text(value: object) -> str | None:
+    """Return a text in the server's own words as one line without links; None for anything else."""
+    text = _text(value)
+    return None if text is None else one_line(text, MAX_SERVER_TEXT)
 
 
 def _required_text(value: object) -> str:
@@ -111,21 +137,23 @@ def _objects(value: object) -> list[Any]:
 
 #: Text, or a number as text; anything else counts as absent.
 Text = Annotated[str | None, BeforeValidator(_text)]
-#: Text that must be there.
+#: Text in the server's own words, which may quote a link: one line, links replaced by ``<link>``.
+ServerText = Annotated[str | None, BeforeValidator(server_text)]
+#: Required text.
 RequiredText = Annotated[str, BeforeValidator(_required_text)]
 #: A status word, lower case; empty if absent.
 Word = Annotated[str, BeforeValidator(_word)]
-#: A status word that must be there, lower case.
+#: A required status word, lower case.
 RequiredWord = Annotated[str, BeforeValidator(_required_word)]
 #: A finite number; anything else counts as absent.
 Number = Annotated[float | None, BeforeValidator(_number)]
 #: A whole number; anything else counts as absent.
 Whole = Annotated[int | None, BeforeValidator(_whole)]
-#: A whole number from 0 that must be there.
+#: A required whole number from 0.
 Index = Annotated[int, BeforeValidator(_index)]
 #: True or false; anything else counts as absent.
 Flag = Annotated[bool | None, BeforeValidator(_flag)]
 #: An object; anything else counts as empty.
 Mapping = Annotated[dict[str, Any], BeforeValidator(_mapping)]
-#: To stand before a list of models: what is no object is left out.
+#: Validator for a list of models: entries that are not objects are dropped.
 Objects = BeforeValidator(_objects)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a kind of paid v2 job is: everything that differs between one kind and another."""
+"""The base class of job types: everything that differs between one type of paid v2 job and another."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class JobType(ABC):
     """
-    One kind of paid job with its options, for any images.
+    One type of paid job with its options, for any images.
 
-    Submission, lookup, outcome and manifest take this object and name no kind themselves. A further kind is a
-    subclass; ``docs/architecture.md`` has the recipe.
+    Submission, lookup, outcome and manifest work with any type. To add a type, write a subclass;
+    ``docs/architecture.md`` has the steps.
 
-    :param project_id: The project's text id, never the number of listings; None if the kind has no project.
+    :param project_id: The project's text id, not the number in listings; None if the type has no project.
     """
 
-    #: Word for the kind on the wire: ``job_type`` of a job.
+    #: ``job_type`` of a job on the wire.
     word: ClassVar[str]
     #: Path of the request that starts a job.
     path: ClassVar[str]
-    #: What messages call the job: "model swap".
+    #: Name of the job in messages: "model swap".
     noun: ClassVar[str]
-    #: Arguments that change how the request is checked or sent, but not what comes out of it.
+    #: Options that change how the request is checked or sent, but not the outputs.
     not_content: ClassVar[frozenset[str]] = frozenset({"project_id"})
 
     project_id: str | None = None
@@ -42,26 +42,26 @@ class JobType(ABC):
 
     @abstractmethod
     def outputs(self, images: int) -> int:
-        """Return how many pictures one job of so many images makes if all goes well."""
+        """Return how many outputs a job of so many images makes if all succeed."""
 
     @abstractmethod
     def matches(self, job: Job, images: int) -> bool | None:
         """
-        Tell whether a job of the account was started by this request.
+        Return whether a job of the account was started by this request.
 
-        :param job: Its status or results.
-        :param images: Number of images that the request takes.
-        :return: None if PiktID does not say enough about the job to tell.
+        :param job: Status or results of the job.
+        :param images: Number of images in the request.
+        :return: None if PiktID returns too little about the job to decide.
         """
 
     @property
     def identity(self) -> str | None:
-        """Identity that has to exist before the job is paid for; None if the kind takes none."""
+        """Identity that must exist before the job is paid for; None if the type has none."""
         return None
 
     def check(self, images: Sequence[str], images_per_job: int = DEFAULT_IMAGES_PER_JOB) -> None:
         """
-        Check the images of one job. The options were checked when this object was made.
+        Check the images of one job. The constructor checked the options.
 
         :raises ValueError: Not a list of distinct file ids, or more than a job takes.
         """
@@ -70,20 +70,20 @@ class JobType(ABC):
         for image in images:
             check_text("each of images", image)
         if len(set(images)) != len(images):
-            raise ValueError("images names a file id twice, which would be paid twice")
+            raise ValueError("images contains a file id twice, which would be paid twice")
         if len(images) > images_per_job:
             raise ValueError(f"images has {len(images)} file ids, a job takes {images_per_job}")
 
     def split(self, images: int, images_per_job: int) -> list[int]:
-        """Return how many images each job takes, in the order of the images."""
+        """Return the number of images in each job, in the order of the images."""
         return [min(images_per_job, images - start) for start in range(0, images, images_per_job)]
 
     def price(self, outputs: int, credits_per_output: float) -> float:
-        """Return the credits that so many outputs cost. PiktID states no price for most kinds."""
+        """Return the credits that so many outputs cost. PiktID documents no price for most types."""
         return outputs * credits_per_output
 
     def content(self) -> dict[str, Any]:
-        """Return everything that decides what comes out, as JSON values: the same content is the same purchase."""
+        """Return all options that change the outputs, as JSON values: equal content is the same purchase."""
         options = {field.name: getattr(self, field.name) for field in fields(self)}
         kept = {name: value for name, value in options.items() if name not in self.not_content}
         return {"job_type": self.word} | {
@@ -93,9 +93,9 @@ class JobType(ABC):
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any]) -> Self:
         """
-        Build the object from operator arguments: those that it does not know are left out.
+        Create the object from operator arguments; unknown ones are ignored.
 
-        :raises ValueError: An argument is not what the kind takes.
+        :raises ValueError: An argument is invalid for this type.
         """
         defaults = {field.name: field.default for field in fields(cls)}
         known = {name: value for name, value in arguments.items() if name in defaults}
@@ -104,7 +104,7 @@ class JobType(ABC):
 
 def check_text(name: str, value: object) -> None:
     """
-    Check that an argument is a text that is not blank.
+    Check that an argument is text and not blank.
 
     :raises ValueError: It is not.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model swap: one identity swapped into each image."""
+"""The model swap: swaps one identity into each image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SWAP_MODELS: Final = ("auto", "onda", "nano_banana_pro", "nano_banana_2")
 MAX_VARIATIONS: Final = 4
 
 _TYPED_OPTIONS = frozenset({"model", "num_variations", "add_ai_watermark", "use_anchor"})
-#: What tells one swap from another; if PiktID leaves one of these out, nobody knows whose job it is.
+#: Fields without which a job cannot be recognised.
 _DECISIVE = ("job_type", "identity_code", "images", "model", "num_variations")
 _FIXED_FIELDS = frozenset({"identity_code", "project_id", "images", "post_process", "swap_options"})
 
@@ -28,8 +28,8 @@ class ModelSwap(JobType):
     """
     Swap one identity into images. Each output costs credits.
 
-    :param identity_code: Code of the identity. No pattern: those of platform identities are words.
-    :param project_id: The project's text id, never the number of listings.
+    :param identity_code: Code of the identity; those of PiktID's own identities are names.
+    :param project_id: The project's text id, not the number in listings.
     :param post_process: Always sent, because the sources disagree about its default. Default: False.
     :param model: ``auto``, ``onda``, ``nano_banana_pro`` or ``nano_banana_2``. Default: ``auto``.
     :param force_model: Send an engine that is not in that list. Default: False.
@@ -40,7 +40,7 @@ class ModelSwap(JobType):
         ``nano_banana_pro``. Never sent.
     :param swap_options: More fields for ``swap_options``, passed through unless they repeat an argument.
     :param extra: More fields beside ``swap_options``, passed through unless they repeat an argument.
-    :raises ValueError: An argument cannot be right. Nothing was sent.
+    :raises ValueError: An argument is invalid.
     """
 
     word: ClassVar[str] = "model_swap"
@@ -75,7 +75,7 @@ class ModelSwap(JobType):
 
     @property
     def engine(self) -> str:
-        """The engine to ask for, with the legacy flag taken into account."""
+        """The engine to request; the legacy flag is applied."""
         legacy = self.use_alternative_method or self.swap_options.get("use_alternative_method")
         return "nano_banana_pro" if legacy else self.model
 
@@ -94,14 +94,14 @@ class ModelSwap(JobType):
 
     def matches(self, job: Job, images: int) -> bool | None:
         listed, ours = self._listed(job, images), self._expected(images)
-        # Nobody knows the server's default for an anchor that was not sent.
+        # The server's default for an anchor that was not sent is undocumented.
         ours.setdefault("use_anchor", listed["use_anchor"])
         if any(value not in (None, ours[name]) for name, value in listed.items()):
             return False
         return None if any(listed[name] is None for name in _DECISIVE) else True
 
     def _listed(self, job: Job, images: int) -> dict[str, object]:
-        """Return what PiktID says about a job, under the names of :meth:`_expected`."""
+        """Return what PiktID returns about a job, under the names of :meth:`_expected`."""
         # Whether `total_images` counts inputs or outputs is undocumented.
         counted = images if job.total_images in (images, self.outputs(images)) else job.total_images
         options: dict[str, object] = {name: job.processing_options.get(name) for name in _TYPED_OPTIONS}
@@ -113,7 +113,7 @@ class ModelSwap(JobType):
         }
 
     def _expected(self, images: int) -> dict[str, object]:
-        """Return what PiktID would say about a job that this request started."""
+        """Return what PiktID would return about a job that this request started."""
         expected: dict[str, object] = {
             "job_type": self.word,
             "identity_code": self.identity_code,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wire shapes of the v1 API: targets, persons, notifications, and what a keyword may be."""
+"""Models of the v1 API: targets, persons, notifications and keywords."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from airflow_provider_piktid.models._base import (
     Whole,
     WireModel,
     Word,
+    server_text,
 )
 
-#: The only group of keywords that the documents define.
+#: The only documented group of keywords.
 LOCATION: Final = "Location"
 
-#: Its values: eight of the documents, and ``Central Africa`` of PiktID's newer client.
+#: Values of the group: eight documented ones, and ``Central Africa`` from PiktID's newer client.
 LOCATIONS: Final = (
     "Africa",
     "Central Africa",
@@ -39,24 +40,24 @@ LOCATIONS: Final = (
     "South Europe",
 )
 
-#: Persons that PiktID takes in one picture.
+#: Most persons in one picture.
 MAX_PERSONS: Final = 30
 
 #: Seconds that PiktID keeps a notification, and an uploaded picture.
 NOTIFICATION_SECONDS: Final = 600.0
 TARGET_SECONDS: Final = 24 * 3600.0
 
-#: What tells of a finished person, and of a failure.
+#: Names of the notifications about a finished person, and about a failure.
 GENERATED: Final = "edit_generate"
 FAILED: Final = "error"
 
 
 class Coordinates(WireModel):
     """
-    One person in a picture. Lengths are shares of the picture's width and height, from its top left.
+    One person in a picture. Lengths are fractions of the picture's width and height, from its top left.
 
     :param id: Number of the person, from 0.
-    :param approve: False if the face is too blurry to be used; None if the API did not say.
+    :param approve: False if the face is too blurry to be used; None if not returned.
     """
 
     id: Index
@@ -70,17 +71,17 @@ class Coordinates(WireModel):
 
     @property
     def area(self) -> float:
-        """Share of the picture that the face covers; 0 if the box is not known."""
+        """Fraction of the picture that the face covers; 0 if unknown."""
         return (self.box_height or 0.0) * (self.box_width or 0.0)
 
 
 class Target(WireModel):
     """
-    An uploaded picture, in every shape that the sources show.
+    An uploaded picture, in every documented shape.
 
-    :param id_image: From ``id_image``, else ``image_id``.
-    :param num_persons: As the API counts; None if it did not say.
-    :param coordinates_list: At the top level, else under ``faces``.
+    :param id_image: From ``id_image``, otherwise ``image_id``.
+    :param num_persons: The API's count; None if not returned.
+    :param coordinates_list: At the top level, otherwise under ``faces``.
     """
 
     id_image: RequiredText = Field(validation_alias=AliasChoices("id_image", "image_id"))
@@ -103,13 +104,13 @@ class Target(WireModel):
 
     @property
     def count(self) -> int:
-        """Number of persons: what the API counts, or what it lists."""
+        """Number of persons: the API's count or its list, whichever is larger."""
         return max(self.num_persons or 0, len(self.coordinates_list))
 
 
 class AccessToken(WireModel):
     """
-    What a login gives, its refresh token left out: presenting one twice revokes every token of the account.
+    The answer to a login, without the refresh token: if presented twice, it revokes every token of the account.
     """
 
     access_token: RequiredText
@@ -127,7 +128,7 @@ class AccessToken(WireModel):
 
 
 class GenerationAccepted(WireModel):
-    """Answer to a paid request. Its body is undocumented: nothing in it is needed."""
+    """The answer to a paid request. Its body is undocumented, and not needed."""
 
     id_task: Text = None
     status: Word = ""
@@ -135,10 +136,10 @@ class GenerationAccepted(WireModel):
 
 class PersonNotification(WireModel):
     """
-    One entry of the account's list. It is gone 600 seconds after it was made.
+    One entry of the account's list. It expires after 600 seconds.
 
-    :param id: Needed for deletion only; the oldest sample has none.
-    :param timestamp: Epoch seconds by the server's clock, None if absent.
+    :param id: Needed only for deletion; may be missing.
+    :param timestamp: Epoch seconds by the server's clock, None if missing.
     """
 
     id: Whole = None
@@ -153,7 +154,7 @@ class PersonNotification(WireModel):
 
     @property
     def identity(self) -> int | str:
-        """The id, or for one without id a digest of what it says: what tells it from others."""
+        """The id, or a digest of the content if it has no id: unique among notifications."""
         if self.id is not None:
             return self.id
         text = json.dumps([self.name, self.timestamp, self.data], sort_keys=True, default=str)
@@ -173,12 +174,12 @@ class PersonNotification(WireModel):
 
     @property
     def keyword(self) -> tuple[str, str] | None:
-        """Group and value, comparable with :func:`keyword_key`; None if absent or not understood."""
+        """Group and value, comparable with :func:`keyword_key`; None if missing or not readable."""
         return keyword_key(self.data.get("keyword"))
 
     @property
     def link(self) -> str | None:
-        """Address of the finished picture."""
+        """Link to the finished picture."""
         links = self.data.get("links")
         for item in links if isinstance(links, list) else [links]:
             found = item.get("l") if isinstance(item, MappingABC) else None
@@ -188,12 +189,12 @@ class PersonNotification(WireModel):
 
     @property
     def message(self) -> str:
-        """What an error says."""
-        return self._text("msg", "message", "error", "description") or "no reason given"
+        """The reason in an error notification, as one line without links."""
+        return server_text(self._text("msg", "message", "error", "description")) or "no reason given"
 
     @property
     def activity(self) -> str:
-        """Which activity an error is about, as the API calls it; empty if it did not say."""
+        """The activity that failed, as the API names it; empty if missing."""
         tasks = self.data.get("tasks", "")
         words = tasks if isinstance(tasks, list) else [tasks]
         return ",".join(word for word in words if isinstance(word, str)).lower()
@@ -210,9 +211,9 @@ class PersonNotification(WireModel):
 
 def keyword_key(value: object) -> tuple[str, str] | None:
     """
-    Give what makes two keywords the same, whatever shape they come in: object, JSON text, JSON in JSON, word.
+    Return the group and value of a keyword in any form: object, JSON text, JSON in JSON, or word.
 
-    :return: Group and value, lower case; None for what is no keyword.
+    :return: Group and value, lower case, equal for equal keywords; None if it is not a keyword.
     """
     for _ in range(3):
         if not isinstance(value, str):
@@ -231,16 +232,16 @@ def keyword_key(value: object) -> tuple[str, str] | None:
 
 def as_keyword(value: object, *, allow_unknown: bool = False) -> dict[str, str]:
     """
-    Give a keyword as the API wants it.
+    Return a keyword in the form that the API expects.
 
     :param value: ``{"Location": "Oceania"}``, the same as JSON text, or the plain word ``Oceania``.
-    :param allow_unknown: Take groups and values that the documents do not list; an object goes as it is.
-    :raises ValueError: No keyword, or an unknown one; the message lists the known ones.
+    :param allow_unknown: Accept undocumented groups and values; an object is passed through. Default: False.
+    :raises ValueError: Not a keyword, or an unknown one; the message lists the known ones.
     """
     key = keyword_key(value)
     if key is None:
         raise ValueError(
-            f"{value!r} is no keyword. Give one group and one value, such as {{'Location': 'Oceania'}}, or the "
+            f"{value!r} is not a keyword. Use one group and one value, such as {{'Location': 'Oceania'}}, or the "
             "plain word."
         )
     known = {name.lower(): name for name in LOCATIONS}
@@ -253,8 +254,8 @@ def as_keyword(value: object, *, allow_unknown: bool = False) -> dict[str, str]:
     if allow_unknown:
         return {LOCATION: " ".join(str(value).split())}
     raise ValueError(
-        f"{value!r} is no keyword that PiktID documents. Known: {LOCATION} with {', '.join(LOCATIONS)}. Correct it, "
-        "or set allow_unknown_keywords=True to send it all the same."
+        f"{value!r} is not a documented keyword. Known: {LOCATION} with {', '.join(LOCATIONS)}. Correct it, or set "
+        "allow_unknown_keywords=True to send it anyway."
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers of the v2 API. Every optional field is optional here, and unknown ones are kept."""
+"""Models of the v2 API's answers. Optional fields may be missing, unknown ones are kept."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from airflow_provider_piktid.models._base import (
     Objects,
     RequiredText,
     RequiredWord,
+    ServerText,
     Text,
     Whole,
     WireModel,
@@ -24,7 +25,7 @@ from airflow_provider_piktid.models._base import (
 
 
 class JobStatus(StrEnum):
-    """Documented words for the state of a job, of an image and of an identity's preprocessing."""
+    """Documented states of a job, of an image and of an identity's preprocessing."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -44,14 +45,14 @@ class Project(WireModel):
     """
     A project.
 
-    Creation calls its fields ``project_id`` and ``project_name``; listings call the same two
-    ``project_key`` and ``project_text`` and use ``project_id`` for a database number. Here
-    ``project_id`` is always the text that job requests want.
+    The answer to a creation names the fields ``project_id`` and ``project_name``; listings name them
+    ``project_key`` and ``project_text``, and use ``project_id`` for a database number. Here ``project_id`` is
+    always the text that job requests expect.
     """
 
     project_id: RequiredText
     project_name: Text = None
-    #: The number that listings call ``project_id``; None if they did not say.
+    #: The number that listings name ``project_id``; None if not returned.
     database_id: Whole = None
 
     @model_validator(mode="before")
@@ -69,12 +70,12 @@ class Project(WireModel):
 
     @property
     def has_key(self) -> bool:
-        """Whether ``project_id`` really is the text id and not the database number for want of another."""
+        """Whether ``project_id`` is the text id; without one it is the database number."""
         return self.project_id != str(self.database_id)
 
 
 class UploadTicket(WireModel):
-    """Where to put one image, and the ``file_id`` it will have. The links are secrets."""
+    """The upload link for one image, and its ``file_id``. The links are secrets."""
 
     upload_url: RequiredText = Field(repr=False)
     download_url: Text = Field(default=None, repr=False)
@@ -84,7 +85,7 @@ class UploadTicket(WireModel):
 
 
 class Identity(WireModel):
-    """A person that can be swapped in. ``success`` and ``face_detected`` come with an upload only."""
+    """A person that can be swapped in. Only an upload returns ``success`` and ``face_detected``."""
 
     identity_code: RequiredText
     name: Text = None
@@ -101,10 +102,10 @@ class Identity(WireModel):
 
 
 class IdentityStatus(WireModel):
-    """How far the preprocessing of an identity is."""
+    """The state of an identity's preprocessing."""
 
     preprocessing_status: RequiredWord
-    error_message: Text = None
+    error_message: ServerText = None
     quality_score: Number = None
 
     @property
@@ -113,15 +114,15 @@ class IdentityStatus(WireModel):
 
 
 class JobCreated(WireModel):
-    """A job was taken and will be billed."""
+    """A job was accepted and will be billed."""
 
     job_id: RequiredText
     status: Word = ""
-    message: Text = None
+    message: ServerText = None
 
 
 class Job(WireModel):
-    """The state of a job. ``status`` is lower case; words other than those of :class:`JobStatus` may come."""
+    """The state of a job. ``status`` is lower case; values other than those of :class:`JobStatus` are possible."""
 
     job_id: RequiredText
     job_type: Text = None
@@ -130,13 +131,13 @@ class Job(WireModel):
     progress: Number = None
     total_images: Whole = None
     processed_images: Whole = None
-    error_message: Text = None
+    error_message: ServerText = None
     should_post_process: Flag = None
     post_processing_status: Word = ""
-    post_processing_error: Text = None
+    post_processing_error: ServerText = None
     identity_code: Text = None
     identity_name: Text = None
-    #: A database number as a rule; requests want ``project_key``.
+    #: Usually a database number; requests expect ``project_key``.
     project_id: Text = None
     project_text: Text = None
     project_key: Text = None
@@ -146,12 +147,12 @@ class Job(WireModel):
 
     @property
     def is_terminal(self) -> bool:
-        """Whether the swap itself has ended, well or not."""
+        """Whether the job has ended, successfully or not, apart from post-processing."""
         return self.status in TERMINAL
 
     @property
     def done(self) -> bool:
-        """Whether nothing more will happen: also no post-processing of a completed job."""
+        """Whether the job has ended, post-processing included."""
         if self.status != JobStatus.COMPLETED:
             return self.is_terminal
         return (
@@ -173,7 +174,7 @@ class ImageResult(WireModel):
     """
     One output of a job, in one version.
 
-    ``original_filename`` and ``download_filename`` are what the server says: never a path to write to.
+    ``original_filename`` and ``download_filename`` come from the server: never use them as a path.
     """
 
     image_index: Index
@@ -192,7 +193,7 @@ class ImageResult(WireModel):
     output_format: Text = None
     quality_score: Number = None
     processing_time: Number = None
-    error_message: Text = None
+    error_message: ServerText = None
     created_at: Text = None
 
     @model_validator(mode="before")
@@ -207,12 +208,12 @@ class ImageResult(WireModel):
 
     @property
     def key(self) -> tuple[int, int]:
-        """(image_index, group_index): what tells two outputs of a job apart."""
+        """(image_index, group_index), unique among the outputs of a job."""
         return (self.image_index, self.group_index)
 
     @property
     def download_url(self) -> str | None:
-        """The link to the full picture under either of its names; None if there is no picture."""
+        """The link to the full image under either of its names; None if there is no image."""
         return (self.output.full_size if self.output else None) or self.url or None
 
 
@@ -231,7 +232,7 @@ class JobResults(Job):
 
     results: list[ImageResult] = Field(default_factory=list)
     summary: JobSummary = Field(default_factory=JobSummary)
-    #: None if the API did not say.
+    #: None if not returned.
     credits_used: Number = None
 
     @model_validator(mode="before")
@@ -256,7 +257,7 @@ class ImageVersions(WireModel):
 
 
 class GalleryJob(WireModel):
-    """A job as the gallery lists it: the only documented listing of jobs."""
+    """A job in the gallery, the only documented listing of jobs."""
 
     job_id: RequiredText
     job_type: Text = None
@@ -275,12 +276,12 @@ class GalleryJob(WireModel):
 
     @property
     def status(self) -> str:
-        """``job_status``, under the name that a :class:`Job` has for it."""
+        """``job_status``, under the name that :class:`Job` has for it."""
         return self.job_status
 
 
 class Notification(WireModel):
-    """Something happened to a job. A hint: the job's status is the authority."""
+    """An event of a job. Only the job's status is authoritative."""
 
     id: Whole = None
     name: Word = ""
@@ -290,7 +291,7 @@ class Notification(WireModel):
 
     @property
     def job_id(self) -> str | None:
-        """The job concerned, under either of its names and whatever its type."""
+        """The id of the job, under either of its names; a number becomes text."""
         for key in ("id_task", "job_id"):
             value = self.data.get(key)
             if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
@@ -299,13 +300,13 @@ class Notification(WireModel):
 
     @property
     def status(self) -> str | None:
-        """The status that the data names, lower case."""
+        """The status in the data, lower case."""
         value = self.data.get("status")
         return value.strip().lower() if isinstance(value, str) else None
 
 
 class DownloadLink(WireModel):
-    """A link to a ZIP that needs no token, for a limited time."""
+    """A link to a ZIP, valid for a limited time without a token."""
 
     download_url: RequiredText = Field(repr=False)
     #: ISO 8601, UTC.
@@ -313,7 +314,7 @@ class DownloadLink(WireModel):
 
 
 class Webhook(WireModel):
-    """The account's webhook. ``secret`` comes only in the answer to setting it."""
+    """The account's webhook. Only the call that sets it returns ``secret``."""
 
     id: Whole = None
     url: Text = Field(default=None, repr=False)
@@ -336,7 +337,7 @@ class CreditsPeriod(WireModel):
 
 
 class CreditsUsed(WireModel):
-    """Credits used, not the credits left: the API does not tell those to a token."""
+    """Credits used; the API does not return the credits left."""
 
     total_credits: Number = None
     summary: Annotated[list[CreditsPeriod], Objects] = Field(default_factory=list)

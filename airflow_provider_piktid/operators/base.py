@@ -1,23 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The base of all paid operators: common arguments, execution and deferral."""
+"""What operators share: permanent errors, the arguments of paid work, and the deferral of its waits."""
 
 from __future__ import annotations
 
+import contextlib
+import time
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
 
 from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.common.paid import PaidRun, Step, Terms, Wait, WaitKind
-from airflow_provider_piktid.common.task import CurrentTask, fail_fast_if_permanent, framework_timeout
-from airflow_provider_piktid.exceptions import PiktidConfigError
+from airflow_provider_piktid.common.records import CurrentTask
+from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidError
 from airflow_provider_piktid.hooks.piktid import PiktidHook
-from airflow_provider_piktid.jobs.record import STATE_KEY, JobRecord
 from airflow_provider_piktid.jobs.run import JobRun
+from airflow_provider_piktid.jobs.submission import STATE_KEY, JobRecord
 from airflow_provider_piktid.links import PiktidJobLink
 
 if TYPE_CHECKING:
@@ -31,6 +34,30 @@ TRIGGERS: dict[WaitKind, tuple[str, str]] = {
     "versions": ("airflow_provider_piktid.triggers.regenerate", "PiktidRegenerateTrigger"),
     "generations": ("airflow_provider_piktid.triggers.generate_person", "PiktidGeneratePersonTrigger"),
 }
+
+
+#: Airflow's own deferral timeout is this much later than ours, because it skips the resume method.
+FRAMEWORK_MARGIN_SECONDS = 300.0
+
+
+@contextlib.contextmanager
+def fail_fast_if_permanent() -> Iterator[None]:
+    """
+    Fail the task without further retries on errors that no retry can fix.
+
+    The original error stays the cause, so that its class and fields can still be read.
+    """
+    try:
+        yield
+    except PiktidError as error:
+        if error.permanent:
+            raise AirflowFailException(str(error)) from error
+        raise
+
+
+def framework_timeout(end_time: float) -> timedelta:
+    """Return the timeout for Airflow's deferral: later than ``end_time`` (epoch seconds), which is ours."""
+    return timedelta(seconds=max(0.0, end_time - time.time()) + FRAMEWORK_MARGIN_SECONDS)
 
 
 class PaidOperator(BaseOperator):
@@ -172,7 +199,7 @@ class PaidJobOperator(PaidOperator):
     """
     Submit images as paid v2 jobs, each once, and wait for them.
 
-    A subclass only turns its arguments into a job type.
+    A subclass names its job type and takes its arguments, and does no more.
 
     :param project_id: Project of the images, as the upload returned it.
     :param images: ``file_id`` values, any number; split into jobs of at most ``images_per_job`` of the connection
@@ -187,6 +214,9 @@ class PaidJobOperator(PaidOperator):
 
     template_fields: Sequence[str] = (*PaidOperator.template_fields, "project_id", "images")
     operator_extra_links = (PiktidJobLink(),)
+
+    #: Path of the job type's class. It is imported when the task runs: parsing a DAG file need not pay for it.
+    job_type: ClassVar[str]
 
     def __init__(
         self,
@@ -205,13 +235,15 @@ class PaidJobOperator(PaidOperator):
         self.wait_for_completion = wait_for_completion
         self.check_identity = check_identity
 
-    @abstractmethod
     def _job_type(self) -> JobType:
         """
-        Return the job type with this operator's arguments.
+        Return the job type with this operator's arguments of the same names.
 
         :raises ValueError: An argument is invalid.
         """
+        module, _, name = self.job_type.rpartition(".")
+        job_type: type[JobType] = getattr(import_module(module), name)
+        return job_type.from_arguments(vars(self))
 
     def _open_client(self, hook: PiktidHook) -> PiktidClient:
         hook.settings.require_token()

@@ -8,10 +8,10 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_piktid.common.task import fail_fast_if_permanent
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.jobs.download import Download, checked_folder
 from airflow_provider_piktid.jobs.outcome import job_id_list
+from airflow_provider_piktid.operators.base import fail_fast_if_permanent
 
 
 class PiktidDownloadOperator(BaseOperator):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_provider_piktid.common.task import CurrentTask
+from airflow_provider_piktid.common.records import CurrentTask
 from airflow_provider_piktid.files.storage import PRIVATE_FOLDER
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.operators.base import PaidOperator

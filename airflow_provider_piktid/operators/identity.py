@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_piktid.common.task import fail_fast_if_permanent
 from airflow_provider_piktid.exceptions import PiktidImageError, PiktidInvalidRequestError, PiktidJobTimeout
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.formats import V2_FORMATS
 from airflow_provider_piktid.hooks.piktid import PiktidHook
+from airflow_provider_piktid.operators.base import fail_fast_if_permanent
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient

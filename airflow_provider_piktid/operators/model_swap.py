@@ -4,12 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_piktid.operators.base import PaidJobOperator
-
-if TYPE_CHECKING:
-    from airflow_provider_piktid.models import JobType
 
 
 class PiktidModelSwapOperator(PaidJobOperator):
@@ -42,6 +39,7 @@ class PiktidModelSwapOperator(PaidJobOperator):
     :raises PiktidSubmissionError: The reply to a paid request was lost and its outcome is unknown.
     """
 
+    job_type = "airflow_provider_piktid.models.model_swap.ModelSwap"
     template_fields: Sequence[str] = (
         *PaidJobOperator.template_fields,
         "identity_code",
@@ -72,8 +70,3 @@ class PiktidModelSwapOperator(PaidJobOperator):
         self.use_anchor = use_anchor
         self.swap_options = swap_options
         self.force_model = force_model
-
-    def _job_type(self) -> JobType:
-        from airflow_provider_piktid.models.model_swap import ModelSwap
-
-        return ModelSwap.from_arguments(vars(self))

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
 
-from airflow_provider_piktid.common.task import CurrentTask, fail_fast_if_permanent
+from airflow_provider_piktid.common.records import CurrentTask
 from airflow_provider_piktid.exceptions import PiktidConfigError
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.links import SHEET_URL_KEY, PiktidContactSheetLink
+from airflow_provider_piktid.operators.base import fail_fast_if_permanent
 from airflow_provider_piktid.refresh.catalogue import WORK, options_key
 from airflow_provider_piktid.refresh.collect import Collection
 from airflow_provider_piktid.refresh.plan import (

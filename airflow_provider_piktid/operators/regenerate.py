@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_piktid.common.task import CurrentTask
+from airflow_provider_piktid.common.records import CurrentTask
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.jobs.outcome import job_id_list
 from airflow_provider_piktid.jobs.regeneration import STATE_KEY, RegenerationRecord

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_piktid.common.concurrency import run_bounded
-from airflow_provider_piktid.common.task import fail_fast_if_permanent
 from airflow_provider_piktid.exceptions import (
     PiktidBudgetError,
     PiktidConfigError,
@@ -25,6 +24,7 @@ from airflow_provider_piktid.files.formats import V2_FORMATS
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.get_provider_info import PROJECT_NAME_LENGTH
 from airflow_provider_piktid.hooks.piktid import PiktidHook
+from airflow_provider_piktid.operators.base import fail_fast_if_permanent
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient

@@ -26,7 +26,7 @@ from airflow_provider_piktid.person.record import Generation, PersonRecord
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidV1Client
-    from airflow_provider_piktid.common.task import CurrentTask
+    from airflow_provider_piktid.common.records import CurrentTask
     from airflow_provider_piktid.hooks.piktid import PiktidSettings
 
 #: PiktID deletes pictures after 24 hours; one that is nearly as old is uploaded again.

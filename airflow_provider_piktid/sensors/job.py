@@ -17,12 +17,13 @@ from airflow.providers.common.compat.sdk import (
 )
 
 from airflow_provider_piktid.common.events import JobEvent
-from airflow_provider_piktid.common.task import CurrentTask, fail_fast_if_permanent, framework_timeout
+from airflow_provider_piktid.common.records import CurrentTask
 from airflow_provider_piktid.exceptions import PiktidError, PiktidJobTimeout, PiktidNotFoundError
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.jobs.outcome import fetch_outcomes, raise_for_outcome
 from airflow_provider_piktid.jobs.watch import WatchOptions, progress_line
 from airflow_provider_piktid.links import JOB_URL_KEY, PiktidJobLink
+from airflow_provider_piktid.operators.base import fail_fast_if_permanent, framework_timeout
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient

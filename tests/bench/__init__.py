@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Figures, measured against the emulator over loopback: ``python -m tests.bench``."""
+"""Benchmarks against a local emulator: ``python -m tests.bench``."""

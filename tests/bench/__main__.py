@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Run all benches, or one: ``python -m tests.bench [--only NAME] [--quick] [--json FILE]``.
+Run all benchmarks, or one: ``python -m tests.bench [--only NAME] [--quick] [--json FILE]``.
 
-A bench is a module of this package with a function ``run`` that returns rows; if it takes ``quick``, it is told.
+A benchmark is a module of this package with a function ``run`` that returns rows and may accept ``quick``.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
-# First: it gives Airflow a home of its own, which must happen before Airflow is imported.
+# First: it sets ``AIRFLOW_HOME``, which must happen before Airflow is imported.
 import tests.conftest  # noqa: F401 - see above
 from tests.bench.rows import Row, as_mapping, table
 
-# The lines of tasks that run in this process would hide the tables.
+# Task logs of this process would hide the tables.
 os.environ.setdefault("AIRFLOW__LOGGING__LOGGING_LEVEL", "ERROR")
 
 
@@ -40,7 +40,7 @@ def benches() -> dict[str, ModuleType]:
 
 
 def measure(module: ModuleType, *, quick: bool) -> list[dict[str, Any]]:
-    """Run one bench; one that breaks is a missed row, and does not keep the others from running."""
+    """Run one benchmark; if it raises, return a missed row, so that the others still run."""
     knows = "quick" in inspect.signature(module.run).parameters
     try:
         rows = module.run(quick=quick) if knows else module.run()
@@ -51,7 +51,7 @@ def measure(module: ModuleType, *, quick: bool) -> list[dict[str, Any]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run, print, and give 1 if a bound is missed or a bench could not run."""
+    """Run and print; return 1 if a bound is missed or a benchmark could not run."""
     modules = benches()
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Figures of this package.")
     parser.add_argument("--only", action="append", choices=sorted(modules), help="repeatable; default all")
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """Say where this was measured."""
+    """Describe the machine of the measurement."""
     from airflow import __version__ as airflow
 
     return {

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Thirty jobs on an account that takes five at once and five in a window.
+Thirty jobs on an account with five active jobs and five submissions per window.
 
-Real operators and triggers, in one process with a few worker slots: as one task of thirty jobs, and as thirty
-tasks of one job. Beside them the same load with the back-off of the documents' clients.
+Real operators and triggers run in one process with a few worker slots: as one task of thirty jobs, and as
+thirty tasks of one job. The same load is measured with the back-off of the documented clients.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from tests.support.stack import emulator_call
 
 TIMES_THE_BOUND = 1.15
 WORKER_SLOTS = 2
-#: A tenth of PiktID's window; the documents' back-off is shortened as much.
+#: A tenth of PiktID's window; the documented back-off is shortened by the same factor.
 ACCOUNT = Account(jobs_per_minute=5, rate_window=6.0, active_jobs=5, job_seconds=4.0)
 COMPRESSION = 60.0 / ACCOUNT.rate_window
 IMAGES_PER_JOB = 10
 
 
 def run(*, quick: bool = False) -> list[Row]:
-    """Run the three ways at the same time, each on an emulator of its own; they hardly do anything."""
+    """Run the three variants in parallel, each with its own emulator; they use little CPU."""
     jobs = 15 if quick else 30
     with ThreadPoolExecutor(3) as pool:
         one, mapped, plain = pool.map(
@@ -72,7 +72,7 @@ def _kept(name: str, found: dict[str, Any], jobs: int) -> list[Row]:
         at_most(
             f"{name}: longest step on a worker",
             found["longest"],
-            # A step that waits for a job or for the window takes at least as long as a job.
+            # A step that waited in the worker for a job or for the window would take at least as long as a job.
             ACCOUNT.job_seconds,
             "s",
             f"{found['steps']} steps, {found['busy']:.1f} s of slots in {found['makespan']:.0f} s",
@@ -80,7 +80,7 @@ def _kept(name: str, found: dict[str, Any], jobs: int) -> list[Row]:
     ]
 
 
-# In processes of their own ---------------------------------------------------------------------------------
+# In separate processes -------------------------------------------------------------------------------------
 
 
 class Workers:
@@ -91,7 +91,7 @@ class Workers:
         self.steps: list[float] = []
 
     async def run(self, task: Any) -> None:
-        """Run a task instance to its end; only its steps take a slot."""
+        """Run a task instance to its end; only its steps use a worker slot."""
         from tests.support.tasks import first_event, rebuild
 
         task.ti.try_number += 1
@@ -126,14 +126,14 @@ def one_task(base: str, jobs: int) -> dict[str, Any]:
 
 
 def mapped_tasks(base: str, jobs: int) -> dict[str, Any]:
-    """Submit each job with a task of its own."""
+    """Submit each job with its own task."""
     project, images = prepare(base, jobs)
     parts = [images[start : start + IMAGES_PER_JOB] for start in range(0, len(images), IMAGES_PER_JOB)]
     return _swap(project, parts)
 
 
 def prepare(base: str, jobs: int, token: str = "piktid-emulator") -> tuple[str, list[str]]:
-    """Upload ten small images for each job; project and file ids."""
+    """Upload ten small images for each job; return the project id and the file ids."""
     from airflow_provider_piktid.client import AsyncPiktidClient
     from airflow_provider_piktid.common.concurrency import run_bounded
     from tests.support.batch import JPEG
@@ -186,7 +186,7 @@ def _swap(project: str, batches: list[list[str]]) -> dict[str, Any]:
 
 
 def with_plain_backoff(base: str, jobs: int) -> dict[str, Any]:
-    """Give each job a worker slot that submits, repeats after 1, 2, 4, 8, 16 s, fails, or waits for the end."""
+    """Each job holds a worker slot: submit, retry after 1, 2, 4, 8 and 16 s, then wait or fail."""
     import requests
 
     project, images = prepare(base, jobs)

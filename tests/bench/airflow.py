@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The thirty jobs of the bench ``admission`` again, under a whole Airflow: scheduler, triggerer, LocalExecutor.
+The thirty jobs of the benchmark ``admission`` in a running Airflow.
 
-Airflow itself takes a second or two to start a task again after its trigger's event, each window anew; so the
-window is less compressed here. Left out by ``--quick``.
+Airflow takes a second or two to resume a task after its event, once per window; therefore the window is
+longer here. ``--quick`` skips this benchmark.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WAYS = {"one_task": "PIKTID_ONE", "mapped": "PIKTID_MAPPED"}
 
 
 def run(*, quick: bool = False) -> list[Row]:
-    """Run both DAGs at the same time, each with an account of its own."""
+    """Run both DAGs in parallel, each with its own account."""
     if quick:
         return []
     with ExitStack() as stack:
@@ -51,7 +51,7 @@ def run(*, quick: bool = False) -> list[Row]:
 
 
 def _watch(airflow: AirflowStack, runs: dict[str, str]) -> Row:
-    """Wait for the runs, and see how many slots are taken meanwhile."""
+    """Wait for the runs and count the used worker slots meanwhile."""
     occupied: list[int] = []
 
     def ended() -> bool:

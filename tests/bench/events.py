@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long after the end of a job its waiting task can be woken."""
+"""The time from the end of a job to the event that resumes its task."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ AT_ONCE = 5
 
 
 def run(*, quick: bool = False) -> list[Row]:
-    """Let jobs end, five at a time; from the end by the emulator's clock to the event of the trigger."""
+    """Measure the time from the end of a job, by the emulator's clock, to the event of its trigger."""
     rounds = 3 if quick else 12
     with emulator("--job-seconds", str(JOB_SECONDS), *UNLIMITED) as url:
         seen = in_child(__name__, "wait_for_jobs", url=url, base=url, rounds=rounds)["events"]
@@ -36,7 +36,7 @@ def run(*, quick: bool = False) -> list[Row]:
 
 
 def wait_for_jobs(base: str, rounds: int) -> dict[str, Any]:
-    """Submit jobs and wait for each with a trigger of its own; job id to the moment of the event."""
+    """Submit jobs and wait for each with its own trigger; return the time of the event by job id."""
     from airflow_provider_piktid.client import AsyncPiktidClient
     from airflow_provider_piktid.models.model_swap import ModelSwap
     from airflow_provider_piktid.triggers.job import PiktidJobTrigger

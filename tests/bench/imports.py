@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What parsing a DAG file pays for this package, beside Airflow itself."""
+"""The import time that this package adds to the parsing of a DAG file."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PROCESSES = 9
 
 def run(*, quick: bool = False) -> list[Row]:
     """
-    Take the median of several fresh processes; each times both imports, so that noise meets both.
+    Return the median of several new processes, each of which times both imports.
 
-    One more before them leaves bytecode and a warm disk.
+    The first process is not measured: it writes bytecode and warms the disk cache.
     """
     in_child(__name__, "imported")
     runs = [in_child(__name__, "imported") for _ in range(5 if quick else PROCESSES)]
@@ -36,7 +36,7 @@ def run(*, quick: bool = False) -> list[Row]:
 
 
 def imported() -> dict[str, Any]:
-    """Import BaseOperator, then every module with an operator or a sensor; milliseconds of both."""
+    """Import BaseOperator, then every module with an operator or a sensor; return both times in ms."""
     started = time.perf_counter()
     import_module("airflow.sdk").BaseOperator  # noqa: B018 - Airflow imports it when it is asked for
     between = time.perf_counter()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generated persons: how often a process asks, how soon a result is known, and what the stagger costs."""
+"""Generated persons: the poll rate of a process, the delay of a result, and the cost of the stagger."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ POLL_SECONDS = 3.0
 
 
 def run(*, quick: bool = False) -> list[Row]:
-    """Measure; the poll rhythm is PiktID's own, so this takes two minutes."""
+    """Measure with PiktID's real poll interval, which takes two minutes."""
     return [*shared_polling(rounds=3 if quick else 8), staggered(15.0, 70.0)]
 
 
 def shared_polling(rounds: int) -> list[Row]:
-    """Fifty deferred tasks on one account, whose results come spread over some polls."""
+    """Fifty deferred tasks on one account, whose results arrive over several polls."""
     with emulator(latency=0.05) as server:
         _connect(server)
         started = time.monotonic()
@@ -55,7 +55,7 @@ def shared_polling(rounds: int) -> list[Row]:
 
 
 async def _fifty(server: EmulatorServer, *, spread: float) -> list[float]:
-    """Let results come evenly; give how long each took to become an event."""
+    """Publish results at even intervals; return the time that each took to become an event."""
     published: dict[int, float] = {}
     known: dict[int, float] = {}
 
@@ -94,7 +94,7 @@ async def _fifty(server: EmulatorServer, *, spread: float) -> list[float]:
 
 
 def staggered(stagger: float, generation: float) -> Row:
-    """Four keywords on one person, against the stagger and the slowest generation."""
+    """Four keywords for one person, compared with the stagger plus the slowest generation."""
     with (
         emulator(latency=0.05, faces=1, generate_seconds=generation, mask_seconds=0.0) as server,
         tempfile.TemporaryDirectory() as folder,

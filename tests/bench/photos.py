@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of a wanted size: noise, which JPEG cannot make smaller."""
+"""Images of a given size: noise, which JPEG cannot compress."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 from PIL import Image
 
-#: Different contents among the files; the rest are further names of the same ones.
+#: The number of different contents; the other files are hard links to them.
 DISTINCT = 4
 
 
 def photos(folder: Path, count: int, size: int) -> Path:
     """
-    Make a folder of JPEG files.
+    Create a folder of JPEG files.
 
-    :param size: Bytes of each, met within 3 %.
+    :param size: Bytes of each file, within 3 %.
     """
     folder.mkdir()
     side = 512

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measure in a process of its own: time, memory, and the emulator beside it."""
+"""Measure time and memory in a separate process, with the emulator in another one."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from typing import Any, Self
 from tests.support.service import connection_json
 from tests.support.stack import emulator_process
 
-#: Added by the emulator to each request, as a service some countries away would.
+#: Added by the emulator to each request, as a typical network latency.
 LATENCY_MS = 50
 
-#: What is measured has no business with limits of the account.
+#: Options that switch the account limits off.
 UNLIMITED = ("--jobs-per-minute", "0", "--active-jobs", "0", "--credits", "1000000")
 
 
 class Meter:
     """
-    Time, and growth of the peak of resident memory, from entering to leaving.
+    Measure time and the growth of peak resident memory in a ``with`` block.
 
     ``seconds`` and ``megabytes`` are set when the block ends.
     """
@@ -39,7 +39,7 @@ class Meter:
 
     def __enter__(self) -> Self:
         with contextlib.suppress(OSError):
-            # Sets the kernel's high-water mark back. Where that is forbidden, the growth comes out too large.
+            # Resets the kernel's peak memory. Without the permission the measured growth is too large.
             Path("/proc/self/clear_refs").write_text("5")
         self._before = _memory("VmRSS")
         self._cpu = time.process_time()
@@ -63,7 +63,7 @@ def resident() -> float:
 
 
 def _memory(field: str) -> float:
-    """Read a field of the kernel's account of this process, in MB; the peak where there is no such account."""
+    """Return a field of ``/proc/self/status`` in MB, or the peak memory if that file does not exist."""
     try:
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith(field + ":"):
@@ -78,12 +78,12 @@ def in_child(
     module: str, function: str, *, url: str = "", extra: Mapping[str, Any] | None = None, **arguments: Any
 ) -> dict[str, Any]:
     """
-    Call a function in a fresh process and give what it returns, a JSON object.
+    Call a function in a new process and return its result, a JSON object.
 
-    :param url: Emulator that ``piktid_default`` leads to, with ``extra``.
+    :param url: Emulator that ``piktid_default`` points to, with ``extra``.
     """
     environment = dict(os.environ)
-    # Installed packages have their bytecode beside them; without it a child would measure the compiler.
+    # Allow bytecode, as for an installed package; otherwise the child would measure its compilation.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment.setdefault("PYTHONPYCACHEPREFIX", os.path.join(environment["AIRFLOW_HOME"], "bytecode"))
     if url:
@@ -103,13 +103,13 @@ def in_child(
 
 @contextlib.contextmanager
 def emulator(*options: str, latency_ms: float = LATENCY_MS) -> Iterator[str]:
-    """Run an emulator in another process, without picture work; its base URL."""
+    """Run an emulator in another process, without image processing; yield its base URL."""
     with emulator_process("--fast-images", "--latency-ms", str(latency_ms), *options) as url:
         yield url
 
 
 def main(module: str, function: str, arguments: str) -> None:
-    """Be the fresh process."""
+    """Run the function; called in the new process."""
     print(json.dumps(getattr(import_module(module), function)(**json.loads(arguments))))
 
 

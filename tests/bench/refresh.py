@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The nightly refresh: what a plan costs among tens of thousands of objects, and a whole night under Airflow."""
+"""The nightly refresh: a plan with tens of thousands of objects, and a whole run in Airflow."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ OUTPUT = f"s3://{CONNECTION_ID}@{BUCKET}/out"
 
 PLAN_SECONDS = 10
 PLAN_MEGABYTES = 200
-#: For a connection: what is measured has no business with limits of the account.
+#: Extra fields of a connection that switch the account limits off.
 FREE = {"jobs_per_minute": 10_000, "active_jobs": 10_000}
 
 NIGHT_IMAGES, NIGHT_JOB_SECONDS, NIGHT_ACTIVE_JOBS = 500, 6.0, 5
 
 
 def run(*, quick: bool = False) -> list[Row]:
-    """Measure; ``quick`` leaves the night under a whole Airflow out, and counts memory at 10,000 objects."""
+    """Measure; ``quick`` skips the run in Airflow and measures memory with 10,000 objects."""
     rows = _unchanged_and_changed(10_000)
     rows += [] if quick else _memory(50_000)
     return rows if quick else rows + _whole_night()
@@ -95,7 +95,7 @@ def _whole_night() -> list[Row]:
 
 @contextmanager
 def _stage(count: int) -> Iterator[str]:
-    """Run a full bucket whose catalogue knows every object, and an emulator; the emulator's URL."""
+    """Run an S3 server whose objects are all in the catalogue, and an emulator; yield the emulator's URL."""
     with full_s3_server(BUCKET, count) as endpoint, ExitStack() as stack:
         name = f"AIRFLOW_CONN_{CONNECTION_ID.upper()}"
         os.environ[name] = json.dumps(connection_to(endpoint))
@@ -121,11 +121,11 @@ def _pictures(folder: Path, count: int) -> Path:
     return folder
 
 
-# -- in a process of its own --------------------------------------------------------------------------------
+# -- in a separate process ----------------------------------------------------------------------------------
 
 
 def fill_catalogue() -> dict[str, Any]:
-    """Note every object as done, as earlier nights would have."""
+    """Add every object to the catalogue as done, as an earlier run would have."""
     from airflow_provider_piktid.files import storage
     from airflow_provider_piktid.files.formats import V2_FORMATS
     from airflow_provider_piktid.refresh.catalogue import CatalogueRow, options_key
@@ -162,7 +162,7 @@ def fill_catalogue() -> dict[str, Any]:
 
 
 def plan_unchanged() -> dict[str, Any]:
-    """Plan, in a process that has nothing but Airflow loaded before."""
+    """Run the plan in a process that has imported only Airflow before."""
     import airflow.sdk  # noqa: F401 - what is there before anything of ours
 
     with Meter() as meter:
@@ -171,7 +171,7 @@ def plan_unchanged() -> dict[str, Any]:
 
 
 def night_with_changes(count: int) -> dict[str, Any]:
-    """Change some objects, and run the whole night."""
+    """Change some objects and run the whole refresh."""
     from airflow_provider_piktid.files import storage
     from airflow_provider_piktid.files.formats import V2_FORMATS
     from tests.support.batch import JPEG

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One measured figure with the bound that it must keep, and the table that figures are shown in."""
+"""A measurement with its bound, and the table of measurements."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 @dataclass(frozen=True)
 class Row:
     """
-    A figure.
+    A measurement.
 
     :param measured: Number and unit, as shown.
-    :param bound: The same of what it must keep, with ``<=`` or ``>=``; empty for what is only reported.
-    :param value: The bare number, for programs.
-    :param detail: What it was measured on.
+    :param bound: The bound with ``<=`` or ``>=`` and the unit; empty if there is none.
+    :param value: The number without its unit.
+    :param detail: What was measured.
     """
 
     name: str
@@ -28,28 +28,28 @@ class Row:
 
 
 def at_least(name: str, value: float, bound: float, unit: str, detail: str = "") -> Row:
-    """Make a row of a figure that must not be smaller."""
+    """Return a row with a lower bound."""
     return Row(name, _shown(value, unit), f">= {bound:g} {unit}", value >= bound, detail, round(value, 4))
 
 
 def at_most(name: str, value: float, bound: float, unit: str, detail: str = "") -> Row:
-    """Make a row of a figure that must not be larger."""
+    """Return a row with an upper bound."""
     return Row(name, _shown(value, unit), f"<= {bound:g} {unit}", value <= bound, detail, round(value, 4))
 
 
 def told(name: str, value: float, unit: str, detail: str = "") -> Row:
-    """Make a row of a figure without a bound."""
+    """Return a row without a bound."""
     return Row(name, _shown(value, unit), "", True, detail, round(value, 4))
 
 
 def as_mapping(row: Any) -> dict[str, Any]:
-    """Take a row of any module: a :class:`Row` or a mapping with the same names."""
+    """Convert a row of any module, a :class:`Row` or a mapping with the same names."""
     values = asdict(row) if is_dataclass(row) and not isinstance(row, type) else dict(row)
     return {"detail": "", "bound": "", **values}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Lay rows out for a terminal."""
+    """Format rows for a terminal."""
     heads = ("", "figure", "measured", "bound", "detail")
     lines = [heads] + [
         ("ok" if row["ok"] else "MISSED", *(str(row[key]) for key in ("name", "measured", "bound", "detail")))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Uploads and downloads: ours against the way that the documents show, one after the other with ``requests``."""
+"""Uploads and downloads of the operators, compared with the documented examples that use ``requests``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.bench.rows import Row, at_least, at_most
 TIMES_FASTER = 6
 MEGABYTES = 64
 RUNS = 3
-#: For a connection: without it, submissions would be spread over minutes.
+#: Extra fields of a connection without limits; with limits the submissions would take minutes.
 FREE = {"jobs_per_minute": 10_000, "active_jobs": 10_000}
 
 
@@ -90,10 +90,10 @@ def _large_upload(home: Path, count: int, size: int) -> list[Row]:
 
 def _best(measure: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
     """
-    Take the quickest of some runs, and the largest memory of them.
+    Return the shortest time and the largest memory of several runs.
 
-    A run takes two seconds: what else the machine does in that time would be measured instead. The documents'
-    way takes ten times as long and waits most of the time; it is measured once.
+    A run takes two seconds, so that other load on the machine would distort it. The documented example takes
+    ten times as long, waits most of the time, and is measured once.
     """
     runs = [measure(number) for number in range(RUNS)]
     return min(runs, key=lambda one: float(one["seconds"])) | {
@@ -110,11 +110,11 @@ def _made(folder: Path) -> str:
     return str(folder)
 
 
-# In processes of their own ---------------------------------------------------------------------------------
+# In separate processes -------------------------------------------------------------------------------------
 
 
 def upload(folder: str) -> dict[str, Any]:
-    """Run our operator."""
+    """Run the upload operator."""
     from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
 
     task = PiktidUploadImagesOperator(task_id="upload", images=folder, project_name=uuid.uuid4().hex)
@@ -123,7 +123,7 @@ def upload(folder: str) -> dict[str, Any]:
 
 
 def swap(project: str, images: list[str]) -> dict[str, Any]:
-    """Make the results that are downloaded; not measured."""
+    """Create the results that are downloaded; not measured."""
     from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
     from tests.support.tasks import TaskRun
 
@@ -136,7 +136,7 @@ def swap(project: str, images: list[str]) -> dict[str, Any]:
 
 
 def download(jobs: list[str], folder: str) -> dict[str, Any]:
-    """Run our operator."""
+    """Run the download operator."""
     from airflow_provider_piktid.operators.download import PiktidDownloadOperator
 
     task = PiktidDownloadOperator(task_id="download", job_ids=jobs, output_path=folder)
@@ -146,9 +146,9 @@ def download(jobs: list[str], folder: str) -> dict[str, Any]:
 
 def _executed(task: Any) -> tuple[Any, dict[str, Any]]:
     """
-    Execute a task: what it returned, and its figures.
+    Execute a task; return its result and its measurements.
 
-    What it imports late counts for the memory, but not for the time, as little as ``import requests`` does.
+    Late imports count for the memory but not for the time, as ``import requests`` does not count either.
     """
     with Meter() as memory:
         for name in ("tests.support.warm", "PIL.JpegImagePlugin"):
@@ -160,7 +160,7 @@ def _executed(task: Any) -> tuple[Any, dict[str, Any]]:
 
 
 def upload_as_documented(base: str, folder: str) -> dict[str, Any]:
-    """Upload with the documents' own lines."""
+    """Upload with the documented example."""
     import requests
 
     token, name = "piktid-emulator", uuid.uuid4().hex
@@ -181,7 +181,7 @@ def upload_as_documented(base: str, folder: str) -> dict[str, Any]:
 
 
 def download_as_documented(base: str, jobs: list[str], folder: str) -> dict[str, Any]:
-    """Fetch the results with the documents' own lines."""
+    """Download the results with the documented example."""
     import requests
 
     headers = {"Authorization": "Bearer piktid-emulator"}

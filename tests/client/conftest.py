@@ -19,7 +19,7 @@ Reply = httpx.Response | Exception
 
 
 class Script:
-    """Answers requests one after the other and remembers them; the last answer is repeated."""
+    """Returns the given responses in order and records the requests; the last response is repeated."""
 
     def __init__(self, *replies: Reply) -> None:
         self.replies = list(replies)
@@ -53,7 +53,7 @@ class Script:
 
 
 class RawServer:
-    """A server on loopback that keeps each request byte for byte and answers scripted bytes."""
+    """A local server that records each request byte for byte and sends scripted bytes."""
 
     def __init__(self) -> None:
         self.replies: list[bytes] = []

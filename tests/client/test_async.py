@@ -52,7 +52,7 @@ def reply(status: int = 200, value: Any = None, **options: Any) -> httpx.Respons
 async def test_ensure_project_always_gives_the_text_id(
     script: Make, replies: list[httpx.Response], calls: int
 ) -> None:
-    """A new project and a taken name end alike, with the id that job requests want."""
+    """The text id is returned both for a new project and for an existing name."""
     service = script(*replies)
     async with service.client() as client:
         project = await client.ensure_project("spring")
@@ -60,7 +60,7 @@ async def test_ensure_project_always_gives_the_text_id(
 
 
 async def test_ensure_project_conflict_without_match_is_raised(script: Make) -> None:
-    """A name that is taken by a project nobody can see is an error, not somebody else's project."""
+    """A name that is taken by an unlisted project is an error; no other project is returned."""
     service = script(httpx.Response(409), reply(200, LISTED))
     async with service.client() as client:
         with pytest.raises(PiktidConflictError):
@@ -69,7 +69,7 @@ async def test_ensure_project_conflict_without_match_is_raised(script: Make) -> 
 
 @pytest.mark.parametrize("name", ["", " ", "x" * 129], ids=["empty", "blank", "too long"])
 async def test_ensure_project_impossible_name_is_refused_before_sending(script: Make, name: str) -> None:
-    """Names have 1 to 128 characters."""
+    """A name that does not have 1 to 128 characters raises before any request."""
     service = script(reply())
     async with service.client() as client:
         with pytest.raises(ValueError, match="project name"):
@@ -106,7 +106,7 @@ async def test_iter_identities_follows_pages(script: Make, pages: list[list[int]
 
 
 async def test_iter_projects_endless_listing_ends(script: Make) -> None:
-    """A server that gives the same page for ever does not hold the task for ever."""
+    """A server that repeats the same page does not block the task forever."""
     service = script(reply(200, LISTED | {"pagination": PAGES | {"has_next": True}}))
     async with service.client() as client:
         assert len([project async for project in client.iter_projects()]) == 1
@@ -114,7 +114,7 @@ async def test_iter_projects_endless_listing_ends(script: Make) -> None:
 
 
 async def test_iter_projects_without_pagination_reads_full_pages_on(script: Make) -> None:
-    """Without a pagination block a full page means that there may be more."""
+    """Without pagination data the next page is requested after a full page."""
     full = {"projects": [{"project_key": f"p-{n}"} for n in range(100)]}
     service = script(reply(200, full), reply(200, LISTED))
     async with service.client() as client:
@@ -124,7 +124,7 @@ async def test_iter_projects_without_pagination_reads_full_pages_on(script: Make
 
 @pytest.mark.parametrize("key", ["existing_identity_code", "identity_code"])
 async def test_upload_identity_taken_name_is_adopted(script: Make, key: str) -> None:
-    """409 names the identity that exists, under either key."""
+    """After HTTP 409 the existing identity is returned, with the code under either key."""
     service = script(reply(409, {key: "id-9"}), reply(200, {"identity_code": "id-9", "name": "Ann"}))
     async with service.client() as client:
         identity = await client.upload_identity("ann.jpg", b"jpeg", name="Ann")
@@ -132,7 +132,7 @@ async def test_upload_identity_taken_name_is_adopted(script: Make, key: str) -> 
 
 
 async def test_upload_identity_bare_conflict_is_looked_up_by_name(script: Make) -> None:
-    """409 without a code: the listing tells, by the whole name only."""
+    """409 without a code: the identity is found in the listing, by its exact name."""
     listed = [{"identity_code": "id-1", "name": "Anna"}, {"identity_code": "id-2", "name": "Ann"}]
     service = script(httpx.Response(409), reply(200, {"identities": listed}))
     async with service.client() as client:
@@ -141,15 +141,15 @@ async def test_upload_identity_bare_conflict_is_looked_up_by_name(script: Make) 
 
 
 async def test_upload_identity_without_name_is_not_repeated_after_a_lost_reply(script: Make) -> None:
-    """No name, no conflict: a second request could fill a second slot."""
+    """Without a name the upload is not repeated after a lost reply."""
     service = script(httpx.ReadError("x"))
     async with service.client() as client:
-        with pytest.raises(Exception, match="broke"):
+        with pytest.raises(Exception, match="was lost"):
             await client.upload_identity("ann.jpg", b"jpeg")
     assert len(service.requests) == 1
 
 
-async def test_upload_image_expired_link_is_requested_anew(script: Make) -> None:
+async def test_upload_image_requests_another_link_after_an_expired_one(script: Make) -> None:
     """A 403 of the storage means a new ticket, not a wrong token."""
     service = script(
         reply(200, TICKET), httpx.Response(403), reply(200, TICKET | {"file_id": "f-2"}), reply()
@@ -161,7 +161,7 @@ async def test_upload_image_expired_link_is_requested_anew(script: Make) -> None
 
 
 async def test_upload_image_link_that_never_works_ends(script: Make) -> None:
-    """Three links are enough."""
+    """After three refused links ``PiktidLinkError`` is raised."""
     service = script(*[reply(200, TICKET), httpx.Response(403)] * 3)
     async with service.client() as client:
         with pytest.raises(PiktidLinkError):
@@ -171,7 +171,7 @@ async def test_upload_image_link_that_never_works_ends(script: Make) -> None:
 
 @pytest.mark.parametrize("status", [200, 202, 204, 404])
 async def test_delete_notification_gone_is_deleted(script: Make, status: int) -> None:
-    """Any success, and a notification that is gone already, count as done."""
+    """HTTP 2xx and a missing notification both count as deleted."""
     service = script(httpx.Response(status))
     async with service.client() as client:
         await client.delete_notification(41)
@@ -265,7 +265,7 @@ async def test_call_sends_the_documented_request(
 async def test_call_with_a_wrong_argument_sends_nothing(
     script: Make, call: Callable[[AsyncPiktidClient], Any]
 ) -> None:
-    """Bad arguments are a ValueError."""
+    """Invalid arguments raise ``ValueError`` before any request."""
     service = script(reply())
     async with service.client() as client:
         with pytest.raises(ValueError, match=r"must|cannot"):
@@ -273,8 +273,8 @@ async def test_call_with_a_wrong_argument_sends_nothing(
     assert service.requests == []
 
 
-async def test_get_job_fresh_one_is_not_found(script: Make) -> None:
-    """404 is raised as it is: whether the job is fresh only the caller knows."""
+async def test_get_job_new_job_is_not_found(script: Make) -> None:
+    """404 is raised: only the caller knows whether the job is new."""
     service = script(httpx.Response(404))
     async with service.client() as client:
         with pytest.raises(PiktidNotFoundError) as caught:
@@ -284,12 +284,12 @@ async def test_get_job_fresh_one_is_not_found(script: Make) -> None:
 
 @pytest.mark.parametrize("token", ["", "  ", "a b", "a\nb", "é", "a\x00"], ids=repr)
 def test_client_token_unfit_for_a_header_is_a_configuration_error(script: Make, token: str) -> None:
-    """Found before anything is sent, and not shown."""
+    """An invalid token raises ``PiktidConfigError`` with the connection's name."""
     with pytest.raises(PiktidConfigError) as caught:
         AsyncPiktidClient(token, label="my_conn")
     assert "my_conn" in str(caught.value)
 
 
 def test_client_repr_shows_no_token(script: Make) -> None:
-    """A client can be logged."""
+    """The ``repr`` of a client does not contain the token."""
     assert "secret" not in repr(script(reply()).client())

@@ -55,7 +55,7 @@ ANSWER: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Sent:
-    """What of a request the server can see and the documents say."""
+    """The parts of a request that the server sees and the documents state."""
 
     method: str
     address: str
@@ -97,7 +97,7 @@ def multipart(content_type: str, content: bytes) -> dict[str, tuple[str | None, 
 
 
 def with_requests(snippet: Callable[[], Any]) -> Sent:
-    """Run a snippet of the documents and give what it sends last."""
+    """Run a snippet of the documents and return its last request."""
     with requests_mock.Mocker() as mocker:
         mocker.register_uri(requests_mock.ANY, requests_mock.ANY, json=ANSWER)
         snippet()
@@ -110,7 +110,7 @@ def with_requests(snippet: Callable[[], Any]) -> Sent:
 
 
 async def with_client(call: Callable[[AsyncPiktidClient], Awaitable[Any]]) -> Sent:
-    """Run the client and give what it sends last."""
+    """Run the client and return its last request."""
     history: list[Sent] = []
 
     async def handle(request: httpx.Request) -> httpx.Response:
@@ -128,7 +128,7 @@ async def with_client(call: Callable[[AsyncPiktidClient], Awaitable[Any]]) -> Se
 
 
 def documented_file() -> io.BytesIO:
-    """What `open("path/to/identity.jpg", "rb")` gives, without a file."""
+    """Return what `open("path/to/identity.jpg", "rb")` returns, without a file."""
     file = io.BytesIO(JPEG)
     file.name = "path/to/identity.jpg"
     return file
@@ -295,6 +295,6 @@ async def test_swap_options_of_the_documents_reach_the_body(
 
 
 async def test_post_processing_of_the_documents_is_sent() -> None:
-    """`post_process` stands beside the options."""
+    """`post_process` is next to the options."""
     body = (await with_client(lambda client: client.create_job(swap(post_process=True), IMAGES))).body
     assert body["post_process"] is True

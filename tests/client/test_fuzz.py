@@ -80,7 +80,7 @@ def harmless(error: Exception) -> None:
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_any_json_is_a_model_or_a_response_error(model: type[BaseModel]) -> None:
-    """For each model: objects of known keys with odd values, and JSON of any shape."""
+    """Any JSON becomes a model or raises ``PiktidResponseError``."""
 
     @fast
     @given(objects | values)
@@ -100,7 +100,7 @@ def test_any_json_is_a_model_or_a_response_error(model: type[BaseModel]) -> None
 @fast
 @given(st.binary(max_size=200) | values.map(encoded))
 def test_any_bytes_are_a_list_or_a_response_error(content: bytes) -> None:
-    """Listings are as tolerant as single objects."""
+    """Any bytes become a list or raise ``PiktidResponseError``."""
     try:
         found = as_models(answer(content), models.Notification, "notifications")
         has_next_page(answer(content), 1, len(found), 100)
@@ -111,7 +111,7 @@ def test_any_bytes_are_a_list_or_a_response_error(content: bytes) -> None:
 @fast
 @given(st.integers(300, 599), st.binary(max_size=200) | values.map(encoded), st.text(max_size=30))
 def test_any_refusal_is_an_error_of_the_package(status: int, content: bytes, retry_after: str) -> None:
-    """Whatever stands in body and headers, the message is one line without links."""
+    """For any body and headers the message is one line without links."""
     refused = answer(content, status, {"retry-after": retry_after})
     for error in (refusal(refused), link_refusal(refused)):
         harmless(error)
@@ -120,7 +120,7 @@ def test_any_refusal_is_an_error_of_the_package(status: int, content: bytes, ret
 @fast
 @given(st.text(max_size=30), st.text(max_size=50) | values.map(json.dumps))
 def test_any_event_is_a_frame_or_nothing(event: str, data: str) -> None:
-    """An event of the stream never crashes its reader."""
+    """Any event of the stream becomes a frame or None."""
     frame = to_frame(ServerSentEvent(event=event, data=data))
     assert frame is None or frame.kind in ("backfill", "backfill_complete", "live")
 
@@ -140,7 +140,7 @@ frames = st.lists(
 def test_any_stream_is_read_to_its_end_and_cutting_it_differently_changes_nothing(
     content: bytes, size: int
 ) -> None:
-    """The pieces in which a stream arrives have no meaning."""
+    """Frames do not depend on the chunks in which the stream arrives."""
 
     async def read(step: int) -> list[StreamFrame]:
         async def pieces() -> Any:

@@ -53,7 +53,7 @@ CREATED = httpx.Response(202, json={"job_id": "job-1", "status": "pending", "mes
             429,
             {"message": "Maximum concurrent jobs reached"},
             errors.PiktidActiveJobsError,
-            id="429 maximum of what waiting mends",
+            id="429 maximum that waiting resolves",
         ),
         pytest.param(429, {"code": "MAX_ACTIVE_JOBS"}, errors.PiktidActiveJobsError, id="429 as a code"),
         pytest.param(500, {"error": "x"}, errors.PiktidServerError, id="500"),
@@ -64,7 +64,7 @@ CREATED = httpx.Response(202, json={"job_id": "job-1", "status": "pending", "mes
 async def test_status_becomes_its_error(
     script: Make, status: int, body: Any, kind: type[errors.PiktidError]
 ) -> None:
-    """One table from status and body to error; the message names the connection and is one line."""
+    """Each status and body raises its error; the one-line message names the connection."""
     answer = httpx.Response(status) if body is None else httpx.Response(status, json=body)
     async with script(answer).client(retry=NO_RETRY) as client:
         with pytest.raises(errors.PiktidError) as caught:
@@ -75,7 +75,7 @@ async def test_status_becomes_its_error(
 
 
 async def test_credits_error_says_how_many_are_needed(script: Make) -> None:
-    """402 carries what the API asked for."""
+    """After HTTP 402 the error contains the required credits."""
     body = {"error": "Insufficient credits to create job", "required_credits": 12.5}
     async with script(httpx.Response(402, json=body)).client() as client:
         with pytest.raises(errors.PiktidCreditsError, match=r"12\.5") as caught:
@@ -84,7 +84,7 @@ async def test_credits_error_says_how_many_are_needed(script: Make) -> None:
 
 
 async def test_validation_error_quotes_field_and_reason(script: Make) -> None:
-    """What the server says about a field reaches the reader, without links, on one line."""
+    """The server's words about a field are in the message, on one line and without links."""
     detail = [{"field": "images", "message": "too\nmany, see https://h/x?s=1", "position": "json"}]
     async with script(httpx.Response(422, json={"error": "Invalid request", "detail": detail})).client() as c:
         with pytest.raises(errors.PiktidInvalidRequestError, match=r"images: too many, see <link>"):
@@ -92,7 +92,7 @@ async def test_validation_error_quotes_field_and_reason(script: Make) -> None:
 
 
 async def test_message_of_a_server_that_echoes_the_token_hides_it(script: Make) -> None:
-    """The token is cut out of the server's own words."""
+    """If the server's message contains the token, the error does not."""
     async with script(httpx.Response(401, json={"error": f"bad {TOKEN}"})).client() as client:
         with pytest.raises(errors.PiktidAuthError) as caught:
             await client.get_job("job-1")
@@ -131,7 +131,7 @@ async def test_message_of_a_server_that_echoes_the_token_hides_it(script: Make) 
     ],
 )
 async def test_answer_of_another_shape_is_a_response_error(script: Make, content: bytes) -> None:
-    """It names connection, method and path, and shows nothing of the body."""
+    """An unexpected response raises an error that names connection, method and path."""
     async with script(httpx.Response(200, content=content)).client() as client:
         with pytest.raises(errors.PiktidResponseError, match="piktid_test: GET /jobs/job-1/status"):
             await client.get_job("job-1")
@@ -158,7 +158,7 @@ async def test_answer_of_another_shape_is_a_response_error(script: Make, content
 async def test_broken_connection_says_whether_the_request_was_sent(
     script: Make, failure: Exception, sent: bool
 ) -> None:
-    """Only what certainly never left may be repeated when it costs money."""
+    """``sent`` is False only if the request was certainly not sent."""
     async with script(failure).client(retry=NO_RETRY) as client:
         with pytest.raises(errors.PiktidConnectionError) as caught:
             await client.get_job("job-1")
@@ -166,7 +166,7 @@ async def test_broken_connection_says_whether_the_request_was_sent(
 
 
 async def test_unreachable_port_is_certainly_not_sent() -> None:
-    """The same over a real socket that nobody listens on."""
+    """The same over a real socket without a listener."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
@@ -188,7 +188,7 @@ async def test_call_waits_as_the_server_asks_and_goes_on(script: Make) -> None:
 
 
 async def test_call_wrong_token_is_not_tried_again(script: Make) -> None:
-    """401 stops at once and says what to change."""
+    """401 fails at once, and the message names the remedy."""
     service = script(httpx.Response(401))
     async with service.client() as client:
         with pytest.raises(errors.PiktidAuthError, match="connection's password"):
@@ -197,7 +197,7 @@ async def test_call_wrong_token_is_not_tried_again(script: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    "fate",
+    "reply",
     [
         pytest.param(httpx.ReadTimeout("x"), id="no answer in time"),
         pytest.param(httpx.RemoteProtocolError("x"), id="connection cut"),
@@ -209,9 +209,9 @@ async def test_call_wrong_token_is_not_tried_again(script: Make) -> None:
         pytest.param(httpx.Response(302, headers={"location": "/login"}), id="redirect"),
     ],
 )
-async def test_create_job_open_fate_is_never_repeated(script: Make, fate: Any) -> None:
-    """One request, and an error of its own that says to look first."""
-    service = script(fate, CREATED)
+async def test_create_job_that_may_have_arrived_is_never_repeated(script: Make, reply: Any) -> None:
+    """One request is sent; the error says to look for the job first."""
+    service = script(reply, CREATED)
     async with service.client() as client:
         with pytest.raises(errors.PiktidSubmissionError, match="Look for the job") as caught:
             await client.create_job(SWAP, IMAGES)
@@ -224,11 +224,11 @@ async def test_create_job_open_fate_is_never_repeated(script: Make, fate: Any) -
     [
         pytest.param(httpx.ConnectError("x"), id="not sent"),
         pytest.param(httpx.Response(429), id="429"),
-        pytest.param(httpx.Response(429, json={"error": "too many active jobs"}), id="full house"),
+        pytest.param(httpx.Response(429, json={"error": "too many active jobs"}), id="active jobs"),
     ],
 )
 async def test_create_job_certainly_not_taken_is_repeated(script: Make, failure: Any) -> None:
-    """What cannot pay twice is sent again."""
+    """A request that was not sent or was refused with HTTP 429 is sent again."""
     service = script(failure, CREATED)
     async with service.client() as client:
         assert (await client.create_job(SWAP, IMAGES)).job_id == "job-1"
@@ -262,12 +262,12 @@ async def test_paid_call_waits_out_the_refusal(script: Make, call: Callable[...,
 
 @pytest.mark.parametrize("status", [200, 201, 202])
 async def test_create_job_any_success_with_a_job_id_counts(script: Make, status: int) -> None:
-    """The sources disagree about the status of a creation."""
+    """Every HTTP 2xx response with a job id is a success."""
     async with script(httpx.Response(status, json={"job_id": "job-1"})).client() as client:
         assert (await client.create_job(SWAP, IMAGES)).job_id == "job-1"
 
 
-async def test_create_job_unreachable_host_is_no_open_fate(script: Make) -> None:
+async def test_create_job_unreachable_host_is_a_connection_error(script: Make) -> None:
     """A request that never left needs no search for a job."""
     async with script(httpx.ConnectError("x")).client(retry=NO_RETRY) as client:
         with pytest.raises(errors.PiktidConnectionError):
@@ -275,7 +275,7 @@ async def test_create_job_unreachable_host_is_no_open_fate(script: Make) -> None
 
 
 async def test_answer_without_end_is_refused(script: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An API answer has an upper size."""
+    """A response that is too large raises ``PiktidResponseError``."""
     monkeypatch.setattr("airflow_provider_piktid.client._http.MAX_ANSWER", 1000)
     async with script(httpx.Response(200, content=b" " * 2000)).client() as client:
         with pytest.raises(errors.PiktidResponseError, match="too much"):
@@ -283,7 +283,7 @@ async def test_answer_without_end_is_refused(script: Make, monkeypatch: pytest.M
 
 
 async def test_body_that_cannot_be_decompressed_is_a_response_error(raw_server: Make) -> None:
-    """A wrong Content-Encoding is no crash."""
+    """A wrong Content-Encoding raises an error of the package."""
     answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd"
     async with raw_server(answer) as server, AsyncPiktidClient(TOKEN, base_url=server.url) as client:
         with pytest.raises(errors.PiktidResponseError, match="decompressed"):
@@ -291,7 +291,7 @@ async def test_body_that_cannot_be_decompressed_is_a_response_error(raw_server: 
 
 
 async def test_printed_error_holds_no_token(script: Make) -> None:
-    """Nor does the chain of causes."""
+    """The traceback with all causes does not contain the token."""
     async with script(httpx.ReadError(f"header {TOKEN[:3]}")).client(retry=NO_RETRY) as client:
         with pytest.raises(errors.PiktidError) as caught:
             await client.get_job("job-1")

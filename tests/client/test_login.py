@@ -17,7 +17,7 @@ ACCOUNT = Account.of("http://host/api", "me@example.com", "secret")
 
 
 class Logins:
-    """Logins that take until they are let go, counted."""
+    """Counted logins that wait until the test releases them."""
 
     def __init__(self, *outcomes: str | Exception) -> None:
         self.outcomes = list(outcomes)
@@ -67,7 +67,7 @@ def test_threads_share_a_login() -> None:
 
 
 async def test_refused_token_is_replaced_once() -> None:
-    """All who were refused share the new login; who comes with an older refusal gets the new token as it is."""
+    """A refused token is replaced by one login; a later refusal of the old token returns the new one."""
     cache, login = TokenCache(), Logins("old", "new")
     login.go.set()
     assert await cache.get(ACCOUNT, login) == "old"
@@ -77,7 +77,7 @@ async def test_refused_token_is_replaced_once() -> None:
 
 
 async def test_refused_login_is_told_to_all_and_not_kept() -> None:
-    """A wrong password is asked for once, not once per task; the next call tries anew."""
+    """A wrong password is tried once, not once per task; the next call tries again."""
     cache, login = TokenCache(), Logins(PiktidAuthError("no", status=401), "tok")
     asked = [asyncio.create_task(cache.get(ACCOUNT, login)) for _ in range(5)]
     await asyncio.sleep(0)
@@ -89,7 +89,7 @@ async def test_refused_login_is_told_to_all_and_not_kept() -> None:
 
 
 async def test_cancelled_login_is_taken_over() -> None:
-    """A task that is killed in the middle of the login does not hang the others."""
+    """If the task that logs in is cancelled, a waiting task logs in."""
     cache, login = TokenCache(), Logins("tok")
     first = asyncio.create_task(cache.get(ACCOUNT, login))
     await asyncio.sleep(0)
@@ -102,7 +102,7 @@ async def test_cancelled_login_is_taken_over() -> None:
 
 
 async def test_changed_password_is_another_account() -> None:
-    """After the connection was mended the new password is tried."""
+    """After the connection was corrected the new password is tried."""
     cache, login = TokenCache(), Logins("one", "two")
     login.go.set()
     assert await cache.get(ACCOUNT, login) == "one"

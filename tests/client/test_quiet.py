@@ -25,7 +25,7 @@ BUSY = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
 async def test_debug_log_holds_no_link_no_token_and_no_query(
     raw_server: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With everything at DEBUG: neither our lines nor those of the HTTP libraries show a secret."""
+    """At level DEBUG no log of this package or the HTTP libraries contains a secret."""
     caplog.set_level(logging.DEBUG)
     for name in ("httpx", "httpcore", "airflow_provider_piktid"):
         caplog.set_level(logging.DEBUG, logger=name)
@@ -50,7 +50,7 @@ async def test_debug_log_holds_no_link_no_token_and_no_query(
 
 
 async def test_other_users_of_httpx_keep_their_log(script: Make, caplog: pytest.LogCaptureFixture) -> None:
-    """The filter drops our records only."""
+    """The log filter drops only the records of this package's requests."""
     caplog.set_level(logging.INFO, logger="httpx")
     service = script(httpx.Response(200, json={"status": "pending"}))
     async with service.client() as client, httpx.AsyncClient(transport=client._http._transport) as other:
@@ -62,7 +62,7 @@ async def test_other_users_of_httpx_keep_their_log(script: Make, caplog: pytest.
 
 
 async def test_filter_is_installed_once(script: Make) -> None:
-    """Thousands of clients do not pile up filters."""
+    """Several clients install the log filter once."""
     for _ in range(3):
         script(httpx.Response(200)).client()
     kinds = [type(item).__name__ for item in logging.getLogger("httpx").filters]

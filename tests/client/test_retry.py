@@ -46,7 +46,7 @@ def first_wait(error: PiktidError, *, repeatable: bool) -> float | None:
 def test_decide_repeats_only_what_helps_and_cannot_pay_twice(
     error: PiktidError, repeatable: bool, paid: bool
 ) -> None:
-    """Both columns: whether a repeatable request, and whether a paid one, is sent again."""
+    """Each error is retried or not, separately for repeatable and for paid requests."""
     assert (first_wait(error, repeatable=True) is not None) is repeatable
     assert (first_wait(error, repeatable=False) is not None) is paid
 
@@ -95,7 +95,7 @@ def test_decide_jitter_stays_in_its_share(chance: float, wait: float) -> None:
     ],
 )
 def test_decide_honours_retry_after_within_reason(retry_after: float, chance: float, wait: float) -> None:
-    """The server knows best, up to the cap."""
+    """``Retry-After`` is respected up to the maximum wait."""
     error = PiktidRateLimitError("x", status=429, retry_after=retry_after)
     assert waits(error, RetrySettings(total=1000), chance)[0] == pytest.approx(wait)
 
@@ -112,7 +112,7 @@ def test_decide_huge_attempt_number_does_not_overflow() -> None:
 
 
 def test_decide_no_retry_gives_up_at_once() -> None:
-    """A check of a connection does not wait."""
+    """``NO_RETRY`` does not retry."""
     assert waits(RATE, NO_RETRY) == waits(UNSENT, NO_RETRY) == []
 
 
@@ -139,7 +139,7 @@ def test_parse_retry_after(value: str | None, seconds: float | None) -> None:
 
 
 def test_parse_retry_after_endless_digits_stay_a_number() -> None:
-    """A header of thousands of digits neither crashes nor costs time."""
+    """A header of thousands of digits does not raise."""
     found = parse_retry_after("9" * 5000, NOW)
     assert found is not None
     assert found > 60

@@ -66,20 +66,20 @@ async def frames(service: Any, **options: Any) -> list[tuple[str, int | None]]:
     ],
 )
 async def test_stream_gives_the_same_frames_whatever_the_form(script: Make, text: str) -> None:
-    """Line ends, blanks and junk change nothing; half frames are dropped."""
+    """Line ends, blanks and invalid lines do not change the frames; partial frames are dropped."""
     service = script(httpx.Response(200, headers=SSE, content=text.encode()))
     assert await frames(service) == EXPECTED
 
 
 async def test_stream_unnamed_and_named_live_events_count_alike(script: Make) -> None:
-    """A server that names its live events is understood."""
+    """Live events are accepted with and without a name."""
     text = f"event: completed\ndata: {note(1, job_id='j')}\n\nevent: message\ndata: {note(2)}\n\n"
     service = script(httpx.Response(200, headers=SSE, content=text.encode()))
     assert await frames(service) == [("live", 1), ("live", 2)]
 
 
 async def test_stream_is_utf8_whatever_the_header_says(script: Make) -> None:
-    """A charset that does not fit does no harm; broken bytes cost their frame only."""
+    """The stream is read as UTF-8 whatever the charset; a frame with invalid bytes is dropped."""
     text = f"data: {note(1)}\n\n".encode() + b'data: {"id": "\xff"\n\n' + f"data: {note(2)}\n\n".encode()
     headers = {"Content-Type": "text/event-stream; charset=utf-16"}
     assert await frames(script(httpx.Response(200, headers=headers, content=text))) == [
@@ -89,7 +89,7 @@ async def test_stream_is_utf8_whatever_the_header_says(script: Make) -> None:
 
 
 async def test_stream_sends_filters_and_keeps_the_token_out_of_the_url(script: Make) -> None:
-    """Filters go into the query, names with commas; the token into the header."""
+    """The filters are sent in the query and the token in the header."""
     service = script(httpx.Response(200, headers=SSE, content=b""))
     assert await frames(service, job_id="job/1", names=["completed", "error"]) == []
     assert service.lines == ["GET /notifications/events?id_task=job%2F1&name_list=completed%2Cerror"]
@@ -110,7 +110,7 @@ async def test_stream_sends_filters_and_keeps_the_token_out_of_the_url(script: M
 async def test_stream_that_does_not_begin_is_an_error_at_once(
     script: Make, answer: Any, kind: type[Exception]
 ) -> None:
-    """Connecting again is the reader's business: one request, no waiting."""
+    """A stream that cannot be opened raises without a retry."""
     service = script(answer)
     with pytest.raises(kind):
         await frames(service)
@@ -125,7 +125,7 @@ async def test_stream_that_does_not_begin_is_an_error_at_once(
 async def test_stream_frame_without_end_is_refused(
     script: Make, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
-    """A frame has an upper size, so that a stream cannot fill the memory."""
+    """A frame larger than ``MAX_FRAME`` raises ``PiktidResponseError``."""
     monkeypatch.setattr(stream_module, "MAX_FRAME", 1000)
 
     async def pieces() -> Any:
@@ -144,7 +144,7 @@ async def test_stream_frame_without_end_is_refused(
 async def test_stream_of_many_small_frames_is_never_too_large(
     script: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The bound is on one frame, not on the stream."""
+    """``MAX_FRAME`` limits each frame and not the stream."""
     monkeypatch.setattr(stream_module, "MAX_FRAME", 1000)
     text = "".join(f"data: {note(n)}\r\n\r\n" for n in range(1000))
 
@@ -160,7 +160,7 @@ async def test_stream_of_many_small_frames_is_never_too_large(
 
 
 async def test_stream_silent_or_cut_is_a_connection_error_after_its_frames() -> None:
-    """An open but silent stream is found out; what came before is not lost."""
+    """A silent or broken stream raises after its frames were returned."""
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
     piece = f"data: {note(1)}\n\n".encode()
     silent = asyncio.Event()
@@ -175,7 +175,7 @@ async def test_stream_silent_or_cut_is_a_connection_error_after_its_frames() -> 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server, AsyncPiktidClient(TOKEN, base_url=url) as client:
-        for silence, said in ((0.05, "within 0.05 s"), (30.0, "broke")):
+        for silence, said in ((0.05, "within 0.05 s"), (30.0, "was lost")):
             stream = client.stream_notifications(silence=silence)
             assert (await anext(stream)).kind == "live"
             if silence > 1:

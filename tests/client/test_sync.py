@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The facade for code that is not async."""
+"""The v2 client for synchronous code."""
 
 from __future__ import annotations
 
-import inspect
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -17,6 +16,7 @@ from airflow_provider_piktid.exceptions import PiktidNotFoundError
 from airflow_provider_piktid.models import UploadTicket
 from airflow_provider_piktid.models.model_swap import ModelSwap
 from tests.client.conftest import TOKEN
+from tests.client.facades import Arguments, call_native, call_plain, public, shape, without_boundary
 
 Make = Callable[..., Any]
 
@@ -25,32 +25,19 @@ def facade(service: Any, **options: Any) -> PiktidClient:
     return PiktidClient(TOKEN, transport=httpx.MockTransport(service.handle), sleep=service.sleep, **options)
 
 
-def public(kind: type) -> dict[str, Any]:
-    return {
-        name: value
-        for name, value in vars(kind).items()
-        if callable(value) and (not name.startswith("_") or name == "__init__")
-    }
-
-
-def shape(function: Any) -> str:
-    text = str(inspect.signature(function))
-    return text.replace("AsyncIterator[", "Iterator[")
-
-
 def test_facade_has_the_methods_of_the_async_client() -> None:
-    """Nothing is missing and nothing is added but `run`; closing has its own name."""
+    """The sync client has the methods of the async one, with ``close`` and ``run``."""
     assert set(public(PiktidClient)) - {"run", "close"} == set(public(AsyncPiktidClient)) - {"aclose"}
 
 
 @pytest.mark.parametrize("name", sorted(set(public(AsyncPiktidClient)) - {"aclose"}))
 def test_facade_method_has_the_signature_of_the_async_one(name: str) -> None:
-    """Names, kinds, defaults and types are the same; iterators are plain ones."""
+    """The signatures of sync and async methods are equal, except for async iterators."""
     assert shape(public(PiktidClient)[name]) == shape(public(AsyncPiktidClient)[name])
 
 
 def test_facade_calls_and_iterates(script: Make) -> None:
-    """A call gives the model, a listing a plain iterator."""
+    """A call returns the model, a listing a plain iterator."""
     answer = {"job_id": "j", "status": "pending", "projects": [{"project_key": "a"}, {"project_key": "b"}]}
     with facade(script(httpx.Response(200, json=answer))) as client:
         assert client.get_job("j").status == "pending"
@@ -58,7 +45,7 @@ def test_facade_calls_and_iterates(script: Make) -> None:
 
 
 def test_facade_iterator_left_early_closes_the_stream(script: Make) -> None:
-    """Leaving a stream ends its connection."""
+    """Leaving the iterator closes the stream."""
     closed = threading.Event()
 
     class Endless(httpx.AsyncByteStream):
@@ -80,12 +67,12 @@ def test_facade_iterator_left_early_closes_the_stream(script: Make) -> None:
 
 
 def test_facade_raises_the_errors_of_the_async_client(script: Make) -> None:
-    """An error crosses the thread as it is."""
+    """The sync client raises the errors of the async one."""
     with facade(script(httpx.Response(404))) as client, pytest.raises(PiktidNotFoundError):
         client.get_job("j")
 
 
-def test_facade_run_gives_the_async_client_for_concurrent_work(script: Make) -> None:
+def test_facade_run_passes_the_async_client_for_concurrent_work(script: Make) -> None:
     """`run(function, *args)` awaits `function(client, *args)`."""
 
     async def work(client: AsyncPiktidClient, *names: str) -> list[str]:
@@ -104,7 +91,7 @@ def test_facade_run_gives_the_async_client_for_concurrent_work(script: Make) -> 
 
 
 def test_facade_close_ends_the_thread_and_may_be_repeated(script: Make) -> None:
-    """Nothing is left running; a closed client says so."""
+    """No thread is left; a closed client raises an error."""
     before = threading.active_count()
     client = facade(script(httpx.Response(200, json={"status": "pending"})))
     client.get_job("j")
@@ -124,7 +111,7 @@ def test_facade_unused_starts_no_thread(script: Make) -> None:
 
 
 def test_facade_close_cancels_what_still_runs(script: Make) -> None:
-    """A task that is killed does not wait for a server that never answers."""
+    """``close`` cancels running calls."""
     entered, ended = threading.Event(), threading.Event()
 
     async def hang(client: AsyncPiktidClient) -> None:
@@ -152,7 +139,7 @@ def _swallow(client: PiktidClient, function: Any) -> None:
 
 
 def test_facade_fetch_takes_an_async_consumer(script: Make) -> None:
-    """The same consumer serves both clients."""
+    """``fetch`` accepts an async consumer."""
 
     async def consume(stream: Any) -> bytes:
         return b"".join([chunk async for chunk in stream.chunks()])
@@ -163,7 +150,7 @@ def test_facade_fetch_takes_an_async_consumer(script: Make) -> None:
 
 SWAP = ModelSwap(identity_code="i", project_id="p")
 TICKET = UploadTicket(upload_url="https://s3/k", file_id="f", content_type="image/png")
-CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
+CALLS: dict[str, Arguments] = {
     "ensure_project": (("spring",), {}),
     "iter_projects": ((), {}),
     "request_upload": (("a.jpg",), {"project_name": "p"}),
@@ -195,14 +182,13 @@ CALLS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {
 
 
 def test_every_call_of_the_facade_is_in_the_table() -> None:
-    """A new method needs a row; `fetch` has a test of its own."""
+    """``CALLS`` contains every method except ``run``, ``close`` and ``fetch``."""
     assert set(CALLS) == set(public(PiktidClient)) - {"__init__", "run", "close", "fetch"}
 
 
 @pytest.mark.parametrize("name", sorted(CALLS))
 def test_facade_call_sends_what_the_async_call_sends(script: Make, name: str) -> None:
     """Every argument arrives: the requests of both clients are equal."""
-    positional, named = CALLS[name]
     answer = {
         "project_id": "p",
         "identity_code": "i",
@@ -219,23 +205,9 @@ def test_facade_call_sends_what_the_async_call_sends(script: Make, name: str) ->
     reply = httpx.Response(200, headers=headers) if headers else httpx.Response(200, json=answer)
     plain, native = script(reply), script(reply)
 
-    async def call(client: AsyncPiktidClient) -> None:
-        found = getattr(client, name)(*positional, **named)
-        if inspect.isawaitable(found):
-            await found
-        else:
-            assert [item async for item in found] == []
-
     with facade(plain) as client:
-        found = getattr(client, name)(*positional, **named)
-        assert not inspect.isgenerator(found) or list(found) == []
+        call_plain(client, name, CALLS[name])
     with facade(native) as client:
-        client.run(call)
+        call_native(client, name, CALLS[name])
     assert plain.lines == native.lines != []
-    assert [_without_boundary(sent) for sent in plain.bodies] == [
-        _without_boundary(sent) for sent in native.bodies
-    ]
-
-
-def _without_boundary(body: bytes) -> bytes:
-    return body.replace(body.split(b"\r\n")[0].strip(b"-"), b"") if body.startswith(b"--") else body
+    assert [*map(without_boundary, plain.bodies)] == [*map(without_boundary, native.bodies)]

@@ -28,7 +28,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[ssl.SSLContext]:
 
 
 def test_fifty_clients_build_one_context(built: list[ssl.SSLContext]) -> None:
-    """Building one per client would cost a second and tens of megabytes here."""
+    """Fifty clients share one verifying TLS context."""
     clients = [AsyncPiktidClient("token") for _ in range(50)]
     for client in clients:
         assert client._http.links is not None
@@ -38,7 +38,7 @@ def test_fifty_clients_build_one_context(built: list[ssl.SSLContext]) -> None:
 
 
 def test_threads_at_once_build_one_context(built: list[ssl.SSLContext]) -> None:
-    """Workers of one process may start together."""
+    """Threads that start at the same time share one TLS context."""
     threads = [threading.Thread(target=session.shared_context) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -48,7 +48,7 @@ def test_threads_at_once_build_one_context(built: list[ssl.SSLContext]) -> None:
 
 
 def test_context_honours_ssl_cert_file(built: list[ssl.SSLContext], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A company's own authority is trusted as it is by httpx."""
+    """The TLS context uses ``SSL_CERT_FILE``."""
     import certifi
 
     monkeypatch.setenv("SSL_CERT_FILE", certifi.where())

@@ -38,7 +38,7 @@ async def read_all(stream: ByteStream) -> bytes:
 
 
 class Source:
-    """A source that says one size and gives other bytes, and counts how often it was started."""
+    """A source that announces one size and yields other bytes, and counts its starts."""
 
     def __init__(self, size: int, *chunks: bytes) -> None:
         self.size, self.parts, self.starts = size, chunks, 0
@@ -61,14 +61,14 @@ class Source:
     ids=["signature", "dots and slashes", "odd characters", "root", "quoted unicode"],
 )
 async def test_put_upload_sends_the_link_byte_for_byte(raw_server: Make, target: str) -> None:
-    """The signature covers the very bytes of path and query."""
+    """Path and query of the link are sent byte for byte."""
     async with raw_server(OK) as server, AsyncPiktidClient(TOKEN, base_url=server.url) as client:
         await client.put_upload(ticket(server.url + target), b"jpeg")
     assert server.received[0].split(b"\r\n")[0] == f"PUT {target} HTTP/1.1".encode()
 
 
 async def test_put_upload_sends_what_a_presigned_request_may_have_and_no_more(raw_server: Make) -> None:
-    """The exact content type, a length instead of chunks, the bytes, and no token."""
+    """Content type, length and bytes are sent; token and cookies are not."""
     async with raw_server(OK) as server, AsyncPiktidClient(TOKEN, base_url=server.url) as client:
         await client.put_upload(ticket(server.url + "/k", "image/x-odd; q=1"), Source(6, b"abc", b"def"))
     head, sent = server.received[0].lower().split(b"\r\n\r\n")
@@ -80,7 +80,7 @@ async def test_put_upload_sends_what_a_presigned_request_may_have_and_no_more(ra
 
 
 async def test_put_upload_starts_the_source_over_at_a_retry(raw_server: Make) -> None:
-    """A storage that stumbles gets the whole picture again."""
+    """A retry sends the source from its beginning."""
     source = Source(3, b"abc")
     busy = b"HTTP/1.1 503 Slow Down\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n"
     async with raw_server(busy, OK) as server, AsyncPiktidClient(TOKEN, base_url=server.url) as client:
@@ -90,7 +90,7 @@ async def test_put_upload_starts_the_source_over_at_a_retry(raw_server: Make) ->
 
 
 async def test_put_upload_connections_carry_one_upload_after_the_other() -> None:
-    """A handshake for each picture would cost more than the picture."""
+    """Consecutive uploads reuse one connection."""
     connections = 0
 
     async def keep_alive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -115,14 +115,14 @@ async def test_put_upload_connections_carry_one_upload_after_the_other() -> None
     "source", [Source(6, b"abc"), Source(2, b"abc"), Source(0, b"x")], ids=["shorter", "longer", "grown"]
 )
 async def test_put_upload_source_that_changed_is_an_error(script: Make, source: Source) -> None:
-    """The announced size binds; a file that changes while it is read is not sent cut off."""
+    """A source whose size differs from the announced one raises."""
     async with script(httpx.Response(200)).client() as client:
         with pytest.raises(errors.PiktidError, match="changed while it was read"):
             await client.put_upload(ticket("https://s3/k"), source)
 
 
 async def test_put_upload_http_link_of_an_https_api_goes_out_encrypted(script: Make) -> None:
-    """The scheme is the only part of a link that is ever changed."""
+    """An http link of an https API is changed to https."""
     service = script(httpx.Response(200))
     async with service.client() as client:
         await client.put_upload(ticket("http://s3.example/k?s=1"), b"x")
@@ -144,7 +144,7 @@ async def test_put_upload_http_link_of_an_https_api_goes_out_encrypted(script: M
 async def test_put_upload_refusal_of_the_storage_is_never_the_tokens_fault(
     script: Make, status: int, content: bytes, kind: type[Exception]
 ) -> None:
-    """An expired link asks for a new one; the link is not shown."""
+    """Each refusal of the storage raises its error, which does not contain the link."""
     async with script(httpx.Response(status, content=content)).client(retry=NO_RETRY) as client:
         with pytest.raises(errors.PiktidAPIError) as caught:
             await client.put_upload(ticket(f"https://s3/k?{SIGNATURE}"), b"x")
@@ -153,7 +153,7 @@ async def test_put_upload_refusal_of_the_storage_is_never_the_tokens_fault(
 
 
 async def test_fetch_gives_type_length_and_bytes_without_the_token(raw_server: Make) -> None:
-    """The consumer sees what the server announced."""
+    """The consumer gets type, length and bytes; the token is not sent."""
     seen: list[Any] = []
 
     async def consume(stream: ByteStream) -> bytes:
@@ -168,7 +168,7 @@ async def test_fetch_gives_type_length_and_bytes_without_the_token(raw_server: M
     assert TOKEN.encode() not in server.received[0]
 
 
-async def test_fetch_cut_body_starts_the_consumer_anew(raw_server: Make) -> None:
+async def test_fetch_truncated_body_calls_the_consumer_again(raw_server: Make) -> None:
     """A body that breaks off is fetched again from its start."""
     starts = 0
 
@@ -187,7 +187,7 @@ async def test_fetch_cut_body_starts_the_consumer_anew(raw_server: Make) -> None
 
 
 async def test_fetch_short_body_is_an_error(script: Make) -> None:
-    """Fewer bytes than announced are no download, whatever the transport thinks of it."""
+    """Fewer bytes than announced are an error, even if the transport accepts them."""
     short = httpx.Response(200, headers={"Content-Length": "9"}, content=b"abc")
     async with script(short).client(retry=NO_RETRY) as client:
         with pytest.raises(errors.PiktidConnectionError, match="3 of 9 bytes"):
@@ -195,7 +195,7 @@ async def test_fetch_short_body_is_an_error(script: Make) -> None:
 
 
 async def test_fetch_error_of_the_consumer_is_its_own(script: Make) -> None:
-    """A full disk is not a reason to ask the server again."""
+    """An error of the consumer is raised unchanged and not retried."""
 
     async def consume(stream: ByteStream) -> None:
         raise OSError("disk full")
@@ -208,7 +208,7 @@ async def test_fetch_error_of_the_consumer_is_its_own(script: Make) -> None:
 
 
 async def test_fetch_follows_redirects_without_the_token(script: Make) -> None:
-    """A relative and an absolute redirect, and never the token."""
+    """Relative and absolute redirects are followed without the token."""
     service = script(
         httpx.Response(302, headers={"Location": "/y?s=%2f"}),
         httpx.Response(307, headers={"Location": "https://other.example/z"}),
@@ -234,7 +234,7 @@ async def test_fetch_follows_redirects_without_the_token(script: Make) -> None:
     ],
 )
 async def test_fetch_redirect_to_another_scheme_is_refused(script: Make, location: str) -> None:
-    """Nor away from encryption."""
+    """A redirect to another scheme, or from https to http, raises."""
     service = script(httpx.Response(302, headers={"Location": location}))
     async with service.client() as client:
         with pytest.raises(errors.PiktidResponseError):
@@ -242,18 +242,18 @@ async def test_fetch_redirect_to_another_scheme_is_refused(script: Make, locatio
     assert len(service.requests) == 1
 
 
-async def test_fetch_redirect_without_end_ends(script: Make) -> None:
+async def test_fetch_stops_after_too_many_redirects(script: Make) -> None:
     """Five redirects are followed."""
     service = script(httpx.Response(302, headers={"Location": "https://cdn.example/x"}))
     async with service.client() as client:
-        with pytest.raises(errors.PiktidResponseError, match="without end"):
+        with pytest.raises(errors.PiktidResponseError, match="too many redirects"):
             await client.fetch("https://cdn.example/x", read_all)
     assert len(service.requests) == 6
 
 
 @pytest.mark.parametrize("link", ["file:///etc/passwd", "/relative", "ftp://h/x", "https://h/\x00", ""])
 async def test_fetch_link_of_another_scheme_is_refused(script: Make, link: str) -> None:
-    """A server cannot make the client read anything but http(s)."""
+    """A link whose scheme is not http or https raises before any request."""
     service = script(httpx.Response(200))
     async with service.client() as client:
         with pytest.raises(errors.PiktidResponseError):
@@ -271,7 +271,7 @@ async def test_fetch_link_of_another_scheme_is_refused(script: Make, link: str) 
     ids=lambda failure: type(failure).__name__,
 )
 async def test_printed_error_of_a_link_holds_no_signature(script: Make, failure: Exception) -> None:
-    """Not in the message, and not in the chain of causes that a traceback prints."""
+    """The traceback with all causes does not contain the signature."""
     async with script(failure).client(retry=NO_RETRY) as client:
         with pytest.raises(errors.PiktidError) as caught:
             await client.fetch(f"https://cdn/x?{SIGNATURE}", read_all)
@@ -280,7 +280,7 @@ async def test_printed_error_of_a_link_holds_no_signature(script: Make, failure:
 
 
 async def test_answer_of_the_storage_may_come_before_the_body_was_read(raw_server: Make) -> None:
-    """A refusal of a large upload is understood although the connection is closed meanwhile."""
+    """A refusal that arrives during a large upload raises ``PiktidLinkError``."""
     refused = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     async with raw_server(refused) as server, AsyncPiktidClient(TOKEN, base_url=server.url) as client:
         with pytest.raises(errors.PiktidLinkError):
@@ -290,7 +290,7 @@ async def test_answer_of_the_storage_may_come_before_the_body_was_read(raw_serve
 async def test_put_upload_through_a_proxy_keeps_the_link_too(
     raw_server: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Behind a company's proxy the same bytes go out, with the host that a proxy needs."""
+    """Through a proxy the link is sent byte for byte."""
     async with raw_server(OK) as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("http_proxy", proxy.url)

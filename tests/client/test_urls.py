@@ -23,7 +23,7 @@ from airflow_provider_piktid.models import one_line
     ],
 )
 def test_check_base_url_drops_the_trailing_slash(url: str, normal: str) -> None:
-    """A base URL joins with paths that begin with a slash."""
+    """The trailing slash of a base URL is removed."""
     assert check_base_url(url) == normal
 
 
@@ -41,7 +41,7 @@ def test_check_base_url_drops_the_trailing_slash(url: str, normal: str) -> None:
     ],
 )
 def test_check_base_url_refuses_other_addresses(url: str) -> None:
-    """A wrong host is an error of the configuration, and its login is not shown."""
+    """An invalid base URL raises ``PiktidConfigError`` without its login."""
     with pytest.raises(PiktidConfigError) as caught:
         check_base_url(url)
     assert "u:p" not in str(caught.value)
@@ -52,13 +52,13 @@ def test_check_base_url_refuses_other_addresses(url: str) -> None:
     [("job-1", "job-1"), ("a/b", "a%2Fb"), ("a?b#c", "a%3Fb%23c"), ("..%2f", "..%252f"), (7, "7")],
 )
 def test_segment_cannot_leave_its_place(value: str | int, quoted: str) -> None:
-    """An id is one segment of a path, whatever it holds."""
+    """An id is quoted as one path segment."""
     assert segment(value) == quoted
 
 
 @pytest.mark.parametrize("value", ["", ".", ".."])
 def test_segment_that_names_another_path_is_refused(value: str) -> None:
-    """Dots and nothing would address something else."""
+    """An empty id and an id of dots raise ``ValueError``."""
     with pytest.raises(ValueError, match="id"):
         segment(value)
 
@@ -79,7 +79,7 @@ def test_segment_that_names_another_path_is_refused(value: str) -> None:
     ids=repr,
 )
 def test_check_link_takes_http_only(link: str) -> None:
-    """A server cannot point the client at files or other protocols; the link is not shown."""
+    """A link whose scheme is not http or https raises, and the error does not contain it."""
     with pytest.raises(PiktidResponseError) as caught:
         transfer.check_link(link, "label")
     assert "label" in str(caught.value)
@@ -96,7 +96,7 @@ def test_check_link_takes_http_only(link: str) -> None:
     ],
 )
 def test_upgrade_scheme_only_towards_https(link: str, base: str, expected: str) -> None:
-    """An unencrypted link of an encrypted API is taken encrypted, and never the other way."""
+    """An http link is changed to https if the API uses https, and never the other way."""
     assert transfer.upgrade_scheme(link, base) == expected
 
 
@@ -111,7 +111,7 @@ def test_upgrade_scheme_only_towards_https(link: str, base: str, expected: str) 
     ],
 )
 def test_raw_target_keeps_every_byte(link: str, target: bytes) -> None:
-    """Nothing that HTTP can carry is changed: the signature covers it."""
+    """Path and query are kept byte for byte."""
     assert transfer.raw_target(link) == target
 
 
@@ -125,7 +125,7 @@ def test_raw_target_keeps_every_byte(link: str, target: bytes) -> None:
     ],
 )
 def test_redirect_target_to_another_scheme_is_refused(link: str, location: str) -> None:
-    """A redirect leads to http(s) only, and never away from encryption."""
+    """A redirect to another scheme, or from https to http, raises."""
     with pytest.raises(PiktidResponseError):
         transfer.redirect_target(link, location, "label")
 
@@ -141,5 +141,5 @@ def test_redirect_target_to_another_scheme_is_refused(link: str, location: str) 
     ids=["control characters", "link", "long", "surrogate"],
 )
 def test_one_line_makes_words_harmless(text: str, line: str) -> None:
-    """What a server says fits into one line of a log."""
+    """A server's words become one line for a log."""
     assert one_line(text) == line

@@ -17,6 +17,7 @@ from airflow_provider_piktid.exceptions import (
     PiktidAuthError,
     PiktidConfigError,
     PiktidCreditsError,
+    PiktidInvalidRequestError,
     PiktidRateLimitError,
     PiktidResponseError,
     PiktidSubmissionError,
@@ -28,7 +29,7 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 
 class Service:
-    """A v1 service with one answer per path; logins give tok-1, tok-2 and so on."""
+    """A v1 service with one answer per path; logins return tok-1, tok-2 and so on."""
 
     def __init__(self, **answers: Any) -> None:
         self.answers = answers
@@ -56,7 +57,7 @@ class Service:
 
 
 async def nap(seconds: float) -> None:
-    """Do not wait."""
+    """Return at once."""
 
 
 def arguments(service: Service, **more: Any) -> dict[str, Any]:
@@ -87,7 +88,7 @@ async def test_login_happens_once_for_many_calls() -> None:
 
 
 async def test_refused_token_is_answered_by_one_login_and_one_repetition() -> None:
-    """An expired token costs one login; the refresh token is never presented."""
+    """An expired token causes one login; the refresh token is not used."""
     service = Service(notification_by_name_json={"notifications_list": []})
     async with client(service) as api:
         await api.list_notifications()
@@ -98,7 +99,7 @@ async def test_refused_token_is_answered_by_one_login_and_one_repetition() -> No
 
 
 async def test_token_that_stays_refused_is_an_error_after_one_more_login() -> None:
-    """There is no endless loop of logins."""
+    """The client does not log in forever."""
     service = Service()
     service.good = "another"
     async with client(service) as api:
@@ -108,7 +109,7 @@ async def test_token_that_stays_refused_is_an_error_after_one_more_login() -> No
 
 
 async def test_paid_request_refused_with_401_is_sent_again() -> None:
-    """It was refused unread: sending it again after the login pays once."""
+    """A paid request that was refused with HTTP 401 is sent again after the login."""
     service = Service()
     async with client(service) as api:
         await api.access_token()
@@ -117,7 +118,7 @@ async def test_paid_request_refused_with_401_is_sent_again() -> None:
     assert service.paths.count("POST /api/edit/generate") == 2
 
 
-async def test_wrong_password_is_told_without_it() -> None:
+async def test_wrong_password_is_reported_without_it() -> None:
     """The message names the connection and the remedy, and no secret; nothing but the login is sent."""
 
     def refuse(request: httpx.Request) -> httpx.Response:
@@ -130,7 +131,7 @@ async def test_wrong_password_is_told_without_it() -> None:
 
 
 async def test_ready_token_cannot_be_renewed() -> None:
-    """A connection with a token alone says what to do when it has expired, and logs in nowhere."""
+    """When a token without login has expired, the message names the remedy, and no login is tried."""
     service = Service()
     async with client(service, login=None, password=None, token="stale") as api:
         with pytest.raises(PiktidAuthError, match="30 days"):
@@ -147,7 +148,7 @@ async def test_ready_token_cannot_be_renewed() -> None:
     ],
 )
 async def test_unusable_credentials_are_refused_at_once(given: dict[str, Any]) -> None:
-    """Nothing is sent with half of a login."""
+    """Incomplete credentials raise ``PiktidConfigError``."""
     with pytest.raises(PiktidConfigError):
         AsyncPiktidV1Client(**given)
 
@@ -161,8 +162,8 @@ async def test_unusable_credentials_are_refused_at_once(given: dict[str, Any]) -
         pytest.param(httpx.Response(200, text="<html>"), id="HTML of a proxy"),
     ],
 )
-async def test_paid_request_is_never_repeated_when_its_fate_is_open(answer: Any) -> None:
-    """It goes out once, and the error says that nobody knows whether it was paid."""
+async def test_paid_request_that_may_have_arrived_is_never_repeated(answer: Any) -> None:
+    """It is sent once, and the error says that it may have been paid."""
     service = Service(edit_generate=answer)
     async with client(service) as api:
         with pytest.raises(PiktidSubmissionError):
@@ -181,13 +182,13 @@ async def test_paid_request_is_never_repeated_when_its_fate_is_open(answer: Any)
     ],
 )
 async def test_answer_to_a_paid_request_may_be_anything(answer: Any) -> None:
-    """Its body is undocumented: no body may turn a success into an unknown fate."""
+    """The body is undocumented: none may turn a success into an error."""
     async with client(Service(edit_generate=answer)) as api:
         await api.generate("img", 0, {"Location": "Oceania"})
 
 
 async def test_refusals_of_a_paid_request_keep_their_kind() -> None:
-    """An empty purse and a full minute are told apart, and the latter is raised at once when told so."""
+    """402 and 429 are different errors, and with `wait=False` the 429 is raised at once."""
     empty = Service(edit_generate=httpx.Response(402, json={"code": 402, "message": "Insufficient credits"}))
     async with client(empty) as api:
         with pytest.raises(PiktidCreditsError, match="Insufficient"):
@@ -200,7 +201,7 @@ async def test_refusals_of_a_paid_request_keep_their_kind() -> None:
 
 
 async def test_options_go_as_json_text() -> None:
-    """Seed and whatever else is given reach the API in the form that its clients use."""
+    """Options are sent as a JSON string."""
     service = Service()
     async with client(service) as api:
         await api.generate("img", 3, {"Location": "Oceania"}, options={"seed": 7, "flag_watermark": 0})
@@ -210,7 +211,7 @@ async def test_options_go_as_json_text() -> None:
 
 
 async def test_odd_entry_hides_no_other() -> None:
-    """Junk in the account's list, perhaps not even ours, does not stop the reader."""
+    """Invalid entries of the notification list are skipped."""
     listed = [
         None,
         7,
@@ -223,14 +224,14 @@ async def test_odd_entry_hides_no_other() -> None:
 
 
 async def test_list_that_is_none_is_an_error() -> None:
-    """It is never taken for "no notifications"."""
+    """A response without a notification list raises ``PiktidResponseError``."""
     async with client(Service(notification_by_name_json={"msg": "?"}), retry=NO_RETRY) as api:
         with pytest.raises(PiktidResponseError):
             await api.list_notifications()
 
 
 async def test_deletion_carries_its_body_and_forgives_what_is_gone() -> None:
-    """DELETE with JSON is unusual, and a notification that expired meanwhile is no error."""
+    """DELETE has a JSON body, and a notification that has expired is not an error."""
     service = Service(notification_delete_json=httpx.Response(404))
     async with client(service) as api:
         await api.delete_notification(9)
@@ -239,7 +240,7 @@ async def test_deletion_carries_its_body_and_forgives_what_is_gone() -> None:
 
 
 async def test_url_goes_as_form_data() -> None:
-    """A picture can be handed over by its address."""
+    """``url`` is sent as form data; without image and URL ``ValueError`` is raised."""
     service = Service(edit_target={"id_image": "i", "num_persons": 0})
     async with client(service) as api:
         await api.upload_target(url="https://pictures/x.jpg")
@@ -249,7 +250,7 @@ async def test_url_goes_as_form_data() -> None:
 
 
 async def test_token_is_not_sent_to_result_hosts() -> None:
-    """Links lead elsewhere, and whoever is there has no business with the account."""
+    """Links lead to other hosts, which must not see the account's token."""
     service = Service()
     async with client(service) as api:
         await api.access_token()
@@ -259,6 +260,16 @@ async def test_token_is_not_sent_to_result_hosts() -> None:
 
         await api.fetch("https://files/x?sig=1", consume)
     assert "authorization" not in service.requests[-1].headers
+
+
+@pytest.mark.parametrize("secret", ["tok-1", "pass-word"])
+async def test_server_that_echoes_a_secret_is_quoted_without_it(secret: str) -> None:
+    """Access token and password are removed from the server's own words."""
+    refusal = httpx.Response(422, json={"message": f"bad {secret}"})
+    async with client(Service(notification_by_name_json=refusal)) as api:
+        with pytest.raises(PiktidInvalidRequestError, match=r"bad \*\*\*") as caught:
+            await api.list_notifications()
+    assert secret not in str(caught.value)
 
 
 async def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -271,7 +282,7 @@ async def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> Non
 
 
 def test_sync_client_tells_each_token_once() -> None:
-    """Whoever masks logs learns of the first token and of each new one."""
+    """``on_token`` is called once for each token."""
     service = Service(notification_by_name_json={"notifications_list": []})
     told: list[str] = []
     with PiktidV1Client(on_token=told.append, **arguments(service)) as api:

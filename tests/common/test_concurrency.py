@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bounded concurrency: order, limit, and what an error does."""
+"""``run_bounded``: order, limit and errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_results_come_in_the_order_of_the_items() -> None:
-    """Whoever is ready first does not come first."""
+    """Results are returned in the order of the items, whichever ends first."""
     gates = [asyncio.Event() for _ in range(3)]
     gates[2].set()
 
@@ -28,7 +28,7 @@ async def test_results_come_in_the_order_of_the_items() -> None:
 
 @pytest.mark.parametrize(("limit", "most"), [(1, 1), (3, 3), (100, 8), (0, 1)])
 async def test_no_more_than_the_limit_run_at_once(limit: int, most: int) -> None:
-    """A limit of nothing still does the work, one by one."""
+    """At most ``limit`` items run at the same time; a limit of 0 counts as 1."""
     running = peak = 0
 
     async def work(index: int) -> None:
@@ -43,8 +43,8 @@ async def test_no_more_than_the_limit_run_at_once(limit: int, most: int) -> None
     assert peak == most
 
 
-async def test_nothing_to_do_gives_nothing() -> None:
-    """An empty list is no error."""
+async def test_empty_list_returns_an_empty_list() -> None:
+    """An empty list returns an empty list."""
 
     async def work(item: int) -> int:
         raise AssertionError
@@ -52,8 +52,8 @@ async def test_nothing_to_do_gives_nothing() -> None:
     assert await run_bounded(work, [], 8) == []
 
 
-async def test_first_error_ends_the_rest_and_comes_as_it_is() -> None:
-    """No group around it, and nobody goes on in the background."""
+async def test_first_error_cancels_the_rest_and_is_raised() -> None:
+    """The first error cancels the other items and is raised without an exception group."""
     cancelled: list[int] = []
 
     async def work(index: int) -> None:

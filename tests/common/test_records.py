@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The record of paid jobs: split, stored, read back, and never mistaken for "no record"."""
+"""The record of paid jobs: planning, storing and loading."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_provider_piktid.common.records import (
     record_key,
 )
 from airflow_provider_piktid.exceptions import PiktidRecordError
-from airflow_provider_piktid.jobs.record import RECORD_VERSION, STATE_KEY, JobRecord, Submission, plan
+from airflow_provider_piktid.jobs.submission import RECORD_VERSION, STATE_KEY, JobRecord, Submission, plan
 from airflow_provider_piktid.models.model_swap import ModelSwap
 from tests.support.tasks import StateStore, TaskInstance
 
@@ -60,7 +60,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store[JobRecord]:
     [(1, 10, [1]), (10, 10, [10]), (11, 10, [10, 1]), (25, 10, [10, 10, 5]), (3, 1, [1, 1, 1]), (0, 10, [])],
 )
 def test_plan_splits_images_in_order(images: int, per_job: int, counts: list[int]) -> None:
-    """Submissions are full but the last, and none is sent yet."""
+    """Images are split in order into submissions of ``per_job`` images, all of them planned."""
     split = ModelSwap(identity_code="x").split(images, per_job)
     planned = plan(split, fingerprint="f", now=5.0)
 
@@ -68,8 +68,8 @@ def test_plan_splits_images_in_order(images: int, per_job: int, counts: list[int
     assert {item.state for item in planned.submissions} <= {"planned"}
 
 
-def test_record_deals_images_out_to_submissions() -> None:
-    """The ids are not stored, so they are dealt out again in the same order."""
+def test_chunks_assign_images_to_submissions_in_order() -> None:
+    """``chunks`` assigns the images to the submissions in order."""
     images = [f"file-{n}" for n in range(24)]
 
     chunks = record().chunks(images)
@@ -78,15 +78,15 @@ def test_record_deals_images_out_to_submissions() -> None:
     assert [image for chunk in chunks for image in chunk] == images
 
 
-def test_record_knows_its_jobs() -> None:
-    """Job ids stay in the order of the images; those that ended are not active; old ones are remembered."""
+def test_record_lists_its_jobs() -> None:
+    """The record lists the submitted, the active and all known job ids."""
     assert record().job_ids == ["job-1", "job-2"]
     assert record().active == ["job-2"]
     assert record().known_jobs == {"job-0", "job-1", "job-2", "job-x"}
 
 
-def test_record_survives_json() -> None:
-    """What a store writes can be read back whole."""
+def test_record_is_restored_from_json() -> None:
+    """A record that is restored from its JSON equals the original."""
     assert JobRecord.from_json(json.loads(json.dumps(record().to_json()))) == record()
 
 
@@ -97,12 +97,12 @@ def broken(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "value",
     [
-        pytest.param("text", id="text"),
+        pytest.param("text", id="string"),
         pytest.param([], id="list"),
         pytest.param({}, id="empty object"),
         pytest.param({"version": RECORD_VERSION}, id="only a version"),
         pytest.param(broken(version=RECORD_VERSION + 1), id="newer version"),
-        pytest.param(broken(version="x"), id="version no number"),
+        pytest.param(broken(version="x"), id="version is not a number"),
         pytest.param(broken(submissions=None), id="no submissions"),
         pytest.param(broken(submissions=[{"count": 1, "colour": "red"}]), id="unknown field"),
         pytest.param(broken(submissions=[{"count": 1, "state": "paid"}]), id="unknown state"),
@@ -112,19 +112,19 @@ def broken(**changes: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_record_that_cannot_be_understood_stops_the_task(value: Any) -> None:
-    """A damaged record is never read as work that was not paid."""
+def test_invalid_record_raises(value: Any) -> None:
+    """An invalid record raises ``PiktidRecordError``."""
     with pytest.raises(PiktidRecordError):
         JobRecord.from_json(value)
 
 
-def test_store_without_a_record_says_so(store: Store[JobRecord]) -> None:
-    """None means that there certainly is none."""
+def test_empty_store_returns_none(store: Store[JobRecord]) -> None:
+    """A store without a record returns None."""
     assert store.load() is None
 
 
-def test_store_gives_back_what_was_saved_last(store: Store[JobRecord]) -> None:
-    """Saving again replaces the record."""
+def test_store_returns_the_record_saved_last(store: Store[JobRecord]) -> None:
+    """A durable store returns the record that was saved last."""
     store.save(plan([1], fingerprint="other", now=1.0))
     store.save(record())
 
@@ -132,8 +132,8 @@ def test_store_gives_back_what_was_saved_last(store: Store[JobRecord]) -> None:
     assert store.durable
 
 
-def test_unreadable_task_state_is_not_no_record() -> None:
-    """If Airflow does not answer, the task stops before it submits."""
+def test_unreadable_task_state_raises() -> None:
+    """If the task state store cannot be read, ``PiktidRecordError`` is raised."""
     state = StateStore()
     state.fail_reads = True
 
@@ -141,8 +141,8 @@ def test_unreadable_task_state_is_not_no_record() -> None:
         TaskStateRecords(state, STATE_KEY, JobRecord.from_json).load()
 
 
-def test_failed_write_names_the_jobs_known_so_far() -> None:
-    """Whoever has to clean up finds the job ids in the message."""
+def test_failed_write_lists_the_known_jobs() -> None:
+    """If the record cannot be written, the error contains the known job ids."""
     state = StateStore()
     state.fail_writes = True
 
@@ -151,33 +151,33 @@ def test_failed_write_names_the_jobs_known_so_far() -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", '{"a": 1}', "null\x00"], ids=["empty", "cut", "strange", "junk"]
+    "content", ["", "{", '{"a": 1}', "null\x00"], ids=["empty", "truncated", "not a record", "invalid"]
 )
-def test_damaged_object_is_not_no_record(tmp_path: Path, content: str) -> None:
-    """A file that is there but cannot be understood stops the task."""
+def test_invalid_record_file_raises(tmp_path: Path, content: str) -> None:
+    """A record file that is not a valid record raises ``PiktidRecordError``."""
     (tmp_path / "key.json").write_text(content)
 
     with pytest.raises(PiktidRecordError):
         object_store(tmp_path).load()
 
 
-def test_unwritable_state_path_is_told(tmp_path: Path) -> None:
-    """The remedy names the setting."""
+def test_unwritable_state_path_raises(tmp_path: Path) -> None:
+    """If ``state_path`` cannot be written, the error names the setting."""
     (tmp_path / "file").write_text("in the way")
 
     with pytest.raises(PiktidRecordError, match="state_path"):
         object_store(tmp_path / "file").save(record())
 
 
-def test_object_store_leaves_nothing_but_the_record(tmp_path: Path) -> None:
-    """No temporary file stays behind."""
+def test_object_store_leaves_no_temporary_file(tmp_path: Path) -> None:
+    """Saving a record leaves no temporary file."""
     object_store(tmp_path).save(record())
 
     assert [path.name for path in tmp_path.iterdir()] == ["key.json"]
 
 
-def test_no_store_forgets() -> None:
-    """Where nothing can be kept, nothing is pretended."""
+def test_no_records_stores_nothing() -> None:
+    """``NoRecords`` stores nothing and is not durable."""
     store: Store[JobRecord] = NoRecords()
     store.save(record())
 
@@ -185,8 +185,8 @@ def test_no_store_forgets() -> None:
     assert not store.durable
 
 
-def test_state_path_goes_before_the_task_state_store(tmp_path: Path) -> None:
-    """A record in object storage is taken wherever it is asked for."""
+def test_state_path_has_priority_over_the_task_state_store(tmp_path: Path) -> None:
+    """``state_path`` has priority over the task state store; without both nothing is stored."""
     context = {"ti": TaskInstance(), "task_state_store": StateStore()}
 
     assert isinstance(open_store(context, str(tmp_path)), ObjectRecords)
@@ -194,23 +194,23 @@ def test_state_path_goes_before_the_task_state_store(tmp_path: Path) -> None:
     assert isinstance(open_store({"ti": TaskInstance()}, None), NoRecords)
 
 
-def test_state_path_of_the_configuration_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """``[piktid] state_path`` sets it for all tasks."""
+def test_state_path_is_read_from_the_configuration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """``[piktid] state_path`` is used if the operator does not set one."""
     monkeypatch.setenv("AIRFLOW__PIKTID__STATE_PATH", str(tmp_path))
 
     assert isinstance(open_store({"ti": TaskInstance()}, None), ObjectRecords)
 
 
 def test_record_key_ignores_the_try_number(tmp_path: Path) -> None:
-    """A later try of the same task instance finds the record."""
+    """A later try of the same task instance loads the record."""
     first, second = TaskInstance(try_number=1), TaskInstance(try_number=2)
     open_store({"ti": first}, str(tmp_path)).save(record())
 
     assert open_store({"ti": second}, str(tmp_path)).load() == record()
 
 
-def test_record_key_tells_task_instances_apart() -> None:
-    """Dag, task, run and map index each make another record, however they are cut."""
+def test_record_key_is_unique_for_each_task_instance() -> None:
+    """DAG, task, run and map index each change the record key."""
     keys = {
         record_key("d", "t", "r", -1),
         record_key("d", "t", "r", 0),
@@ -226,8 +226,8 @@ def test_record_key_tells_task_instances_apart() -> None:
 
 
 @pytest.mark.parametrize("dag_id", ["a" * 250, "カタログ" * 60, "a/../../b", "group.task+x:y"])
-def test_record_key_is_a_file_name_anywhere(dag_id: str) -> None:
-    """Names of DAGs may be long and in any script; file systems are stricter."""
+def test_record_key_is_a_valid_file_name(dag_id: str) -> None:
+    """The record key is a short ASCII file name, whatever the DAG id is."""
     name = record_key(dag_id, "task", "manual__2026-01-01T00:00:00+00:00", 3) + ".json"
 
     assert len(name.encode()) < 200
@@ -236,6 +236,6 @@ def test_record_key_is_a_file_name_anywhere(dag_id: str) -> None:
 
 
 def test_fingerprint_depends_on_content_not_on_the_order_of_keys() -> None:
-    """The same request has the same fingerprint; any other has not."""
+    """The fingerprint depends on the content and not on the order of the keys."""
     assert fingerprint({"a": 1, "b": [1, 2]}) == fingerprint({"b": [1, 2], "a": 1})
     assert fingerprint({"a": 1, "b": [1, 2]}) != fingerprint({"a": 1, "b": [2, 1]})

@@ -87,7 +87,7 @@ async def start_job(client: AsyncPiktidClient, images: int = 1, **options: Any) 
 
 
 async def ended(client: AsyncPiktidClient, job_id: str) -> JobResults:
-    """Wait for a job as the rules say: subscribe, ask, read, ask at every event."""
+    """Wait for a job: subscribe, request its status, and request it again at every event."""
     async with asyncio.timeout(20):
         while True:
             async for frame in client.stream_notifications(job_id=job_id):
@@ -103,7 +103,7 @@ async def _status(client: AsyncPiktidClient, job_id: str) -> bool | None:
 
 
 async def test_batch_from_upload_to_pictures_and_archive(client: AsyncPiktidClient) -> None:
-    """The way of a batch: two images in two variations, results by link and by ZIP."""
+    """Two images with two variations result in four outputs, by link and by ZIP."""
     job_id = await start_job(client, images=2, num_variations=2)
     results = await ended(client, job_id)
     assert results.status == "completed"
@@ -120,7 +120,7 @@ async def test_batch_from_upload_to_pictures_and_archive(client: AsyncPiktidClie
 
 
 async def test_identity_uploaded_listed_prepared_and_adopted(client: AsyncPiktidClient) -> None:
-    """A second upload of the same name gives the same identity."""
+    """A second upload of the same name returns the same identity."""
     first = await client.upload_identity("ann.jpg", picture(), name="Ann", tag="t")
     second = await client.upload_identity("ann.jpg", picture(), name="Ann")
     assert first.identity_code == second.identity_code
@@ -132,7 +132,7 @@ async def test_identity_uploaded_listed_prepared_and_adopted(client: AsyncPiktid
 
 
 async def test_listings_of_several_pages(client: AsyncPiktidClient) -> None:
-    """More projects than a page holds."""
+    """A listing of several pages is read completely."""
     for number in range(103):
         await client.ensure_project(f"p{number}")
     names = [project.project_name async for project in client.iter_projects()]
@@ -159,7 +159,7 @@ async def test_regenerate_adds_a_version(client: AsyncPiktidClient) -> None:
 
 
 async def test_notifications_listed_streamed_and_deleted(client: AsyncPiktidClient) -> None:
-    """What is deleted is not replayed; deleting it again is fine."""
+    """Deleted notifications are no longer listed, and a second deletion does not raise."""
     job_id = await start_job(client)
     await ended(client, job_id)
     listed = await client.list_notifications(["batch_edit", "completed"], job_ids=[job_id])
@@ -172,7 +172,7 @@ async def test_notifications_listed_streamed_and_deleted(client: AsyncPiktidClie
 
 
 async def test_post_processing_is_waited_for(client: AsyncPiktidClient) -> None:
-    """`done` comes after the swap and its post-processing."""
+    """The wait ends after post-processing has completed."""
     job_id = await start_job(client, post_process=True)
     await ended(client, job_id)
     job = await client.get_job(job_id)
@@ -180,7 +180,7 @@ async def test_post_processing_is_waited_for(client: AsyncPiktidClient) -> None:
 
 
 async def test_webhook_set_tested_and_signed(client: AsyncPiktidClient) -> None:
-    """Deliveries carry the signature that the documents describe."""
+    """Webhook deliveries have the documented signature."""
     received: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def receive(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -207,7 +207,7 @@ async def test_webhook_set_tested_and_signed(client: AsyncPiktidClient) -> None:
 
 
 async def test_credits_used_are_counted(client: AsyncPiktidClient) -> None:
-    """What was spent, by period."""
+    """Used credits are counted by period."""
     await ended(client, await start_job(client, images=2))
     used = await client.get_credits_used(resolution="day")
     assert used.total_credits == 2
@@ -215,7 +215,7 @@ async def test_credits_used_are_counted(client: AsyncPiktidClient) -> None:
 
 
 def test_facade_runs_the_same_batch(emulator: EmulatorServer) -> None:
-    """The sync client over the same socket, concurrent work included."""
+    """The sync client runs a batch with parallel uploads."""
 
     async def upload(client: AsyncPiktidClient) -> list[str]:
         tickets = await asyncio.gather(*(client.upload_image(f"{n}.jpg", picture(n)) for n in range(4)))
@@ -260,7 +260,7 @@ def test_facade_runs_the_same_batch(emulator: EmulatorServer) -> None:
 async def test_batch_ends_well_whatever_the_sources_mean(
     emulator: EmulatorServer, client: AsyncPiktidClient, variants: dict[str, str]
 ) -> None:
-    """Each variant of the contract's table: the same calls, the same outputs, nothing post-processed."""
+    """With every variant of the contract the batch succeeds without post-processing."""
     for name, value in variants.items():
         emulator.state.variants.set(name, value)
     await client.ensure_project("spring")
@@ -284,7 +284,7 @@ async def test_batch_ends_well_whatever_the_sources_mean(
 async def test_taken_identity_is_adopted_whatever_the_conflict_says(
     emulator: EmulatorServer, client: AsyncPiktidClient, variants: dict[str, str]
 ) -> None:
-    """With and without the code in the 409."""
+    """The existing identity is returned with and without its code in the HTTP 409 response."""
     for name, value in variants.items():
         emulator.state.variants.set(name, value)
     first = await client.upload_identity("ann.jpg", picture(), name="Ann")
@@ -300,8 +300,8 @@ async def test_taken_identity_is_adopted_whatever_the_conflict_says(
         pytest.param({"rate_429": "identity_cap"}, errors.PiktidQuotaError, id="29 maximum"),
     ],
 )
-async def test_refused_submission_is_told_apart(variants: dict[str, str], kind: type[Exception]) -> None:
-    """429 by rate with its waiting time, and the one that waiting never mends."""
+async def test_refused_submission_has_its_own_error(variants: dict[str, str], kind: type[Exception]) -> None:
+    """429 by rate with its waiting time, and the one that waiting does not resolve."""
     with EmulatorServer(replace(SETTINGS, jobs_per_minute=1, variants=variants)) as server:
         async with connect(server, retry=NO_RETRY) as client:
             await start_job(client)
@@ -313,8 +313,8 @@ async def test_refused_submission_is_told_apart(variants: dict[str, str], kind: 
         assert 0 < caught.value.retry_after <= 61
 
 
-async def test_full_house_is_told_apart() -> None:
-    """429 because as many jobs run as the account allows."""
+async def test_limit_of_active_jobs_is_its_own_error() -> None:
+    """429 because the account's limit of active jobs is reached."""
     with EmulatorServer(replace(SETTINGS, active_jobs=1, job_seconds=60)) as server:
         async with connect(server) as client:
             await start_job(client)
@@ -325,8 +325,8 @@ async def test_full_house_is_told_apart() -> None:
                 await client.create_job(swap, [image], wait=False)
 
 
-async def test_empty_purse_says_what_is_needed() -> None:
-    """402, nothing started."""
+async def test_missing_credits_are_named() -> None:
+    """402 names the credits needed; nothing starts."""
     with EmulatorServer(replace(SETTINGS, credits=1)) as server:
         async with connect(server) as client:
             with pytest.raises(errors.PiktidCreditsError) as caught:
@@ -335,14 +335,14 @@ async def test_empty_purse_says_what_is_needed() -> None:
 
 
 async def test_wrong_token_is_refused_at_once(emulator: EmulatorServer) -> None:
-    """401, with the connection's name."""
+    """A wrong token raises an error with the connection's name."""
     async with AsyncPiktidClient("wrong", base_url=emulator.url, label="my_conn") as client:
         with pytest.raises(errors.PiktidAuthError, match="my_conn"):
             await client.ensure_project("spring")
 
 
 async def test_expired_upload_link_is_renewed(emulator: EmulatorServer, client: AsyncPiktidClient) -> None:
-    """The first link has expired when the bytes come; the second takes them."""
+    """An expired upload link is refused, and the upload requests a new one."""
     late = await client.request_upload("a.jpg")
     emulator.state.clock.advance(10_000)
     with pytest.raises(errors.PiktidLinkError):
@@ -369,7 +369,7 @@ async def test_expired_upload_link_is_renewed(emulator: EmulatorServer, client: 
 async def test_lost_submission_is_never_sent_twice(
     emulator: EmulatorServer, client: AsyncPiktidClient, kind: str, options: dict[str, Any], jobs: int
 ) -> None:
-    """Whatever happens to the answer: one request, so at most one job, and an error of its own."""
+    """After a lost reply ``PiktidSubmissionError`` is raised and at most one job exists."""
     emulator.faults.add("model_swap", kind, **options)
     with pytest.raises(errors.PiktidSubmissionError):
         await start_job(client)
@@ -402,7 +402,7 @@ async def test_harmless_request_survives_one_fault(
     kind: str,
     call: Callable[[AsyncPiktidClient, str], Any],
 ) -> None:
-    """A request that may be repeated is, and ends well."""
+    """A request that is safe to repeat is retried after a fault."""
     job_id = await start_job(client)
     await ended(client, job_id)
     emulator.faults.add(operation, kind)
@@ -411,10 +411,10 @@ async def test_harmless_request_survives_one_fault(
 
 
 @pytest.mark.parametrize("kind", ["html", "garbage_json", "wrong_types", "truncate_silent"])
-async def test_answer_nobody_understands_is_a_response_error(
+async def test_answer_that_cannot_be_parsed_is_a_response_error(
     emulator: EmulatorServer, client: AsyncPiktidClient, kind: str
 ) -> None:
-    """No crash, no guess."""
+    """An invalid response raises ``PiktidResponseError``."""
     job_id = await start_job(client)
     emulator.faults.add("job_status", kind)
     with pytest.raises(errors.PiktidResponseError, match="piktid_test"):
@@ -422,10 +422,10 @@ async def test_answer_nobody_understands_is_a_response_error(
 
 
 @pytest.mark.parametrize("kind", ["junk", "double", "reorder", "crlf", "null_data", "foreign"])
-async def test_ugly_stream_still_tells_the_end(
+async def test_stream_with_invalid_frames_reports_the_end(
     emulator: EmulatorServer, client: AsyncPiktidClient, kind: str
 ) -> None:
-    """Junk, doubles, disorder and strangers in the stream do not hide our job."""
+    """Invalid, repeated, reordered and foreign frames do not hide the end of a job."""
     emulator.faults.add("events", kind, times=None)
     job_id = await start_job(client)
     async with asyncio.timeout(20):
@@ -439,7 +439,7 @@ async def test_ugly_stream_still_tells_the_end(
 async def test_cut_stream_ends_or_breaks_and_can_be_read_again(
     emulator: EmulatorServer, client: AsyncPiktidClient, kind: str
 ) -> None:
-    """A stream that is cut is connected again by its reader and tells the end then."""
+    """The reader reconnects a broken stream, which then reports the end."""
     emulator.faults.add("events", kind, frames=1)
     job_id = await start_job(client)
     try:
@@ -451,7 +451,7 @@ async def test_cut_stream_ends_or_breaks_and_can_be_read_again(
 
 
 async def test_silent_stream_is_found_out(emulator: EmulatorServer, client: AsyncPiktidClient) -> None:
-    """Open but silent counts as broken."""
+    """A silent stream raises ``PiktidConnectionError``."""
     emulator.faults.add("events", "silent")
     stream = client.stream_notifications(silence=0.05)
     with pytest.raises(errors.PiktidConnectionError):
@@ -459,7 +459,7 @@ async def test_silent_stream_is_found_out(emulator: EmulatorServer, client: Asyn
 
 
 async def test_cut_download_is_fetched_again(emulator: EmulatorServer, client: AsyncPiktidClient) -> None:
-    """A picture that breaks off comes whole the second time; an expired link says so."""
+    """A truncated image is complete at the second try; an expired link is an error."""
     results = await ended(client, await start_job(client))
     link = results.results[0].download_url
     assert link is not None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An emulator for the example DAGs, a small shoot, and the connection in either place."""
+"""An emulator for the example DAGs, images, and the connection in the environment or the database."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def connected(
     request: pytest.FixtureRequest, server: EmulatorServer, airflow_db: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[EmulatorServer]:
     """
-    An emulator behind ``piktid_default``, kept in the environment or in the metadata database.
+    An emulator with ``piktid_default`` in the environment or in the metadata database.
 
-    An environment variable hides how triggers and workers look connections up.
+    With an environment variable triggers and workers do not look the connection up in the database.
     """
     if request.param == "environment":
         yield server
@@ -43,7 +43,7 @@ def connected(
 
 @pytest.fixture
 def shoot(tmp_path: Path) -> Callable[..., Path]:
-    """Make folders of small pictures: ``shoot("shirts", "dresses")``."""
+    """Create folders of small images: ``shoot("shirts", "dresses")``."""
 
     def make(*names: str) -> Path:
         for name in names:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example DAGs: they parse anywhere, and run to their end."""
+"""The example DAGs can be parsed without a connection and run with ``dag.test()``."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def dag_bag(path: Path = EXAMPLE_DAGS) -> Any:
 
 
 def run_example(name: str, **params: Any) -> Any:
-    """Run an example with ``dag.test()``; its DAG run, which succeeded."""
+    """Run an example with ``dag.test()``; return its successful DAG run."""
     (dag,) = dag_bag(EXAMPLE_DAGS / f"{name}.py").dags.values()
     run = dag.test(run_conf=params)
     assert run.state == "success", {ti.task_id: ti.state for ti in run.get_task_instances()}
@@ -40,14 +40,14 @@ def run_example(name: str, **params: Any) -> Any:
 
 
 def outputs(folder: Path) -> list[str]:
-    """Pictures below a folder, relative."""
+    """The images below a folder, as relative paths."""
     return sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*.jpg") if "_piktid" not in path.parts
     )
 
 
 def sources(folder: Path) -> list[str]:
-    """Names of the pictures that the manifests below a folder are about."""
+    """The sources in the manifests below a folder, as folder and file name."""
     rows = [row for path in folder.rglob("manifest-*.json") for row in json.loads(path.read_text())]
     assert {row["status"] for row in rows} == {"done"}
     return sorted("/".join(Path(row["source"]).parts[-2:]) for row in rows)
@@ -55,7 +55,7 @@ def sources(folder: Path) -> list[str]:
 
 @pytest.fixture
 def lookups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Connection ids that were asked for; every one of them is unknown."""
+    """The connection ids that were looked up; every lookup fails."""
     asked: list[str] = []
 
     def get_connection(conn_id: str) -> Any:
@@ -68,7 +68,7 @@ def lookups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_examples_parse_without_a_connection(lookups: list[str]) -> None:
-    """All example files give their DAGs on a machine that has no connection, and ask for none."""
+    """All example files are parsed without an error and without a connection lookup."""
     bag = dag_bag()
 
     assert bag.import_errors == {}
@@ -76,10 +76,10 @@ def test_examples_parse_without_a_connection(lookups: list[str]) -> None:
     assert lookups == []
 
 
-def test_model_swap_example_mirrors_the_shoot(
+def test_model_swap_example_mirrors_the_source_folders(
     connected: EmulatorServer, shoot: Shoot, tmp_path: Path
 ) -> None:
-    """Four photographs in two folders give four outputs in two folders, bought as one job."""
+    """Four images in two folders become four outputs in two folders, bought as one job."""
     run_example(
         "example_model_swap", images=str(shoot("look-1", "look-2")), output_path=str(tmp_path / "out")
     )
@@ -98,7 +98,7 @@ def test_model_swap_example_mirrors_the_shoot(
 def test_mapped_example_runs_one_task_per_folder(
     connected: EmulatorServer, shoot: Shoot, tmp_path: Path
 ) -> None:
-    """Each folder is uploaded, bought and downloaded by mapped tasks, whose label in the UI is its name."""
+    """Each folder is processed by mapped tasks whose label in the UI is the folder's name."""
     run = run_example(
         "example_mapped", root=str(shoot("shirts", "dresses")), output_path=str(tmp_path / "out")
     )
@@ -118,7 +118,7 @@ def test_mapped_example_runs_one_task_per_folder(
 def test_identity_example_swaps_the_uploaded_face(
     connected: EmulatorServer, shoot: Shoot, tmp_path: Path
 ) -> None:
-    """The face becomes an identity first, and the job is bought with it."""
+    """The uploaded face becomes an identity, and the job uses it."""
     face = picture(tmp_path / "anna.jpg", color="salmon")
 
     run_example(
@@ -130,10 +130,8 @@ def test_identity_example_swaps_the_uploaded_face(
     assert len(outputs(tmp_path / "out")) == 2
 
 
-def test_sensor_example_fetches_a_job_that_was_started_elsewhere(
-    connected: EmulatorServer, tmp_path: Path
-) -> None:
-    """A job known by its id only is waited for and downloaded, and nothing is bought."""
+def test_sensor_example_downloads_an_existing_job(connected: EmulatorServer, tmp_path: Path) -> None:
+    """A job that is known by its id is awaited and downloaded, and nothing is bought."""
     project_id, images = uploaded(connected, 2)
     with PiktidClient("piktid-emulator", base_url=connected.url) as client:
         swap = ModelSwap(identity_code="PiktidSummer", project_id=project_id)
@@ -145,10 +143,10 @@ def test_sensor_example_fetches_a_job_that_was_started_elsewhere(
     assert len(jobs(connected)) == 1
 
 
-def test_regenerate_example_repairs_a_failed_image(
+def test_regenerate_example_regenerates_a_failed_image(
     connected: EmulatorServer, shoot: Shoot, tmp_path: Path
 ) -> None:
-    """An image that failed in the swap is made again, and everything is downloaded."""
+    """An image that failed in the swap is regenerated, and every output is downloaded."""
     connected.faults.add("job", "fail_image", indices=[1])
 
     run_example("example_regenerate", images=str(shoot("look")), output_path=str(tmp_path / "out"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example of generated persons runs to its end with ``dag.test()``."""
+"""The person example runs with ``dag.test()``."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["start"]
 
 
 @pytest.mark.parametrize("account", ["login", "access token"])
-def test_example_gives_a_file_for_each_person_and_keyword(
+def test_example_writes_a_file_for_each_person_and_keyword(
     start: Callable[..., EmulatorServer],
     airflow_db: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     account: str,
 ) -> None:
-    """Two persons by three keywords are six pictures, each bought once, through real deferrals."""
+    """Two persons and three keywords result in six files, each bought once."""
     server = start(**QUICK_PERSONS)
     TOKENS.clear()
     if account == "login":

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The refresh examples, run with ``dag.test()``."""
+"""The refresh examples run with ``dag.test()``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytest.importorskip("s3fs", reason="the examples' asset is one of Amazon's provi
 
 
 def night(name: str, **params: Any) -> Any:
-    """Run an example once; its DAG run."""
+    """Run an example once; return its DAG run."""
     (dag,) = dag_bag(EXAMPLE_DAGS / f"{name}.py").dags.values()
     return dag.test(run_conf={"dry_run": False, **params})
 
@@ -37,10 +37,10 @@ def states(run: Any) -> dict[str, Counter[str]]:
     return found
 
 
-def test_three_nights_do_all_then_nothing_then_one(
+def test_three_runs_buy_all_then_nothing_then_one(
     start: Start, shoot: Shoot, tmp_path: Path, airflow_db: Path
 ) -> None:
-    """The first run does everything, the second maps no task and buys nothing, the third does what changed."""
+    """The first run buys every image, the second maps no task, and the third buys the changed image."""
     server = start(extra={"images_per_job": 2})
     source, output = shoot("shirts", "shoes"), tmp_path / "out"
     folders = {"source": str(source), "output_path": str(output)}
@@ -61,7 +61,7 @@ def test_three_nights_do_all_then_nothing_then_one(
 def test_failed_batch_does_not_stop_the_others(
     start: Start, shoot: Shoot, tmp_path: Path, airflow_db: Path
 ) -> None:
-    """One upload is refused for good; the other batch comes through, and the next night makes up for it."""
+    """If one upload fails, the other batch succeeds, and the next run buys the rest."""
     server = start(extra={"images_per_job": 2})
     folders = {"source": str(shoot("shirts", "shoes")), "output_path": str(tmp_path / "out")}
     server.faults.add("upload", "status", code=400)
@@ -78,8 +78,8 @@ def test_failed_batch_does_not_stop_the_others(
     assert sum(len(job["images"]) for job in jobs(server)) == 4
 
 
-def test_plan_that_fails_fails_the_run(server: EmulatorServer, tmp_path: Path, airflow_db: Path) -> None:
-    """Without a plan nothing is mapped, and the summary does not pretend."""
+def test_failed_plan_fails_the_run(server: EmulatorServer, tmp_path: Path, airflow_db: Path) -> None:
+    """If the plan fails, the summary and the DAG run fail, and nothing is bought."""
     run = night("example_refresh", source=str(tmp_path / "none"), output_path=str(tmp_path / "out"))
 
     assert (run.state, states(run)["summary"]) == ("failed", {"failed": 1})
@@ -87,7 +87,7 @@ def test_plan_that_fails_fails_the_run(server: EmulatorServer, tmp_path: Path, a
 
 
 def test_dry_run_buys_nothing(server: EmulatorServer, shoot: Shoot, tmp_path: Path, airflow_db: Path) -> None:
-    """The switch of the example works from the form that starts a run."""
+    """With the param ``dry_run`` the example buys nothing and writes nothing."""
     run = night(
         "example_refresh", source=str(shoot("shirts")), output_path=str(tmp_path / "out"), dry_run=True
     )
@@ -95,10 +95,10 @@ def test_dry_run_buys_nothing(server: EmulatorServer, shoot: Shoot, tmp_path: Pa
     assert (run.state, jobs(server), (tmp_path / "out").exists()) == ("success", [], False)
 
 
-def test_two_identities_have_outputs_of_their_own(
+def test_each_identity_has_its_own_outputs(
     server: EmulatorServer, shoot: Shoot, tmp_path: Path, airflow_db: Path
 ) -> None:
-    """The same photographs are swapped with each identity, once."""
+    """The same images are swapped once with each identity, into separate folders."""
     folders = {"source": str(shoot("shirts")), "output_path": str(tmp_path / "out")}
 
     night("example_refresh_identities", **folders)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the demos decide themselves: where the example DAGs are, and whether a run gave results."""
+"""The demos: where the example DAGs are, and whether a run produced results."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def log(tmp_path: Path) -> Path:
 
 
 def with_square(source: Path, target: Path) -> Path:
-    """Save a copy in which a square as large as a face is painted over."""
+    """Save a copy with a red square as large as a face."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with Image.open(source) as picture:
         changed = picture.convert("RGB")
@@ -40,37 +40,37 @@ def with_square(source: Path, target: Path) -> Path:
 
 
 def write_manifest(output: Path, *rows: dict[str, Any]) -> None:
-    """Write a manifest as the download does."""
+    """Write a manifest as the download operator does."""
     common = {"status": "done", "size": 1, "model_used": "onda", "job_id": "job", "job_credits_used": 1}
     (output / "_piktid").mkdir(parents=True)
     (output / "_piktid" / "manifest-1.json").write_text(json.dumps([common | row for row in rows]))
 
 
 def test_clone_uses_its_own_example_dags(repository: Path) -> None:
-    """An editable install runs the example DAGs that a developer edits, not a copy of them."""
+    """An editable install uses the example DAGs of the repository."""
     assert example_dags() == repository / "example_dags"
 
 
-def test_missing_dag_folder_is_named(tmp_path: Path) -> None:
-    """A wrong `--dags` fails with the folder and the option in the message."""
+def test_missing_dag_folder_raises(tmp_path: Path) -> None:
+    """A wrong ``--dags`` raises an error that names the folder and the option."""
     with pytest.raises(DemoError, match=r"not found: .*/nowhere\..* --dags"):
         airflow_environment(tmp_path / "home", tmp_path / "nowhere")
 
 
 def test_recompressed_copy_does_not_differ(portrait: Path, tmp_path: Path) -> None:
-    """A result that is only the source saved again is not a result."""
+    """A recompressed copy of the source does not count as different."""
     with Image.open(portrait) as picture:
         picture.save(tmp_path / "again.jpg", quality=75)
     assert not differs(tmp_path / "again.jpg", portrait)
 
 
 def test_changed_face_differs(portrait: Path, tmp_path: Path) -> None:
-    """A change as small as a face is seen."""
+    """A change as large as a face counts as different."""
     assert differs(with_square(portrait, tmp_path / "other.jpg"), portrait)
 
 
 def test_complete_batch_passes(portrait: Path, tmp_path: Path, log: Path) -> None:
-    """A batch with a different picture for each photograph raises nothing."""
+    """A batch with a different output for each image raises nothing."""
     with_square(portrait, tmp_path / "out" / "front.jpg")
     write_manifest(tmp_path / "out", {"file": "front.jpg", "source": f"file://{portrait}"})
     for other in (portrait.parent / "detail.jpg", tmp_path / "in" / "look-2" / "front.jpg"):
@@ -79,7 +79,7 @@ def test_complete_batch_passes(portrait: Path, tmp_path: Path, log: Path) -> Non
 
 
 def test_batch_without_a_result_fails(portrait: Path, tmp_path: Path, log: Path) -> None:
-    """A photograph that no row of the manifest is about is named."""
+    """An image that is missing in the manifest raises an error that names it."""
     with_square(portrait, tmp_path / "out" / "front.jpg")
     write_manifest(tmp_path / "out", {"file": "front.jpg", "source": f"file://{portrait}"})
     with pytest.raises(DemoError, match=r"^2 photograph\(s\) without a result: .*look-1/detail\.jpg"):
@@ -87,7 +87,7 @@ def test_batch_without_a_result_fails(portrait: Path, tmp_path: Path, log: Path)
 
 
 def test_persons_that_equal_the_photograph_fail(tmp_path: Path, log: Path) -> None:
-    """A result of a person that shows the photograph itself is named."""
+    """A person result that equals its source raises an error that names the file."""
     photograph = two_persons(tmp_path / "persons.jpg")
     for keyword in ("a", "b", "c"):
         (tmp_path / f"persons_person0_{keyword}.jpg").write_bytes(photograph.read_bytes())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Formats are told by content, and cut-off files are found."""
+"""Formats are detected by content, and truncated files are found."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ KINDS = pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 
 @KINDS
 def test_sniff_tells_real_pictures(kind: str) -> None:
-    """Each format is known by its first bytes."""
+    """Each format is recognised by its first bytes."""
     assert sniff(encoded(kind)[:HEAD_BYTES]) == kind.lower()
 
 
@@ -46,7 +46,7 @@ def test_sniff_tells_real_pictures(kind: str) -> None:
     ids=["empty", "text", "gif", "wave", "pdf", "svg", "half a mark"],
 )
 def test_sniff_of_anything_else_is_none(head: bytes) -> None:
-    """What is none of ours is not guessed at."""
+    """Unsupported content has no format."""
     assert sniff(head) is None
 
 
@@ -54,13 +54,13 @@ def test_sniff_of_anything_else_is_none(head: bytes) -> None:
     ("content", "words"),
     [
         pytest.param(b"", "a.jpg is empty", id="empty"),
-        pytest.param(b"just a text", "is not a picture", id="text"),
-        pytest.param(encoded("WEBP"), "is a WEBP picture", id="other format"),
-        pytest.param(b"GIF89a", "is not a picture", id="gif"),
+        pytest.param(b"just a text", "not a supported image format", id="text"),
+        pytest.param(encoded("WEBP"), "is a WEBP image", id="other format"),
+        pytest.param(b"GIF89a", "not a supported image format", id="gif"),
     ],
 )
 def test_require_image_says_what_is_wrong_and_what_to_do(content: bytes, words: str) -> None:
-    """The message names the file, the trouble and the formats to convert to."""
+    """The error names the file, the reason and the supported formats."""
     with pytest.raises(PiktidImageError, match=words) as caught:
         require_image(content[:HEAD_BYTES], len(content), "a.jpg", V2_FORMATS)
 
@@ -76,20 +76,20 @@ def test_whole_pictures_are_whole(kind: str) -> None:
 @KINDS
 @pytest.mark.parametrize("keep", [0.1, 0.5, 0.9, 0.999])
 def test_cut_off_pictures_are_found(kind: str, keep: float) -> None:
-    """A picture that ends early is not whole, wherever it was cut."""
+    """A truncated image is not complete."""
     content = encoded(kind)
 
     assert not whole(content[: int(len(content) * keep)])
 
 
 def test_picture_with_its_last_byte_missing_is_not_whole() -> None:
-    """A single byte is enough for the formats with an end mark; WEBP may lack its padding."""
+    """A JPEG or PNG without its last byte is not complete."""
     assert not whole(encoded("JPEG")[:-1])
     assert not whole(encoded("PNG")[:-1])
 
 
 def test_jpeg_padded_with_zeros_is_whole() -> None:
-    """Some encoders pad behind the end mark."""
+    """A JPEG with trailing zero bytes is complete."""
     assert whole(encoded("JPEG") + b"\0" * 20)
 
 
@@ -97,13 +97,13 @@ def test_jpeg_padded_with_zeros_is_whole() -> None:
     "content", [b"", b"<html>Be right back</html>", b'{"error": 1}'], ids=["empty", "html", "json"]
 )
 def test_no_picture_is_never_whole(content: bytes) -> None:
-    """An error page is not taken for a picture."""
+    """Content that is not an image is not complete."""
     assert not whole(content)
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "webp"])
 def test_picture_that_is_whole_decodes(tmp_path: Path, ending: str) -> None:
-    """A picture of each format is read to its end."""
+    """A complete image of each format can be decoded."""
     path = tmp_path / f"picture.{ending}"
     Image.effect_noise((320, 240), 60).convert("RGB").save(path)
 
@@ -121,7 +121,7 @@ def test_picture_that_is_whole_decodes(tmp_path: Path, ending: str) -> None:
     ],
 )
 def test_spoiled_picture_does_not_decode(tmp_path: Path, ending: str, keep: slice) -> None:
-    """Data that is missing is noticed by reading the picture."""
+    """An image with missing data cannot be decoded."""
     path = tmp_path / f"picture.{ending}"
     Image.effect_noise((320, 240), 60).convert("RGB").save(path)
     path.write_bytes(path.read_bytes()[keep])
@@ -130,7 +130,7 @@ def test_spoiled_picture_does_not_decode(tmp_path: Path, ending: str, keep: slic
 
 
 def test_png_with_one_changed_byte_does_not_decode(tmp_path: Path) -> None:
-    """A PNG carries checksums: beginning, end and size may be right, and it is noticed all the same."""
+    """A PNG with one changed byte cannot be decoded."""
     path = tmp_path / "picture.png"
     Image.effect_noise((320, 240), 60).convert("RGB").save(path)
     content = bytearray(path.read_bytes())
@@ -141,7 +141,7 @@ def test_png_with_one_changed_byte_does_not_decode(tmp_path: Path) -> None:
 
 
 def test_text_does_not_decode(tmp_path: Path) -> None:
-    """What is no picture at all is not taken for one."""
+    """Content that is not an image is not complete."""
     path = tmp_path / "a.jpg"
     path.write_text("hello")
 

@@ -42,13 +42,13 @@ UGLY = st.text(max_size=300) | st.sampled_from(
     ],
 )
 def test_safe_name_leaves_a_visible_base_name(name: str | None, safe: str) -> None:
-    """Only a visible, harmless base name is left."""
+    """Only a visible base name without special characters is kept."""
     assert safe_name(name, "fallback") == safe
 
 
 @pytest.mark.parametrize("letter", ["x", "é", "名"])
 def test_safe_name_of_long_names_keeps_them_apart(letter: str) -> None:
-    """Names of five thousand characters are cut, but not to the same name."""
+    """Long names are shortened to distinct names."""
     first, second = safe_name(letter * 5000 + "1", "f"), safe_name(letter * 5000 + "2", "f")
     assert first != second
     assert max(len(first.encode()), len(second.encode())) <= MAX_STEM_BYTES
@@ -95,7 +95,7 @@ def test_output_stem_is_folder_and_name(relative: str, stem: str) -> None:
 
 @given(UGLY)
 def test_output_stem_stays_below_the_output_folder(relative: str) -> None:
-    """Whatever the source is called, its outputs are below the folder."""
+    """The stem stays below the output folder, whatever the source's name is."""
     joined = posixpath.normpath(posixpath.join("/out", output_stem(relative)))
     assert joined.startswith("/out/")
 

@@ -44,14 +44,14 @@ async def broken(*chunks: bytes) -> AsyncIterator[bytes]:
 
 
 def test_folder_is_taken_with_everything_below_it(tmp_path: Path) -> None:
-    """Pictures are told by their ending here, in any case, and sorted."""
+    """Images are found by their extension, in upper or lower case, and sorted."""
     put(tmp_path, "b.JPG", "a/x.jpeg", "a/b/y.PNG", "notes.txt", "c.webp", "jpg")
 
     assert found(str(tmp_path)) == ["a/b/y.PNG", "a/x.jpeg", "b.JPG"]
 
 
 def test_hidden_and_own_files_are_left_out(tmp_path: Path) -> None:
-    """What this package or an editor left in a folder is no picture of the shoot."""
+    """Files of this package or of an editor are skipped."""
     put(tmp_path, "a.jpg", ".hidden.jpg", ".git/x.jpg", "_piktid/x.jpg", "sub/_piktid/x.jpg")
 
     assert found(str(tmp_path)) == ["a.jpg"]
@@ -67,14 +67,14 @@ def test_hidden_and_own_files_are_left_out(tmp_path: Path) -> None:
     ],
 )
 def test_glob_gives_paths_below_its_fixed_part(tmp_path: Path, pattern: str, names: list[str]) -> None:
-    """Relative paths start behind what the glob fixes."""
+    """Relative paths start after the part of the glob without wildcards."""
     put(tmp_path, "a.jpg", "b.jpg", "sub/c.jpg", "a.txt")
 
     assert found(f"{tmp_path}/{pattern}") == names
 
 
 def test_name_that_exists_is_never_a_glob(tmp_path: Path) -> None:
-    """A shoot in a folder with brackets in its name is found."""
+    """An existing path with glob characters is not treated as a glob."""
     put(tmp_path / "shoot [1]", "a.jpg")
     put(tmp_path, "x[2]*.jpg")
 
@@ -83,7 +83,7 @@ def test_name_that_exists_is_never_a_glob(tmp_path: Path) -> None:
 
 
 def test_odd_characters_in_names_do_no_harm(tmp_path: Path) -> None:
-    """What means something in an address is an ordinary letter in a file name."""
+    """File names may contain characters that are special in URLs."""
     names = ["100%.jpg", "a b.jpg", "q?x=1.jpg", "s#1.jpg", "ü%20.jpg", "名前.jpg"]
     put(tmp_path, *names)
 
@@ -92,7 +92,7 @@ def test_odd_characters_in_names_do_no_harm(tmp_path: Path) -> None:
 
 
 def test_links_to_files_are_followed(tmp_path: Path) -> None:
-    """Volumes that are put together of links hold pictures as well."""
+    """Symlinks to files are followed."""
     put(tmp_path / "real", "a.jpg")
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "b.jpg").symlink_to(tmp_path / "real" / "a.jpg")
@@ -103,14 +103,14 @@ def test_links_to_files_are_followed(tmp_path: Path) -> None:
 
 
 def test_file_that_is_named_counts_whatever_its_ending(tmp_path: Path) -> None:
-    """Who names a file means it; its content is checked elsewhere."""
+    """A file that is named explicitly is found, whatever its extension is."""
     put(tmp_path, "scan.img")
 
     assert found(str(tmp_path / "scan.img")) == ["scan.img"]
 
 
 def test_several_entries_are_named_by_what_they_do_not_share(tmp_path: Path) -> None:
-    """Folders that hold equal names stay apart, and a file counts once."""
+    """Relative paths of several entries start after their common folder; a file counts once."""
     put(tmp_path, "red/a.jpg", "blue/a.jpg", "blue/deep/b.jpg")
 
     names = found([f"{tmp_path}/red", f"{tmp_path}/blue", f"{tmp_path}/blue/a.jpg"])
@@ -136,7 +136,7 @@ def test_exclude(tmp_path: Path, exclude: Any, left: list[str]) -> None:
 
 @pytest.mark.parametrize("prefix", ["", "file://"], ids=["path", "uri"])
 def test_local_paths_and_uris_are_the_same(tmp_path: Path, prefix: str) -> None:
-    """A source's URI finds the same file again."""
+    """A path and its ``file://`` URI lead to the same file."""
     put(tmp_path, "a #1.jpg")
 
     (file,) = find_images(f"{prefix}{tmp_path}", formats=V2_FORMATS)
@@ -157,7 +157,7 @@ def test_local_paths_and_uris_are_the_same(tmp_path: Path, prefix: str) -> None:
     ],
 )
 def test_nothing_to_take_is_an_error_that_names_it(tmp_path: Path, images: Any, words: str) -> None:
-    """The message says which entry, and what to do."""
+    """The message names the entry and the remedy."""
     put(tmp_path, "texts/a.txt", "shoot/a.jpg")
     (tmp_path / "empty").mkdir()
     given = [text.format(tmp=tmp_path) for text in images] if images == list(images) else images
@@ -179,7 +179,7 @@ def test_everything_excluded_is_told_apart_from_nothing_found(tmp_path: Path) ->
 
 
 def test_check_names_every_file_that_is_no_picture(tmp_path: Path) -> None:
-    """All troubles come in one error, so that nobody mends them one by one."""
+    """One error names all problems, so that they can be corrected at once."""
     put(tmp_path, "good.jpg")
     put(tmp_path, "text.jpg", content=b"hello")
     put(tmp_path, "empty.png", content=b"")
@@ -192,7 +192,7 @@ def test_check_names_every_file_that_is_no_picture(tmp_path: Path) -> None:
 
 
 def test_check_of_many_bad_files_stays_readable(tmp_path: Path) -> None:
-    """Ten are named, the rest counted."""
+    """The error names ten invalid files and counts the rest."""
     put(tmp_path, *(f"{n}.jpg" for n in range(25)), content=b"text")
 
     with pytest.raises(PiktidImageError) as caught:
@@ -203,7 +203,7 @@ def test_check_of_many_bad_files_stays_readable(tmp_path: Path) -> None:
 
 
 def test_check_of_a_file_that_vanished_names_it(tmp_path: Path) -> None:
-    """A file that cannot be read is told as such."""
+    """A file that cannot be read is reported as such."""
     put(tmp_path, "a.jpg")
     files = find_images(str(tmp_path), formats=V2_FORMATS)
     (tmp_path / "a.jpg").unlink()
@@ -214,7 +214,7 @@ def test_check_of_a_file_that_vanished_names_it(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_source_is_read_in_pieces_and_from_the_start_each_time(tmp_path: Path) -> None:
-    """Memory does not grow with the file, and a retry sends all of it."""
+    """A source is read in chunks, and from the beginning each time."""
     content = os.urandom(storage.READ_BYTES * 2 + 5)
     put(tmp_path, "a.jpg", content=content)
     (file,) = find_images(str(tmp_path), formats=V2_FORMATS)
@@ -227,7 +227,7 @@ async def test_source_is_read_in_pieces_and_from_the_start_each_time(tmp_path: P
 
 @pytest.mark.anyio
 async def test_source_asks_its_store_for_moderate_blocks() -> None:
-    """Some stores read 50 MiB ahead for each open file unless they are told otherwise."""
+    """Some stores read 50 MiB ahead for each open file by default."""
     asked: dict[str, Any] = {}
 
     class Store:
@@ -260,7 +260,7 @@ def test_write_makes_folders_and_leaves_no_temporary_file(tmp_path: Path) -> Non
 def test_failed_write_keeps_the_old_file_and_leaves_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A write is whole or did not happen."""
+    """A failed write keeps the old file and leaves no temporary file."""
     target = locate(str(tmp_path / "c.json"))
     storage.write_bytes(target, b"1")
 
@@ -276,7 +276,7 @@ def test_failed_write_keeps_the_old_file_and_leaves_nothing_else(
 
 
 def test_read_json_of_nothing_is_none_and_of_junk_an_error(tmp_path: Path) -> None:
-    """Only a file that is not there reads as None."""
+    """A missing file returns None, and invalid JSON raises."""
     assert storage.read_json(locate(str(tmp_path / "no.json"))) is None
     put(tmp_path, "junk.json", content=b"{")
 
@@ -285,14 +285,14 @@ def test_read_json_of_nothing_is_none_and_of_junk_an_error(tmp_path: Path) -> No
 
 
 def test_check_writable_leaves_nothing(tmp_path: Path) -> None:
-    """The probe is gone, and a missing folder is no obstacle."""
+    """The probe is removed, and a missing folder is created."""
     storage.check_writable(locate(str(tmp_path / "new")))
 
     assert everything(tmp_path) == []
 
 
 def test_check_writable_tells_a_folder_that_cannot_be(tmp_path: Path) -> None:
-    """A file in the way of the folder is found before anything is fetched."""
+    """The check raises if a file has the name of the folder."""
     put(tmp_path, "out", content=b"")
 
     with pytest.raises(OSError, match="out"):
@@ -301,7 +301,7 @@ def test_check_writable_tells_a_folder_that_cannot_be(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_landing_measures_what_arrives_and_publishes_it(tmp_path: Path) -> None:
-    """Size, digest, head and tail are known before the file gets its name."""
+    """Size, digest, head and tail are known before the file is renamed."""
     folder = locate(str(tmp_path / "out"))
 
     async with receive.receive(folder, pieces(b"a" * 10, b"b" * 100, b"c" * 3), "m") as received:
@@ -317,7 +317,7 @@ async def test_landing_measures_what_arrives_and_publishes_it(tmp_path: Path) ->
 
 @pytest.mark.anyio
 async def test_landing_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
-    """Neither a half file nor a temporary one stays."""
+    """A broken transfer leaves no file."""
     with pytest.raises(ConnectionResetError):
         async with receive.receive(locate(str(tmp_path)), broken(b"half"), "m"):
             pass
@@ -327,7 +327,7 @@ async def test_landing_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_landing_that_is_not_published_leaves_nothing(tmp_path: Path) -> None:
-    """A content that is refused is thrown away."""
+    """A file that is not published is removed."""
     async with receive.receive(locate(str(tmp_path)), pieces(b"text"), "m"):
         pass
 
@@ -335,7 +335,7 @@ async def test_landing_that_is_not_published_leaves_nothing(tmp_path: Path) -> N
 
 
 def test_removal_takes_only_half_files_of_the_same_run(tmp_path: Path) -> None:
-    """What a killed run left goes; what others are writing, and whole files, stay."""
+    """Only the partial files of the same run are removed."""
     names = [".m.1.part", "_piktid/.m.json.2.part", ".other.3.part", "m.jpg", ".m.jpg", "photo.part"]
     put(tmp_path, *names)
     folder = locate(str(tmp_path))
@@ -346,7 +346,7 @@ def test_removal_takes_only_half_files_of_the_same_run(tmp_path: Path) -> None:
 
 
 def test_sizes_below_a_missing_folder_are_none(tmp_path: Path) -> None:
-    """A first run finds nothing, which is no error."""
+    """A first run finds nothing, which is not an error."""
     assert storage.sizes_below(locate(str(tmp_path / "no"))) == {}
     put(tmp_path, "a/b.jpg", content=b"123")
     assert storage.sizes_below(locate(str(tmp_path))) == {"a/b.jpg": 3}

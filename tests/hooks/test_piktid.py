@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a connection to a client: every field, every way to store it, and nothing secret in any message."""
+"""From a connection to a client: every field, every way to store it, and no secret in any message."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def settings(extra: dict[str, Any] | None = None, **fields: Any) -> PiktidSettin
 
 
 def test_blank_connection_leads_to_the_public_services() -> None:
-    """Only a password is needed; everything else has the documented default."""
+    """Without further fields the connection has the documented defaults."""
     found = settings()
 
     assert (found.base_url, found.v1_url, found.app_url) == (
@@ -53,12 +53,12 @@ def test_blank_connection_leads_to_the_public_services() -> None:
 
 
 def test_password_alone_is_a_token() -> None:
-    """Blanks from copying are cut off."""
+    """A password without a login is the token; surrounding blanks are removed."""
     assert settings(password=f" {SECRET}\n").require_token() == SECRET
 
 
-def test_login_is_no_token() -> None:
-    """E-mail and password belong to v1; a swap says what it needs instead."""
+def test_login_is_not_a_token() -> None:
+    """E-mail and password are for v1; the message names what v2 needs."""
     found = settings(login="me@example.com")
 
     assert (found.login, found.password, found.token) == ("me@example.com", SECRET, None)
@@ -69,7 +69,7 @@ def test_login_is_no_token() -> None:
 
 @pytest.mark.parametrize("password", [None, "", "  "], ids=["none", "empty", "blank"])
 def test_missing_token_names_the_connection_and_the_field(password: str | None) -> None:
-    """The message says where to put the token."""
+    """The message names the field for the token."""
     with pytest.raises(PiktidConfigError, match=r"Connection c has no token.*password"):
         settings(password=password).require_token()
 
@@ -101,7 +101,7 @@ def test_missing_token_names_the_connection_and_the_field(password: str | None) 
     ],
 )
 def test_host_forms(fields: dict[str, Any], url: str) -> None:
-    """However the address was typed, one base URL comes out."""
+    """Every accepted form of the host results in the base URL."""
     assert settings(**fields).base_url == url
 
 
@@ -117,7 +117,7 @@ def test_host_forms(fields: dict[str, Any], url: str) -> None:
     ],
 )
 def test_connection_as_uri(monkeypatch: pytest.MonkeyPatch, uri: str, url: str) -> None:
-    """The short form in the environment works, with scheme, port and path."""
+    """A connection URI can contain scheme, port and path."""
     monkeypatch.setenv(CONN, uri)
 
     found = PiktidHook().settings
@@ -126,7 +126,7 @@ def test_connection_as_uri(monkeypatch: pytest.MonkeyPatch, uri: str, url: str) 
 
 
 def test_connection_as_uri_carries_extra_in_its_query(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Values of a URI are texts; numbers are read from them."""
+    """Numbers in the query of a connection URI are converted."""
     monkeypatch.setenv(CONN, "piktid://:tok@?timeout=5&max_concurrency=3")
 
     found = PiktidHook().settings
@@ -148,7 +148,7 @@ def test_connection_as_uri_carries_extra_in_its_query(monkeypatch: pytest.Monkey
 )
 @pytest.mark.parametrize("place", ["host", "v1_url"])
 def test_bad_address_is_refused_without_showing_it(host: str, place: str) -> None:
-    """What was pasted into the wrong field may be a secret."""
+    """The error for an invalid URL names the field and does not contain the value."""
     with pytest.raises(PiktidConfigError, match="Connection c: .*" + place) as caught:
         settings(**({"host": host} if place == "host" else {"extra": {"v1_url": host}}))
 
@@ -156,7 +156,7 @@ def test_bad_address_is_refused_without_showing_it(host: str, place: str) -> Non
 
 
 def test_addresses_of_the_other_services() -> None:
-    """v1 lies at the host plus /api, the page at the host, unless the extra says otherwise."""
+    """v1 is at the host plus /api, the page at the host, unless the extra names them."""
     here = settings(host="http://127.0.0.1:8420")
     told = settings({"v1_url": "https://v1.example/api/", "app_url": "https://app.example/"}, host="http://h")
 
@@ -165,7 +165,7 @@ def test_addresses_of_the_other_services() -> None:
 
 
 def test_job_url() -> None:
-    """The public service documents no page of a job; other hosts are the emulator, which has one."""
+    """For the public service the job URL is the app; for other hosts it is the job's page."""
     assert settings().job_url("j") == DEFAULT_APP_URL
     assert settings(host="http://h").job_url("j") == "http://h/#j"
 
@@ -182,13 +182,13 @@ NUMBERS = [
 
 
 def test_every_number_of_the_form_is_in_the_table() -> None:
-    """A new number in the form needs a row."""
+    """``NUMBERS`` contains every numeric field of the form."""
     assert [name for name, field in CONN_FIELDS.items() if "default" in field["schema"]] == NUMBERS
 
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_numbers_of_the_extra(name: str) -> None:
-    """Numbers may come as texts, as forms and URIs give them; blanks take the default."""
+    """Numbers may be text, as in forms and URIs; blank ones have the default."""
     assert getattr(settings({name: 3}), name) == 3
     assert getattr(settings({name: "3"}), name) == 3
     assert getattr(settings({name: ""}), name) == getattr(settings(), name)
@@ -198,7 +198,7 @@ def test_numbers_of_the_extra(name: str) -> None:
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("value", [0, -1, "many", "nan", "inf", [], True], ids=str)
 def test_bad_numbers_name_the_field(name: str, value: Any) -> None:
-    """A limit of nothing, or no number at all, is a mistake in the connection."""
+    """An invalid number raises an error that names the field."""
     with pytest.raises(PiktidConfigError, match=f"Connection c: extra '{name}'"):
         settings({name: value})
 
@@ -212,12 +212,12 @@ def test_counts_are_whole_numbers(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["timeout", "rate_window", "v1_poll_interval"])
 def test_seconds_may_be_fractions(name: str) -> None:
-    """An emulator counts in tenths of a second."""
+    """A fraction is accepted for a field in seconds."""
     assert getattr(settings({name: "0.5"}), name) == 0.5
 
 
 def test_settings_do_not_show_secrets() -> None:
-    """Neither token nor password get into a log by way of the object."""
+    """``repr`` and ``str`` of the settings do not contain the token or the password."""
     shown = repr(settings(login="me@example.com")) + str(settings())
 
     assert SECRET not in shown
@@ -227,7 +227,7 @@ def test_settings_do_not_show_secrets() -> None:
 
 
 def test_connection_as_json_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The JSON form carries every field."""
+    """A connection in JSON form can contain every field."""
     monkeypatch.setenv(CONN, connection_json("http://127.0.0.1:8420", password=SECRET, images_per_job=4))
 
     found = PiktidHook().settings
@@ -236,7 +236,7 @@ def test_connection_as_json_in_the_environment(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_hook_looks_up_once_and_another_hook_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A task sees one connection for its time; a new try sees a changed one."""
+    """A hook looks its connection up once; a new hook looks it up again."""
     monkeypatch.setenv(CONN, connection_json("http://one.example"))
     hook = PiktidHook()
     assert hook.settings.base_url == "http://one.example"
@@ -248,7 +248,7 @@ def test_hook_looks_up_once_and_another_hook_again(monkeypatch: pytest.MonkeyPat
 
 @pytest.mark.anyio
 async def test_async_lookup_is_never_cached(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A trigger that waits for hours sees a token that was replaced."""
+    """Every async lookup returns the current connection."""
     hook = PiktidHook()
     for token in ("one", "two"):
         monkeypatch.setenv(CONN, connection_json("http://h.example", password=token, timeout=7))
@@ -258,7 +258,7 @@ async def test_async_lookup_is_never_cached(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.anyio
 async def test_async_client_of_a_login_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The event loop gets the same clear error as the worker."""
+    """``aget_client`` raises the same error as the sync client if the token is missing."""
     monkeypatch.setenv(CONN, json.dumps({"conn_type": "piktid", "login": "me", "password": SECRET}))
 
     with pytest.raises(PiktidConfigError, match="login is empty"):
@@ -295,7 +295,7 @@ def _from_database(conn_id: str) -> Connection:
 
 
 def test_connection_of_the_metadata_database(monkeypatch: pytest.MonkeyPatch, stored: Any) -> None:
-    """A connection made in the UI works, its extra encrypted in the database."""
+    """A connection in the metadata database is found, with its encrypted extra."""
     stored("piktid_db", host="db.example", password=SECRET, extra=json.dumps({"timeout": 9}))
     as_dag_test(monkeypatch)
 
@@ -308,7 +308,7 @@ def test_connection_of_the_metadata_database(monkeypatch: pytest.MonkeyPatch, st
 async def test_connection_of_the_metadata_database_from_an_event_loop(
     monkeypatch: pytest.MonkeyPatch, stored: Any
 ) -> None:
-    """Where the asynchronous way knows nothing of the database, the synchronous one is asked beside the loop."""
+    """The async lookup also finds a connection in the metadata database."""
     stored("piktid_db2", host="db.example", password=SECRET, extra=json.dumps({"timeout": 9}))
     as_dag_test(monkeypatch)
 
@@ -321,7 +321,7 @@ async def test_connection_of_the_metadata_database_from_an_event_loop(
 
 
 def test_test_connection_of_a_good_token(server: EmulatorServer) -> None:
-    """Success names the address, so that a wrong one is noticed; nothing is bought."""
+    """A valid token succeeds; the message contains the URL, and only identities are requested."""
     good, message = PiktidHook().test_connection()
 
     assert good
@@ -330,7 +330,7 @@ def test_test_connection_of_a_good_token(server: EmulatorServer) -> None:
 
 
 def test_test_connection_of_a_wrong_token(server: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server answered, so the address is right and the token is not; it is not shown."""
+    """A wrong token fails, and the message does not contain it."""
     monkeypatch.setenv(CONN, connection_json(server.url, password=SECRET))
 
     good, message = PiktidHook().test_connection()
@@ -346,7 +346,7 @@ def closed_port() -> int:
 
 
 def test_test_connection_of_an_unreachable_host_answers_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody is there: said as such, without minutes of repeating."""
+    """An unreachable host is reported without minutes of retries."""
     monkeypatch.setenv(CONN, connection_json(f"http://127.0.0.1:{closed_port()}", password=SECRET))
     started = time.monotonic()
 
@@ -371,7 +371,7 @@ def test_test_connection_of_an_unreachable_host_answers_soon(monkeypatch: pytest
 def test_test_connection_of_a_bad_connection_says_which_field(
     monkeypatch: pytest.MonkeyPatch, connection: dict[str, Any], words: str
 ) -> None:
-    """The form shows a line that helps, whatever is wrong, and never the secret."""
+    """An invalid field fails; the message names it and contains no secret."""
     monkeypatch.setenv(CONN, json.dumps(connection))
 
     good, message = PiktidHook().test_connection()
@@ -382,7 +382,7 @@ def test_test_connection_of_a_bad_connection_says_which_field(
 
 
 def test_test_connection_of_a_missing_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unknown id is a line as well, not a traceback."""
+    """An unknown connection id fails with a message that names it."""
     monkeypatch.delenv(CONN, raising=False)
 
     good, message = PiktidHook("piktid_nowhere").test_connection()
@@ -394,7 +394,7 @@ def test_test_connection_of_a_missing_connection(monkeypatch: pytest.MonkeyPatch
 def test_client_of_a_wrong_token_says_one_line_with_the_connection(
     server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On call at night one line must do."""
+    """One line is enough to act on."""
     monkeypatch.setenv(CONN, connection_json(server.url, password=SECRET))
 
     with PiktidHook().get_conn() as client, pytest.raises(PiktidAuthError) as caught:
@@ -409,7 +409,7 @@ def test_client_of_a_wrong_token_says_one_line_with_the_connection(
 
 
 def test_form_behaviour_has_the_names_of_the_hook_method() -> None:
-    """Older versions spell the same facts with underscores."""
+    """The form behaviour uses the key names of the hook method."""
     behaviour = PiktidHook.get_ui_field_behaviour()
 
     assert behaviour["hidden_fields"] == UI_FIELD_BEHAVIOUR["hidden-fields"]
@@ -420,7 +420,7 @@ def test_form_behaviour_has_the_names_of_the_hook_method() -> None:
     importlib.util.find_spec("flask_appbuilder") is None, reason="the form of Airflow 2 needs it"
 )
 def test_form_widgets_are_the_fields_of_the_metadata() -> None:
-    """One table feeds both forms."""
+    """The form widgets are the fields of the metadata."""
     widgets = PiktidHook.get_connection_form_widgets()
 
     assert list(widgets) == list(CONN_FIELDS)

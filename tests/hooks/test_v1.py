@@ -35,14 +35,14 @@ def connect(server: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> Connect:
 
 
 def test_fetched_token_is_masked(server: EmulatorServer, connect: Connect) -> None:
-    """What a login gives never shows in a task's log, although no connection holds it."""
+    """The token of a login is masked in task logs, although no connection contains it."""
     with connect(account_json(server.url)).get_v1_client() as client:
         token = client.access_token()
     assert token not in str(redact(f"the token is {token}"))
 
 
 def test_address_of_v1_follows_the_host_or_its_own_field(server: EmulatorServer, connect: Connect) -> None:
-    """``<host>/api`` unless ``v1_url`` says otherwise."""
+    """``<host>/api`` unless ``v1_url`` names another address."""
     assert connect(account_json(server.url)).settings.v1_url == f"{server.url}/api"
     other = account_json(server.url, extra={"v1_url": "http://other/v1/"})
     assert connect(other).settings.v1_url == "http://other/v1"
@@ -56,10 +56,10 @@ def test_address_of_v1_follows_the_host_or_its_own_field(server: EmulatorServer,
         pytest.param({"login": "demo@example.com"}, False, "no password", id="no password"),
     ],
 )  # fmt: skip
-def test_button_tells_whether_the_login_works(
+def test_button_checks_the_login(
     server: EmulatorServer, connect: Connect, fields: dict[str, Any], good: bool, words: str
 ) -> None:
-    """Free of charge, in one line without secrets."""
+    """The connection test reports whether the login works, and buys nothing."""
     hook = connect(json.dumps({"conn_type": "piktid", "host": server.url, **fields}))
     status, message = hook.test_connection()
     assert (status, words in message) == (good, True), message
@@ -68,7 +68,7 @@ def test_button_tells_whether_the_login_works(
 
 
 def test_button_takes_a_ready_v1_token(server: EmulatorServer, connect: Connect) -> None:
-    """A token that v2 refuses is tried on v1 before it is called wrong."""
+    """The connection test accepts a token that only v1 accepts."""
     token = server.state.v1.tokens.issue().access
     status, message = connect(
         json.dumps({"conn_type": "piktid", "host": server.url, "password": token})
@@ -78,7 +78,7 @@ def test_button_takes_a_ready_v1_token(server: EmulatorServer, connect: Connect)
 
 
 def test_connection_without_anything_says_what_is_needed(server: EmulatorServer, connect: Connect) -> None:
-    """Login and password, or a token."""
+    """Without login and token the error says what is missing."""
     hook = connect(json.dumps({"conn_type": "piktid", "host": server.url}))
     with pytest.raises(PiktidConfigError, match="login"):
         hook.get_v1_client()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures: an emulator over a socket, and images that were uploaded to it."""
+"""Fixtures: an emulator that listens on a socket."""
 
 from __future__ import annotations
 

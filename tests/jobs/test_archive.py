@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A job's ZIP is a shortcut: matched by names, never followed, made up for where it fails."""
+"""Download of a job's outputs as a ZIP archive."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def out(tmp_path: Path) -> Path:
 
 
 def test_archive_is_one_transfer_per_job(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
-    """All outputs come out of the ZIP, with the names they have otherwise."""
+    """All outputs of a job are taken from one ZIP and get the same names as single downloads."""
     shoot = Shoot(server, tmp_path / "in", "red/a.jpg", "red/b.jpg", num_variations=2)
 
     result = shoot.download(out, archive=True)
@@ -37,16 +37,16 @@ def test_archive_is_one_transfer_per_job(server: EmulatorServer, tmp_path: Path,
 @pytest.mark.parametrize(
     ("operation", "kind", "params"),
     [
-        pytest.param("download", "status", {"code": 400}, id="not to be had"),
+        pytest.param("download", "status", {"code": 400}, id="not available"),
         pytest.param("zip", "status", {"code": 404}, id="expired"),
-        pytest.param("zip", "truncate_silent", {}, id="cut off"),
+        pytest.param("zip", "truncate_silent", {}, id="truncated"),
         pytest.param("zip", "html", {}, id="error page"),
     ],
 )
-def test_archive_that_fails_is_made_up_for_singly(
+def test_outputs_are_downloaded_singly_if_the_archive_fails(
     server: EmulatorServer, tmp_path: Path, out: Path, operation: str, kind: str, params: dict[str, Any]
 ) -> None:
-    """A ZIP is a shortcut, not a condition."""
+    """If the ZIP cannot be downloaded or read, the outputs are downloaded one by one."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg", "b.jpg")
     server.faults.add(operation, kind, times=None, **params)
 
@@ -54,8 +54,10 @@ def test_archive_that_fails_is_made_up_for_singly(
     assert shoot.fetched() == 2
 
 
-def test_hostile_archive_does_no_harm(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
-    """Absolute and climbing paths, links, doubles and bombs: only our outputs come out, and inside."""
+def test_hostile_archive_writes_only_expected_outputs(
+    server: EmulatorServer, tmp_path: Path, out: Path
+) -> None:
+    """From a hostile ZIP only the expected outputs are extracted, all of them below the output folder."""
     entries = ["absolute", "parent", "backslash", "symlink", "duplicate", "bomb"]
     server.faults.add("job", "hostile_zip", entries=entries, bomb_bytes=300 * 1024**2)
     shoot = Shoot(server, tmp_path / "in", "a.jpg", "b.jpg")
@@ -76,30 +78,30 @@ def zipped(name: str, content: bytes) -> bytearray:
 
 
 def corrupt(data: bytearray) -> bytearray:
-    """Spoil the packed bytes, which begin behind the local header and the name."""
+    """Overwrite compressed bytes, which start after the local header and the name."""
     data[30 + len("a_0_v0.jpg") : 30 + len("a_0_v0.jpg") + 20] = b"\xff" * 20
     return data
 
 
 def encrypted(data: bytearray) -> bytearray:
-    """Claim that the entry is encrypted, in both headers."""
+    """Set the encryption flag of the entry in both headers."""
     data[6] |= 1
     data[data.index(b"PK\x01\x02") + 8] |= 1
     return data
 
 
 def method(data: bytearray) -> bytearray:
-    """Claim a compression that nobody has."""
+    """Set an unknown compression method in both headers."""
     data[8] = data[data.index(b"PK\x01\x02") + 10] = 97
     return data
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("spoil", [corrupt, encrypted, method])
-async def test_archive_that_cannot_be_unpacked_leaves_its_rows_open(
+async def test_entry_that_cannot_be_extracted_stays_pending(
     spoil: Callable[[bytearray], bytearray],
 ) -> None:
-    """Whatever is wrong inside, the outputs are fetched singly afterwards."""
+    """The row of a ZIP entry that cannot be extracted stays ``pending``."""
     content = bytes(spoil(zipped("a_0_v0.jpg", b"\xff\xd8\xff" + bytes(range(256)) * 40)))
 
     class Stream:

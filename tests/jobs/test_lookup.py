@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A job whose id was never seen is found by its images, and no other job is taken for it."""
+"""A job whose id is unknown is found by its images and options."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NEW_YEAR = 1767225600.0
 
 SWAP = ModelSwap(identity_code="PiktidSummer", project_id="prj")
 
-#: What PiktID says about a job that this request started.
+#: The status response for a job that this request started.
 STATUS: dict[str, Any] = {
     "job_id": "job-1",
     "job_type": "model_swap",
@@ -51,7 +51,7 @@ def listed(job_id: str = "job-1", **fields: Any) -> dict[str, Any]:
 
 
 class Gallery:
-    """Lists jobs as given; remembers what was asked."""
+    """Lists the given jobs and records the requests."""
 
     def __init__(
         self,
@@ -88,31 +88,33 @@ class Gallery:
 @pytest.mark.parametrize(
     ("job", "found"),
     [
-        pytest.param(listed(), True, id="its images"),
-        pytest.param(listed(images=row("b", "a")), True, id="in another order"),
+        pytest.param(listed(), True, id="same images"),
+        pytest.param(listed(images=row("b", "a")), True, id="another order"),
         pytest.param(listed(images=row("a", "a", "b", "b")), True, id="two variations of each"),
         pytest.param(listed(images=row("a")), True, id="running, one image finished"),
-        pytest.param(listed(images=row("a"), job_status="completed"), False, id="ended with fewer images"),
+        pytest.param(
+            listed(images=row("a"), job_status="completed"), False, id="completed with fewer images"
+        ),
         pytest.param(listed(images=row("a", "b", "c")), False, id="more images"),
         pytest.param(listed(images=row("c", "d")), False, id="other images"),
         pytest.param(listed(created_at="2025-12-31T23:59:59Z"), False, id="too old"),
-        pytest.param(listed(created_at="2026-01-01T00:10:00"), True, id="time without zone"),
-        pytest.param(listed(created_at="yesterday"), True, id="time that nobody understands"),
+        pytest.param(listed(created_at="2026-01-01T00:10:00"), True, id="time without a zone"),
+        pytest.param(listed(created_at="yesterday"), True, id="invalid time"),
         pytest.param(listed(created_at=None), True, id="no time"),
     ],
 )
 def test_job_is_found_by_its_images(job: dict[str, Any], found: bool) -> None:
-    """Exactly these images, submitted since, in any order."""
+    """A job with exactly these images, in any order, that is not older than ``since`` is found."""
     assert Gallery(job).find() == ("job-1" if found else None)
 
 
 def test_known_job_is_skipped() -> None:
-    """A job that answers another request is not the one."""
+    """A job id that is already known is skipped."""
     assert Gallery(listed("known"), listed("wanted")).find(known={"known"}) == "wanted"
 
 
-def test_job_of_another_kind_is_skipped_without_asking_for_more() -> None:
-    """The listing names the kind."""
+def test_job_of_another_type_is_skipped() -> None:
+    """A listed job of another type is skipped without a further request."""
     gallery = Gallery(listed(job_type="flat_2_model"))
 
     assert gallery.find() is None
@@ -127,33 +129,33 @@ def test_job_of_another_kind_is_skipped_without_asking_for_more() -> None:
         pytest.param({"processing_options": {"model": "auto", "num_variations": 2}}, id="more variations"),
         pytest.param({"total_images": 1}, id="fewer images"),
         pytest.param({"should_post_process": True}, id="with post-processing"),
-        pytest.param({"processing_options": None}, id="options not told"),
-        pytest.param({"identity_code": None}, id="identity not told"),
+        pytest.param({"processing_options": None}, id="options missing"),
+        pytest.param({"identity_code": None}, id="identity missing"),
     ],
 )
-def test_job_of_the_same_images_with_other_options_is_not_taken(status: dict[str, Any]) -> None:
-    """Two tasks may use the same images with different options; what cannot be told apart is not taken either."""
+def test_job_with_other_options_is_not_returned(status: dict[str, Any]) -> None:
+    """A job of the same images with other or missing options is not returned."""
     assert Gallery(listed(), status=status).find() is None
 
 
 def test_search_ends_at_the_first_job_that_is_too_old() -> None:
-    """Jobs come newest first, so nothing behind it can be ours."""
+    """The search ends at the first job older than ``since``, as jobs are listed newest first."""
     gallery = Gallery(listed("old", created_at="2025-01-01T00:00:00Z"), *[listed("later")] * 300)
 
     assert gallery.find() is None
     assert len(gallery.asked) == 1
 
 
-def test_search_goes_on_over_pages_up_to_a_limit() -> None:
-    """A busy account is looked through far enough, but not for ever."""
+def test_search_covers_pages_up_to_a_limit() -> None:
+    """The search reads further pages until ``SCAN_LIMIT`` jobs."""
     others = [listed(f"other-{number}", images=row("x")) for number in range(SCAN_LIMIT)]
 
     assert Gallery(*others[:250], listed("wanted")).find() == "wanted"
     assert Gallery(*others, listed("wanted")).find() is None
 
 
-def test_results_tell_the_images_where_the_listing_does_not() -> None:
-    """A listing without inputs costs one more request."""
+def test_images_are_read_from_the_results_if_not_listed() -> None:
+    """If the listing does not contain the input ids, they are read from the job's results."""
     gallery = Gallery(
         listed(images=row("a", "b", uuid=False)),
         results={"job_id": "job-1", "status": "processing", "results": row("a", "b")},
@@ -162,20 +164,20 @@ def test_results_tell_the_images_where_the_listing_does_not() -> None:
     assert gallery.find() == "job-1"
 
 
-def test_job_that_does_not_tell_its_images_is_not_taken() -> None:
-    """A job whose images PiktID does not tell may be any request's."""
+def test_job_without_images_is_not_returned() -> None:
+    """A listed job without images is not returned."""
     assert Gallery(listed(images=[])).find() is None
 
 
-def test_refused_project_filter_is_left_out() -> None:
-    """Whether the filter wants the text or the number is undocumented: then the projects are compared here."""
+def test_search_works_without_the_project_filter() -> None:
+    """If PiktID refuses the project filter, the search runs without it and compares the projects."""
     gallery = Gallery(listed("foreign", project_key="other"), listed("wanted"), refuses="project_id")
 
     assert gallery.find() == "wanted"
 
 
-def test_listing_that_cannot_be_read_is_not_empty(server: EmulatorServer) -> None:
-    """A failure to look is raised: "not there" would be a licence to pay twice."""
+def test_job_list_that_cannot_be_read_raises(server: EmulatorServer) -> None:
+    """If the job list cannot be read, the error is raised instead of returning None."""
     server.faults.add("gallery_jobs", "status", code=503, times=None)
 
     with (
@@ -186,7 +188,7 @@ def test_listing_that_cannot_be_read_is_not_empty(server: EmulatorServer) -> Non
 
 
 def test_job_is_found_at_the_emulator(server: EmulatorServer) -> None:
-    """The same over a socket, with real ids."""
+    """A job that was submitted to the emulator is found by its images."""
     job_id = buy(server, images=3)
     (bought,) = jobs(server)
     project = server.state.v2.project_named("shoot")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where outputs go: never outside, never one over another, whatever the server calls them."""
+"""Output names and the manifest of a download."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def folded(name: str) -> str:
     return posixpath.splitext(name)[0].casefold()
 
 
-def test_without_the_upload_list_each_job_gets_a_folder() -> None:
-    """Two jobs of equally named images do not meet."""
+def test_without_images_each_job_has_a_folder() -> None:
+    """Without the list of images each job's outputs are placed in a folder of that job."""
     assert files([job("j1", row()), job("j2", row())]) == ["j1/a_0_v0.jpg", "j2/a_0_v0.jpg"]
 
 
-def test_with_the_upload_list_the_source_folders_are_mirrored() -> None:
-    """Images of the same name in different folders stay in theirs."""
+def test_with_images_the_source_folders_are_mirrored() -> None:
+    """With the list of images outputs are placed in the folders of their sources."""
     images = [image("f1", "red/a.jpg"), image("f2", "blue/a.jpg")]
 
     assert files([job("j", row(0, **inputs("f1")), row(1, **inputs("f2")))], images) == [
@@ -74,15 +74,15 @@ def test_with_the_upload_list_the_source_folders_are_mirrored() -> None:
     ]
 
 
-def test_variations_and_versions_are_told_apart() -> None:
-    """The name carries what tells two outputs of one image apart."""
+def test_variations_and_versions_have_different_names() -> None:
+    """The output name contains the variation and the version."""
     rows = [row(group=0), row(group=1), row(group=1, version=2)]
 
     assert files([job("j", *rows)]) == ["j/a_0_v0.jpg", "j/a_1_v0.jpg", "j/a_1_v2.jpg"]
 
 
-def test_sources_are_known_by_name_where_inputs_carry_no_id() -> None:
-    """Older answers name inputs by file name only; a name that is not unique is not trusted."""
+def test_source_is_matched_by_name_if_inputs_have_no_id() -> None:
+    """Without an input id the source is matched by file name, unless several sources have that name."""
     images = [image("f1", "red/a.jpg"), image("f2", "blue/b.jpg"), image("f3", "green/b.jpg")]
 
     planned = plan_rows([job("j", row(0, name="a.jpg"), row(1, name="b.jpg"))], images)
@@ -90,16 +90,16 @@ def test_sources_are_known_by_name_where_inputs_carry_no_id() -> None:
     assert [item.source for item, _ in planned] == ["s3://b/in/red/a.jpg", None]
 
 
-def test_sources_are_known_by_order_where_answers_say_nothing() -> None:
-    """The oldest answers give an index only; jobs and images are in the same order."""
+def test_source_is_matched_by_order_if_results_have_no_name() -> None:
+    """Without input ids and names the sources are matched in the order of jobs and images."""
     images = [image("f1", "red/a.jpg"), image("f2", "blue/b.jpg"), image("f3", "blue/c.jpg")]
     jobs = [job("j1", row(0, name=None), row(1, name=None)), job("j2", row(0, name=None))]
 
     assert files(jobs, images) == ["red/a_0_v0.jpg", "blue/b_0_v0.jpg", "blue/c_0_v0.jpg"]
 
 
-def test_list_without_relative_paths_uses_what_sources_do_not_share() -> None:
-    """A list that somebody made by hand mirrors folders as well."""
+def test_relative_paths_default_to_the_sources_without_their_common_prefix() -> None:
+    """Without ``relative`` the folders are taken from the sources, less their common prefix."""
     images = [image("f1", "red/a.jpg") | {"relative": ""}, image("f2", "blue/a.jpg") | {"relative": ""}]
 
     assert files([job("j", row(0, **inputs("f1")), row(1, **inputs("f2")))], images) == [
@@ -108,29 +108,29 @@ def test_list_without_relative_paths_uses_what_sources_do_not_share() -> None:
     ]
 
 
-def test_names_that_differ_in_ending_or_case_only_are_told_apart() -> None:
-    """Outputs take the ending of their content, and some file systems ignore case."""
+def test_names_that_differ_only_in_extension_or_case_are_distinct() -> None:
+    """Names that differ only in extension or case get the job id and the image index."""
     names = files([job("j", row(0, name="a.png"), row(1, name="a.jpg"), row(2, name="A.jpg"))])
 
     assert names == ["j/a_0_v0_j_0.png", "j/a_0_v0_j_1.jpg", "j/A_0_v0_j_2.jpg"]
 
 
-def test_names_do_not_depend_on_the_order_of_the_answer() -> None:
-    """A rerun finds its files again even if the server lists them otherwise."""
+def test_names_do_not_depend_on_the_order_of_the_results() -> None:
+    """Output names do not depend on the order of the results."""
     rows = [row(0, name="a.png"), row(1, name="a.jpg"), row(1, group=1, name="a.jpg")]
 
     assert files([job("j", *rows)]) == files([job("j", *reversed(rows))])
 
 
 def test_row_of_a_failed_output_has_a_reason_and_no_file() -> None:
-    """The manifest says what is missing and why."""
+    """The row of a failed output contains the reason and no file."""
     ((planned, _),) = plan_rows([job("j", row(status="failed", error_message="no face"))], None)
 
     assert (planned.status, planned.file, planned.error) == ("failed", None, "no face")
 
 
-def test_row_carries_what_the_next_step_needs() -> None:
-    """Engine, identity and price stand in the row."""
+def test_row_contains_model_identity_and_credits() -> None:
+    """A row contains the model, the identity, the job's credits and the version."""
     results = job("j", row(model_used="onda", version=3), credits_used=2.5, identity_code="PiktidSummer")
 
     ((planned, _),) = plan_rows([results], None)
@@ -143,16 +143,16 @@ def test_row_carries_what_the_next_step_needs() -> None:
     )
 
 
-def test_manifest_holds_no_links() -> None:
-    """A signed link would outlive its use in a file that everybody can read."""
+def test_manifest_contains_no_links() -> None:
+    """The manifest contains no links."""
     rows = [planned for planned, _ in plan_rows([job("j", row())], [image("f", "a.jpg")])]
 
     assert b"cdn" not in dump(rows)
     assert b"Signature" not in dump(rows)
 
 
-def test_manifest_is_json_with_one_row_a_line() -> None:
-    """It can be read by a JSON parser and by eye."""
+def test_manifest_is_json_with_one_row_per_line() -> None:
+    """The manifest is JSON with one row on each line."""
     rows = [planned for planned, _ in plan_rows([job("j", row(0), row(1, name="ü.jpg"))], None)]
 
     content = dump(rows)
@@ -161,8 +161,8 @@ def test_manifest_is_json_with_one_row_a_line() -> None:
     assert len(content.splitlines()) == len(rows) + 2
 
 
-def test_manifest_with_a_source_name_that_is_no_utf8_can_be_read_back() -> None:
-    """Linux file names are bytes; those that are no UTF-8 must not lose the manifest."""
+def test_manifest_with_a_name_that_is_not_utf8_can_be_loaded() -> None:
+    """A manifest with a source name that is not valid UTF-8 can be loaded."""
     rows = [Row("file:///in/\udcff.jpg", "a.jpg", "j", 0, 0, 0, None, "done")]
 
     assert load(json.loads(dump(rows)), "m") == rows
@@ -171,16 +171,16 @@ def test_manifest_with_a_source_name_that_is_no_utf8_can_be_read_back() -> None:
 @pytest.mark.parametrize(
     "value",
     ["text", [1], [{"colour": "red"}], [{"schema": 1}], {"a": 1}],
-    ids=["text", "numbers", "unknown field", "too few fields", "object"],
+    ids=["string", "numbers", "unknown field", "missing fields", "object"],
 )
-def test_strange_manifest_is_refused(value: Any) -> None:
-    """A file that is no manifest is named, not overwritten in silence."""
+def test_invalid_manifest_is_refused(value: Any) -> None:
+    """A file that is not a manifest raises an error that names the file."""
     with pytest.raises(PiktidDownloadError, match=r"m\.json"):
         load(value, "m.json")
 
 
 def test_manifest_of_a_newer_schema_is_refused() -> None:
-    """An older worker does not undo what a newer one wrote."""
+    """A manifest with a newer schema raises an error that says to update."""
     rows = [Row(None, "a.jpg", "j", 0, 0, 0, None, "done", schema=SCHEMA_VERSION + 1)]
 
     with pytest.raises(PiktidDownloadError, match="update"):
@@ -188,13 +188,13 @@ def test_manifest_of_a_newer_schema_is_refused() -> None:
 
 
 def test_manifest_path_depends_on_the_jobs_only() -> None:
-    """A rerun finds the manifest whatever the order; other jobs have another."""
+    """The path of the manifest depends on the job ids, not on their order."""
     assert manifest_path(["b", "a"]) == manifest_path(["a", "b"])
     assert manifest_path(["a"]) != manifest_path(["b"])
     assert manifest_path(["a"]).startswith("_piktid/manifest-")
 
 
-# -- whatever the server says ---------------------------------------------------------------------------------
+# -- hostile names --------------------------------------------------------------------------------------------
 
 SPITEFUL = st.sampled_from(
     [
@@ -267,10 +267,10 @@ IMAGES = st.none() | st.lists(
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(jobs=st.lists(st.tuples(JOB_IDS, ROWS), max_size=3, unique_by=lambda pair: pair[0]), images=IMAGES)
-def test_no_output_escapes_and_no_two_share_a_name(
+def test_output_names_are_safe_and_unique(
     jobs: list[tuple[str, list[dict[str, Any]]]], images: list[dict[str, str]] | None
 ) -> None:
-    """Whatever the server says, each output has a file of its own inside the folder, on any file system."""
+    """Each output has a unique name below the output folder that every file system accepts."""
     named = [name for name in files([job(job_id, *rows) for job_id, rows in jobs], images) if name]
 
     for name in named:

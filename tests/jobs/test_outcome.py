@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the end of a job means."""
+"""The outcome of a job and the error that follows from it."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from airflow_provider_piktid.jobs.outcome import (
     job_id_list,
     outcome_of,
     raise_for_outcome,
+    summarize,
 )
 from airflow_provider_piktid.models.v2 import JobResults
 
@@ -39,7 +40,7 @@ def row(index: int = 0, **fields: Any) -> dict[str, Any]:
     ("result", "downloadable"),
     [
         pytest.param(row(), True, id="completed with a link"),
-        pytest.param(row(status=None), True, id="the oldest answers have no status"),
+        pytest.param(row(status=None), True, id="no status, oldest format"),
         pytest.param(row(status="failed"), False, id="failed with a link"),
         pytest.param(row(output=None), False, id="completed without a link"),
         pytest.param(row(output=None, url="https://cdn/0"), True, id="link under its other name"),
@@ -47,14 +48,14 @@ def row(index: int = 0, **fields: Any) -> dict[str, Any]:
     ],
 )
 def test_outcome_counts_outputs_that_can_be_downloaded(result: dict[str, Any], downloadable: bool) -> None:
-    """An output counts if it has a link and no status that denies it."""
+    """An output counts as successful if it has a link and its status is ``completed`` or missing."""
     outcome = outcome_of("j", results(result))
 
     assert (outcome.successful, len(outcome.failed_images)) == ((1, 0) if downloadable else (0, 1))
 
 
 def test_outcome_names_failed_images_with_place_and_reason() -> None:
-    """A failed output is named by image and variation, with the API's reason, and without its link."""
+    """A failed output is named by image, variation and reason."""
     outcome = outcome_of("j", results(row(3, status="failed", group_index=1, error_message="no face")))
 
     assert outcome.failed_images == ("image 3, variation 1: no face",)
@@ -67,15 +68,15 @@ def test_outcome_names_failed_images_with_place_and_reason() -> None:
         ({"post_processing_status": "failed", "post_processing_error": "out of memory"}, "out of memory"),
         ({"post_processing_status": "completed"}, None),
     ],
-    ids=["without reason", "with reason", "well"],
+    ids=["without a reason", "with a reason", "completed"],
 )
-def test_outcome_tells_failed_post_processing(job: dict[str, str], error: str | None) -> None:
-    """Post-processing that failed is told apart from the swap itself."""
+def test_outcome_contains_the_post_processing_error(job: dict[str, str], error: str | None) -> None:
+    """Failed post-processing is stored in ``post_processing_error``."""
     assert outcome_of("j", results(row(), **job)).post_processing_error == error
 
 
-def test_outcome_of_good_jobs_says_nothing() -> None:
-    """Jobs that completed with all outputs are a success without a warning."""
+def test_successful_jobs_raise_and_warn_about_nothing() -> None:
+    """Jobs that completed with all outputs raise no error and return no warning."""
     assert raise_for_outcome([GOOD, GOOD], fail_on_partial=True, connection="c") == []
 
 
@@ -83,20 +84,24 @@ def test_outcome_of_good_jobs_says_nothing() -> None:
     ("outcome", "error", "permanent"),
     [
         pytest.param(JobOutcome("j", "aborted", 3), PiktidJobAbortedError, True, id="aborted"),
-        pytest.param(JobOutcome("j", "failed", 0), PiktidJobFailedError, False, id="failed for nothing"),
         pytest.param(
-            JobOutcome("j", "failed", 0, credits_used=2.0), PiktidJobFailedError, True, id="failed and paid"
+            JobOutcome("j", "failed", 0, credits_used=0.0),
+            PiktidJobFailedError,
+            False,
+            id="failed for nothing",
+        ),
+        pytest.param(JobOutcome("j", "failed", 0), PiktidJobFailedError, True, id="failed, cost not stated"),
+        pytest.param(
+            JobOutcome("j", "failed", 0, credits_used=2.0), PiktidJobFailedError, True, id="failed with costs"
         ),
         pytest.param(JobOutcome("j", "failed", 2), PiktidJobFailedError, True, id="failed with outputs"),
         pytest.param(JobOutcome("j", "completed", 0), PiktidJobFailedError, True, id="without any output"),
         pytest.param(JobOutcome("j", LOST, 0), PiktidJobFailedError, True, id="lost"),
-        pytest.param(JobOutcome("j", "archived", 1), PiktidJobFailedError, True, id="unknown word"),
+        pytest.param(JobOutcome("j", "archived", 1), PiktidJobFailedError, True, id="unknown status"),
     ],
 )
-def test_outcome_of_a_bad_end_fails_the_task(
-    outcome: JobOutcome, error: type[Exception], permanent: bool
-) -> None:
-    """Every end but a completed job with outputs fails; a retry is offered only where nothing is paid twice."""
+def test_unsuccessful_job_raises(outcome: JobOutcome, error: type[Exception], permanent: bool) -> None:
+    """An unsuccessful job raises; only a failed job without outputs and costs can be retried."""
     with pytest.raises(error, match=r"^c: job j ") as caught:
         raise_for_outcome([GOOD, outcome], fail_on_partial=False, connection="c")
 
@@ -104,8 +109,8 @@ def test_outcome_of_a_bad_end_fails_the_task(
     assert caught.value.job_ids == ("j",)  # type: ignore[attr-defined]
 
 
-def test_outcome_partial_warns_by_default_and_fails_on_request() -> None:
-    """Single failed outputs are the author's choice."""
+def test_partial_result_warns_by_default_and_raises_on_request() -> None:
+    """A failed output is a warning by default and an error with ``fail_on_partial``."""
     (warning,) = raise_for_outcome([GOOD, PARTIAL], fail_on_partial=False, connection="c")
 
     assert "job-partial" in warning
@@ -115,8 +120,8 @@ def test_outcome_partial_warns_by_default_and_fails_on_request() -> None:
     assert caught.value.job_ids == ("job-partial",)
 
 
-def test_outcome_failed_post_processing_is_a_warning() -> None:
-    """The unprocessed outputs exist, so the task goes on."""
+def test_failed_post_processing_is_a_warning() -> None:
+    """Failed post-processing is a warning, also with ``fail_on_partial``."""
     outcome = JobOutcome("j", "completed", 1, post_processing_error="out of memory")
 
     (warning,) = raise_for_outcome([outcome], fail_on_partial=True, connection="c")
@@ -124,8 +129,8 @@ def test_outcome_failed_post_processing_is_a_warning() -> None:
     assert "out of memory" in warning
 
 
-def test_outcome_message_of_many_jobs_stays_short() -> None:
-    """A hundred failed jobs do not make a message of a hundred lines."""
+def test_error_for_many_jobs_is_short() -> None:
+    """The error for 100 failed jobs has fewer than 1,000 characters."""
     outcomes = [JobOutcome(f"job-{n}", "failed", 0, (f"image {n}: {'x' * 50}",)) for n in range(100)]
 
     with pytest.raises(PiktidJobFailedError) as caught:
@@ -133,6 +138,23 @@ def test_outcome_message_of_many_jobs_stays_short() -> None:
 
     assert len(str(caught.value)) < 1000
     assert len(caught.value.job_ids) == 100
+
+
+def test_outputs_that_are_missing_from_the_results_are_partial() -> None:
+    """Fewer outputs than were paid for are a warning, or a failure on request, even if no failure is listed."""
+    outcome = outcome_of("j", results(row(0)), expected=3)
+
+    (warning,) = raise_for_outcome([outcome], fail_on_partial=False, connection="c")
+
+    assert "2 of 3 outputs are missing" in warning
+    assert summarize([outcome], images=3)["missing"] == 2
+    with pytest.raises(PiktidPartialResultError, match="2 of 3 outputs are missing"):
+        raise_for_outcome([outcome], fail_on_partial=True, connection="c")
+
+
+def test_more_outputs_than_expected_are_no_problem() -> None:
+    """PiktID may add outputs; only missing ones are reported."""
+    assert outcome_of("j", results(row(0), row(1)), expected=1).problems == ()
 
 
 @pytest.mark.parametrize(
@@ -144,12 +166,12 @@ def test_outcome_message_of_many_jobs_stays_short() -> None:
     ],
 )
 def test_job_ids_are_flattened(value: Any, ids: list[str]) -> None:
-    """Job ids come as one text, a list, or the list of lists of a mapped task."""
+    """Job ids may be a string, a list, or a list of lists from mapped tasks."""
     assert job_id_list(value, "download") == ids
 
 
 @pytest.mark.parametrize("value", [None, [], [None], [[]]])
-def test_no_job_id_is_refused(value: Any) -> None:
-    """The message says what the ids are needed for."""
+def test_empty_job_ids_are_refused(value: Any) -> None:
+    """Empty job ids raise an error that says what they are needed for."""
     with pytest.raises(PiktidConfigError, match="nothing to download"):
         job_id_list(value, "download")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting tasks of one process take turns, one for each slot that is likely."""
+"""Waiting tasks of one process are admitted in turn, as the account limits allow."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from airflow_provider_piktid.jobs.queue import AccountLimits, AdmissionQueue, ad
 
 pytestmark = pytest.mark.anyio
 
-#: AccountLimits that never hold anybody up.
+#: Limits that no test reaches.
 WIDE = AccountLimits(jobs_per_minute=1000, active_jobs=1000)
 SOON = 5.0
-#: A delay that no test waits out.
+#: A delay that is longer than any test.
 LONG = 100.0
 
 
 class Line:
-    """Tasks that wait in one queue; remembers in which order they went through."""
+    """Tasks that wait in one queue, and the order in which they were admitted."""
 
     def __init__(self, limits: AccountLimits = WIDE) -> None:
         self.gate = AdmissionQueue()
@@ -33,7 +33,7 @@ class Line:
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
     async def join(self, *names: str, delay: float = 0.0, **options: Any) -> None:
-        """Let tasks queue up, in order, and let those through that may go."""
+        """Add tasks to the queue in order and admit those that may go."""
 
         async def go(name: str) -> None:
             self.tickets[name] = await self.gate.turn(self.limits, delay, **options)
@@ -44,7 +44,7 @@ class Line:
         await self.settle()
 
     async def settle(self) -> None:
-        """Give the loop the rounds that waking takes."""
+        """Run the event loop until woken tasks have continued."""
         for _ in range(20):
             await asyncio.sleep(0)
 
@@ -56,8 +56,8 @@ class Line:
             task.cancel()
 
 
-async def test_free_account_lets_everybody_through_in_order() -> None:
-    """Nobody waits without a reason."""
+async def test_tasks_are_admitted_in_order() -> None:
+    """Within the limits all tasks are admitted at once, in order."""
     line = Line()
 
     await line.join("a", "b", "c")
@@ -65,8 +65,8 @@ async def test_free_account_lets_everybody_through_in_order() -> None:
     assert line.passed == ["a", "b", "c"]
 
 
-async def test_delay_is_waited_out() -> None:
-    """The server said not to come back before."""
+async def test_delay_is_respected() -> None:
+    """A task with a delay is admitted after the delay."""
     line = Line()
 
     await line.join("a", delay=0.1)
@@ -77,7 +77,7 @@ async def test_delay_is_waited_out() -> None:
 
 
 async def test_task_without_delay_does_not_wait_for_one_with() -> None:
-    """Being told to wait is no place at the head of the queue."""
+    """A task without a delay is admitted before an earlier task that has one."""
     line = Line()
 
     await line.join("a", delay=LONG)
@@ -87,8 +87,8 @@ async def test_task_without_delay_does_not_wait_for_one_with() -> None:
     line.leave()
 
 
-async def test_rate_lets_as_many_through_as_the_window_takes() -> None:
-    """The next goes when the first of them is a window old."""
+async def test_rate_limit_admits_as_many_tasks_as_the_window_allows() -> None:
+    """``jobs_per_minute`` tasks are admitted in a window; the others follow in order."""
     line = Line(AccountLimits(jobs_per_minute=2, active_jobs=100, rate_window=0.2))
 
     await line.join("a", "b", "c", "d", "e")
@@ -98,8 +98,8 @@ async def test_rate_lets_as_many_through_as_the_window_takes() -> None:
     assert line.passed == ["a", "b", "c", "d", "e"]
 
 
-async def test_watched_jobs_fill_the_account() -> None:
-    """Jobs that run leave no slot, and one that ends leaves one."""
+async def test_watched_jobs_count_as_active() -> None:
+    """Watched jobs count for the active-job limit; the end of one admits one task."""
     line = Line(AccountLimits(jobs_per_minute=100, active_jobs=2))
 
     with line.gate.watching(["j1", "j2"]) as watching:
@@ -112,7 +112,7 @@ async def test_watched_jobs_fill_the_account() -> None:
 
 
 async def test_job_watched_twice_counts_once() -> None:
-    """A trigger may run twice at once."""
+    """A job that two triggers watch counts once."""
     line = Line(AccountLimits(jobs_per_minute=100, active_jobs=2))
 
     with line.gate.watching(["j1"]), line.gate.watching(["j1"]):
@@ -121,8 +121,8 @@ async def test_job_watched_twice_counts_once() -> None:
     assert line.passed == ["a"]
 
 
-async def test_trigger_that_stops_watching_makes_room() -> None:
-    """What is not watched any more is not known to be active."""
+async def test_unwatched_job_does_not_count() -> None:
+    """A job that is no longer watched does not count as active."""
     line = Line(AccountLimits(jobs_per_minute=100, active_jobs=1))
 
     with line.gate.watching(["j1"]):
@@ -132,8 +132,8 @@ async def test_trigger_that_stops_watching_makes_room() -> None:
     assert line.passed == ["a"]
 
 
-async def test_end_of_a_job_cuts_the_delay_of_the_first_only() -> None:
-    """One slot, one task: no herd."""
+async def test_end_of_a_job_admits_only_the_first_task() -> None:
+    """The end of a job ends the delay of the first task only."""
     line = Line()
     with line.gate.watching(["j1"]) as watching:
         await line.join("a", "b", "c", delay=LONG)
@@ -145,8 +145,8 @@ async def test_end_of_a_job_cuts_the_delay_of_the_first_only() -> None:
     line.leave()
 
 
-async def test_end_of_a_job_does_not_cut_the_wait_for_a_window() -> None:
-    """A rate limit is not mended by a job that ends; who waits for a slot goes first."""
+async def test_end_of_a_job_does_not_admit_a_task_at_the_rate_limit() -> None:
+    """The end of a job does not admit a task that waits for the rate limit."""
     line = Line()
     with line.gate.watching(["j1"]) as watching:
         await line.join("rate", delay=LONG, until_job_ends=False)
@@ -159,8 +159,8 @@ async def test_end_of_a_job_does_not_cut_the_wait_for_a_window() -> None:
     line.leave()
 
 
-async def test_end_is_told_once() -> None:
-    """A job cannot end twice."""
+async def test_end_of_a_job_counts_once() -> None:
+    """A job's end is counted once, and the end of an unwatched job is ignored."""
     line = Line()
     with line.gate.watching(["j1"]) as watching:
         await line.join("a", "b", delay=LONG)
@@ -174,8 +174,8 @@ async def test_end_is_told_once() -> None:
     line.leave()
 
 
-async def test_task_let_through_counts_until_its_job_is_watched() -> None:
-    """Between the turn and the new trigger the slot is taken already; then the job itself counts."""
+async def test_admitted_task_counts_until_its_job_is_watched() -> None:
+    """An admitted task counts as active until its job is watched; then the job counts."""
     line = Line(AccountLimits(jobs_per_minute=100, active_jobs=1))
     await line.join("a", "b")
     assert line.passed == ["a"]
@@ -189,8 +189,8 @@ async def test_task_let_through_counts_until_its_job_is_watched() -> None:
     assert line.passed == ["a", "b"]
 
 
-async def test_task_that_comes_back_without_a_job_gives_its_turn_away() -> None:
-    """The server refused it: neither a submission nor an active job came of that turn."""
+async def test_task_that_returns_without_a_job_releases_its_turn() -> None:
+    """A task that returns its ticket without a job no longer counts, and the next task is admitted."""
     line = Line(AccountLimits(jobs_per_minute=1, active_jobs=1, rate_window=LONG))
     await line.join("a", "b")
     assert line.passed == ["a"]
@@ -201,8 +201,8 @@ async def test_task_that_comes_back_without_a_job_gives_its_turn_away() -> None:
     line.leave()
 
 
-async def test_rate_is_counted_by_when_jobs_were_submitted() -> None:
-    """The server counts from the submission, whenever the turn was."""
+async def test_rate_is_counted_from_the_submission() -> None:
+    """The rate is counted from the submission of a job, not from its admission."""
     line = Line(AccountLimits(jobs_per_minute=1, active_jobs=100, rate_window=LONG))
     await line.join("a", "b")
     assert line.passed == ["a"]
@@ -214,7 +214,7 @@ async def test_rate_is_counted_by_when_jobs_were_submitted() -> None:
 
 
 async def test_jobs_of_tasks_that_never_waited_count_for_the_rate() -> None:
-    """Whoever submitted them, they fill the window."""
+    """Watched jobs of tasks that never waited count for the rate."""
     line = Line(AccountLimits(jobs_per_minute=1, active_jobs=100, rate_window=LONG))
 
     with line.gate.watching(["j1"], {"j1": time.time()}):
@@ -224,8 +224,8 @@ async def test_jobs_of_tasks_that_never_waited_count_for_the_rate() -> None:
     line.leave()
 
 
-async def test_task_let_through_whose_job_never_comes_frees_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that was refused or died does not block the others for ever."""
+async def test_admitted_task_without_a_job_frees_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An admitted task whose job is not watched within ``SETTLING_SECONDS`` frees its slot."""
     monkeypatch.setattr(queue, "SETTLING_SECONDS", 0.1)
     line = Line(AccountLimits(jobs_per_minute=100, active_jobs=1))
 
@@ -235,8 +235,8 @@ async def test_task_let_through_whose_job_never_comes_frees_its_slot(monkeypatch
     assert line.passed == ["a", "b"]
 
 
-async def test_patience_ends_even_if_the_account_looks_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What this process believes may be wrong; the server is asked now and then."""
+async def test_task_is_admitted_after_the_maximum_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After ``PATIENCE_SECONDS`` a task is admitted even if the account seems to have no free slot."""
     monkeypatch.setattr(queue, "PATIENCE_SECONDS", 0.1)
     line = Line(AccountLimits(jobs_per_minute=100, active_jobs=1))
 
@@ -248,8 +248,8 @@ async def test_patience_ends_even_if_the_account_looks_full(monkeypatch: pytest.
     assert line.passed == ["a"]
 
 
-async def test_task_that_gives_up_lets_the_next_one_in() -> None:
-    """A killed task leaves the queue."""
+async def test_cancelled_task_leaves_the_queue() -> None:
+    """A cancelled task leaves the queue, and the next one is admitted."""
     line = Line(AccountLimits(jobs_per_minute=100, active_jobs=1))
     with line.gate.watching(["j1"]) as watching:
         await line.join("a", "b")
@@ -262,13 +262,13 @@ async def test_task_that_gives_up_lets_the_next_one_in() -> None:
 
 
 async def test_each_account_has_its_own_queue() -> None:
-    """Connections do not wait for each other."""
+    """Each account has a queue of its own."""
     assert admission_queue("one") is admission_queue("one")
     assert admission_queue("one") is not admission_queue("two")
 
 
 def test_each_event_loop_has_its_own_queue() -> None:
-    """Events of one loop cannot wake tasks of another."""
+    """Each event loop has a queue of its own."""
 
     async def current() -> AdmissionQueue:
         return admission_queue("one")

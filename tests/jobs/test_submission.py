@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A batch submits each job once, within the limits, whatever happens to its requests."""
+"""A batch submits each job once, within the account limits, in spite of lost replies and crashes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def waiting(wait: SlotWait | None) -> SlotWait:
 
 
 def test_batch_submits_all_chunks_in_order() -> None:
-    """Within the limits everything is submitted at one go."""
+    """Within the limits all chunks are submitted in order."""
     world = World(images=5, per_job=2)
 
     assert world.batch().advance() is None
@@ -47,7 +47,7 @@ def test_batch_submits_all_chunks_in_order() -> None:
 
 
 def test_batch_saves_the_intent_before_and_the_id_after_each_request() -> None:
-    """A crash at any moment leaves a trace of what may have been paid."""
+    """The record is saved with the intent before each request and with the job id after it."""
     world = World(images=2)
 
     world.batch().advance()
@@ -63,7 +63,7 @@ def test_batch_saves_the_intent_before_and_the_id_after_each_request() -> None:
 
 
 def test_batch_does_not_submit_if_the_intent_cannot_be_saved() -> None:
-    """No trace, no purchase."""
+    """If the intent cannot be saved, no request is sent."""
     world = World()
     world.refuse_saves = lambda count: True
 
@@ -73,7 +73,7 @@ def test_batch_does_not_submit_if_the_intent_cannot_be_saved() -> None:
 
 
 def test_batch_whose_id_cannot_be_saved_finds_the_job_next_time() -> None:
-    """The purchase is known to the store as intent, so the next try looks instead of buying again."""
+    """If the job id cannot be saved, the next try finds the job in the list and does not submit again."""
     world = World()
     world.refuse_saves = lambda count: count == 2
     with pytest.raises(PiktidRecordError):
@@ -88,7 +88,7 @@ def test_batch_whose_id_cannot_be_saved_finds_the_job_next_time() -> None:
 
 
 def test_batch_advanced_again_does_nothing() -> None:
-    """What is submitted stays submitted."""
+    """A second call does not submit again."""
     world = World(images=3)
     world.batch().advance()
 
@@ -101,15 +101,15 @@ def test_batch_advanced_again_does_nothing() -> None:
     [
         pytest.param(rate(17.0), 17, 17, False, id="rate with Retry-After"),
         pytest.param(rate(0.0), 0, 0, False, id="rate with Retry-After 0"),
-        pytest.param(rate(), 12 * 0.8, 12 * 1.2, False, id="rate without"),
+        pytest.param(rate(), 12 * 0.8, 12 * 1.2, False, id="rate without Retry-After"),
         pytest.param(full(40.0), 40, 40, True, id="active with Retry-After"),
-        pytest.param(full(), PROBE_SECONDS * 0.8, PROBE_SECONDS * 1.2, True, id="active without"),
+        pytest.param(full(), PROBE_SECONDS * 0.8, PROBE_SECONDS * 1.2, True, id="active without Retry-After"),
     ],
 )
-def test_refused_submission_waits_and_is_planned_again(
+def test_http_429_defers_the_submission(
     refusal: PiktidError, earliest: float, latest: float, until_job_ends: bool
 ) -> None:
-    """A 429 is no failure: nothing was bought, and the wait is as long as the server says or the limits imply."""
+    """After HTTP 429 the submission stays planned and waits as ``Retry-After`` or the limits require."""
     world = World(service=Service(answers=[refusal]))
 
     wait = waiting(world.batch().advance())
@@ -128,8 +128,8 @@ def test_refused_submission_waits_and_is_planned_again(
     [PiktidCreditsError("no credits", status=402), PiktidConnectionError("refused", sent=False)],
     ids=["no credits", "never sent"],
 )
-def test_certain_refusal_is_raised_and_leaves_the_submission_planned(error: PiktidError) -> None:
-    """What certainly was not bought can be submitted by the next try without looking."""
+def test_rejected_request_leaves_the_submission_planned(error: PiktidError) -> None:
+    """An error that proves that nothing was bought is raised, and the submission stays planned."""
     world = World(images=2, service=Service(answers=["job-1", error]))
 
     with pytest.raises(type(error)):
@@ -140,8 +140,8 @@ def test_certain_refusal_is_raised_and_leaves_the_submission_planned(error: Pikt
     assert world.states == ["submitted", "planned"]
 
 
-def test_foreign_error_leaves_the_intent() -> None:
-    """Of an error that nobody foresaw it is unknown whether the job was bought."""
+def test_unexpected_error_leaves_the_intent() -> None:
+    """After an unexpected error the submission stays an intent."""
     world = World(service=Service(answers=[RuntimeError("bug")]))
 
     with pytest.raises(RuntimeError):
@@ -151,8 +151,8 @@ def test_foreign_error_leaves_the_intent() -> None:
     assert world.states == ["intent"]
 
 
-def test_lost_reply_whose_job_is_listed_goes_on_with_it() -> None:
-    """The job is looked for at once, and nothing is bought twice."""
+def test_lost_reply_with_a_listed_job_uses_that_job() -> None:
+    """After a lost reply a listed job is used, and the request is not sent again."""
     world = World(service=Service(answers=[LOST], listed={("file-0",): "job-found"}))
 
     assert world.batch().advance() is None
@@ -160,8 +160,8 @@ def test_lost_reply_whose_job_is_listed_goes_on_with_it() -> None:
     assert len(world.service.calls("submit")) == 1
 
 
-def test_lost_reply_is_looked_for_with_slack_and_without_known_jobs() -> None:
-    """Clocks differ, and a job that answers another request is not the answer to this one."""
+def test_lookup_allows_for_clock_skew_and_excludes_known_jobs() -> None:
+    """The lookup after a lost reply allows for clock skew and excludes known jobs."""
     world = World(images=2, service=Service(answers=["job-1", LOST]))
 
     world.batch().advance()
@@ -170,7 +170,7 @@ def test_lost_reply_is_looked_for_with_slack_and_without_known_jobs() -> None:
 
 
 def test_lost_reply_without_a_listed_job_waits_for_the_grace_period() -> None:
-    """PiktID may not list a fresh job yet."""
+    """After a lost reply without a listed job, the batch waits for ``lost_reply_grace`` seconds."""
     world = World(service=Service(answers=[LOST]))
 
     wait = waiting(world.batch(lost_reply_grace=30).advance())
@@ -180,8 +180,8 @@ def test_lost_reply_without_a_listed_job_waits_for_the_grace_period() -> None:
     assert world.states == ["intent"]
 
 
-def test_lost_reply_is_found_after_the_grace_period() -> None:
-    """The second look finds what the first could not."""
+def test_job_is_found_after_the_grace_period() -> None:
+    """A job that is listed after the grace period is used."""
     world = World(service=Service(answers=[LOST]))
     world.batch(lost_reply_grace=30).advance()
     world.now += 30
@@ -192,7 +192,7 @@ def test_lost_reply_is_found_after_the_grace_period() -> None:
 
 
 def test_lost_reply_that_stays_lost_fails_by_default() -> None:
-    """Paying twice is nobody's decision but the author's; a later try looks again."""
+    """If no job is listed after the grace period, the batch fails, also on the next try."""
     world = World(service=Service(answers=[LOST]))
     world.batch(lost_reply_grace=30).advance()
     world.now += 30
@@ -204,8 +204,8 @@ def test_lost_reply_that_stays_lost_fails_by_default() -> None:
     assert len(world.service.calls("submit")) == 1
 
 
-def test_lost_reply_is_resubmitted_once_when_told() -> None:
-    """``resubmit`` buys a second time, and never a third."""
+def test_lost_reply_is_resubmitted_once() -> None:
+    """With ``resubmit`` a request is sent a second time and not a third time."""
     world = World(service=Service(answers=[LOST, LOST]))
     world.batch(lost_reply_grace=30, on_lost_reply="resubmit").advance()
     world.now += 30
@@ -218,8 +218,8 @@ def test_lost_reply_is_resubmitted_once_when_told() -> None:
     assert len(world.service.calls("submit")) == 2
 
 
-def test_resubmission_that_succeeds_is_an_ordinary_job() -> None:
-    """After one lost reply the second request counts."""
+def test_successful_resubmission_is_recorded() -> None:
+    """A successful resubmission is recorded with its job id and marked as ``resubmitted``."""
     world = World(service=Service(answers=[LOST]))
 
     assert world.batch(lost_reply_grace=0, on_lost_reply="resubmit").advance() is None
@@ -227,8 +227,8 @@ def test_resubmission_that_succeeds_is_an_ordinary_job() -> None:
     assert world.record.submissions[0].resubmitted
 
 
-def test_failure_to_look_is_raised_and_keeps_the_intent() -> None:
-    """A listing that cannot be read is not an empty listing."""
+def test_failed_lookup_is_raised_and_keeps_the_intent() -> None:
+    """If the job list cannot be read, the error is raised and the submission stays an intent."""
     world = World(service=Service(answers=[LOST]))
 
     def away(images: list[str], since: float, known: set[str]) -> str | None:
@@ -242,8 +242,8 @@ def test_failure_to_look_is_raised_and_keeps_the_intent() -> None:
 
 
 @pytest.mark.parametrize("listed", [True, False], ids=["bought", "not bought"])
-def test_crash_between_intent_and_reply_is_cleared_up_by_the_next_try(listed: bool) -> None:
-    """A try that was killed while it waited for the reply is treated like a lost reply."""
+def test_intent_of_a_crashed_try_is_treated_as_a_lost_reply(listed: bool) -> None:
+    """An intent that a crashed try left is treated as a lost reply."""
     world = World()
     world.record.submissions[0].state = "intent"
     world.record.submissions[0].intent_at = START - 100
@@ -259,16 +259,16 @@ def test_crash_between_intent_and_reply_is_cleared_up_by_the_next_try(listed: bo
     assert world.service.calls("submit") == []
 
 
-def test_crash_without_a_time_counts_from_the_record() -> None:
-    """An intent without its time is as old as the record."""
+def test_intent_without_a_time_counts_from_the_record() -> None:
+    """The grace period of an intent without a time starts with the record."""
     world = World()
     world.record.submissions[0].state = "intent"
 
     assert waiting(world.batch(lost_reply_grace=30).advance()).not_before == START + 30
 
 
-def test_unclear_submission_holds_up_those_behind_it() -> None:
-    """Nothing more is bought before the fate of the last request is known."""
+def test_lost_reply_blocks_later_submissions() -> None:
+    """Nothing is submitted while an earlier submission is an intent."""
     world = World(images=3, service=Service(answers=[LOST]))
 
     world.batch(lost_reply_grace=30).advance()
@@ -276,8 +276,8 @@ def test_unclear_submission_holds_up_those_behind_it() -> None:
     assert world.states == ["intent", "planned", "planned"]
 
 
-def test_own_rate_is_kept_without_asking() -> None:
-    """The sixth job of a minute waits until the first is a minute old."""
+def test_rate_limit_is_respected() -> None:
+    """After five submissions in a minute the sixth waits until the first is a minute old."""
     world = World(images=7)
 
     wait = waiting(world.batch(limits=AccountLimits(active_jobs=100)).advance())
@@ -287,8 +287,8 @@ def test_own_rate_is_kept_without_asking() -> None:
     assert world.batch(limits=AccountLimits(active_jobs=100)).advance() is None
 
 
-def test_own_rate_is_a_sliding_window() -> None:
-    """Each submission makes room for one a minute later."""
+def test_rate_limit_is_a_sliding_window() -> None:
+    """Each submission counts for the rate for one minute."""
     world = World(images=4)
     limits = AccountLimits(jobs_per_minute=2, active_jobs=100)
     world.record.submissions[0].state, world.record.submissions[0].job_id = "submitted", "job-a"
@@ -299,8 +299,8 @@ def test_own_rate_is_a_sliding_window() -> None:
     assert (len(world.service.bought), wait.not_before) == (1, START + 10)
 
 
-def test_own_active_jobs_are_asked_for_when_the_house_is_full() -> None:
-    """Jobs that have ended make room at once; the others are waited for."""
+def test_active_jobs_are_checked_at_the_active_job_limit() -> None:
+    """At the active-job limit the batch requests the status of its jobs, and ended jobs free their slots."""
     world = World(images=4)
     limits = AccountLimits(jobs_per_minute=100, active_jobs=2)
 
@@ -313,8 +313,8 @@ def test_own_active_jobs_are_asked_for_when_the_house_is_full() -> None:
     assert [item.ended for item in world.record.submissions] == ["completed", "failed", None, None]
 
 
-def test_jobs_of_the_record_are_not_asked_for_while_there_is_room() -> None:
-    """A quiet account costs no status requests."""
+def test_active_jobs_are_not_checked_below_the_limit() -> None:
+    """Below the active-job limit no job status is requested."""
     world = World(images=3)
 
     world.batch().advance()

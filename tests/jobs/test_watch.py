@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting for jobs: the stream is the fast path, the status the authority, and nothing makes it deaf."""
+"""Waiting for jobs with the event stream and the job status."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., EmulatorServer]]:
-    """Start emulators with given settings."""
+    """Start emulators with the given settings."""
     with ExitStack() as stack:
         yield lambda **settings: stack.enter_context(emulator(**({"job_seconds": 0.2} | settings)))
 
@@ -33,11 +33,11 @@ def server(start: Callable[..., EmulatorServer]) -> EmulatorServer:
     return start()
 
 
-# -- the stream -------------------------------------------------------------------------------------------------
+# -- event stream -----------------------------------------------------------------------------------------------
 
 
-async def test_end_is_seen_by_the_stream_at_once(server: EmulatorServer) -> None:
-    """With intervals of a minute only the notification can tell; few status requests are made."""
+async def test_end_is_reported_by_the_stream(server: EmulatorServer) -> None:
+    """The stream reports the end of a job; few status requests are sent."""
     job_id = buy(server)
 
     watched = await watch(server, job_id)
@@ -47,8 +47,8 @@ async def test_end_is_seen_by_the_stream_at_once(server: EmulatorServer) -> None
     assert status_requests(server) <= 6
 
 
-async def test_job_that_has_ended_is_seen_without_any_notification(start: Any) -> None:
-    """The status is asked once subscribed, for notifications live ten minutes only."""
+async def test_ended_job_is_found_without_a_notification(start: Any) -> None:
+    """After the subscription the status is requested, so an ended job is found without a notification."""
     server = start(notification_seconds=0.0)
     job_id = buy(server)
     server.state.complete_job(job_id)
@@ -56,7 +56,7 @@ async def test_job_that_has_ended_is_seen_without_any_notification(start: Any) -
     assert (await watch(server, job_id)).ended == {job_id: "completed"}
 
 
-async def test_several_jobs_are_waited_for_over_one_stream(server: EmulatorServer) -> None:
+async def test_several_jobs_share_one_stream(server: EmulatorServer) -> None:
     """One subscription serves all jobs of a task."""
     jobs = [buy(server) for _ in range(4)]
 
@@ -67,8 +67,8 @@ async def test_several_jobs_are_waited_for_over_one_stream(server: EmulatorServe
 
 
 @pytest.mark.parametrize("variant", ["docs", "seed"])
-async def test_events_under_either_name_are_hints(start: Any, variant: str) -> None:
-    """The two documents name the events differently."""
+async def test_events_are_accepted_under_both_names(start: Any, variant: str) -> None:
+    """Events are accepted under both documented names."""
     server = start(variants={"events": variant})
     job_id = buy(server)
 
@@ -76,8 +76,8 @@ async def test_events_under_either_name_are_hints(start: Any, variant: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["junk", "double", "reorder", "crlf", "null_data", "foreign", "half"])
-async def test_strange_frames_do_no_harm(server: EmulatorServer, kind: str) -> None:
-    """Frames that are broken, doubled or none of ours neither end the wait nor hide our own."""
+async def test_unexpected_frames_are_ignored(server: EmulatorServer, kind: str) -> None:
+    """Broken, repeated, reordered and foreign frames do not stop the wait or hide the job's own frames."""
     server.faults.add("events", kind)
     jobs = [buy(server), buy(server)]
 
@@ -87,8 +87,8 @@ async def test_strange_frames_do_no_harm(server: EmulatorServer, kind: str) -> N
     assert server.faults.all_met()
 
 
-async def test_only_own_notifications_are_remembered_for_deletion(server: EmulatorServer) -> None:
-    """What belongs to other jobs of the account is never in the list."""
+async def test_only_own_notifications_are_collected(server: EmulatorServer) -> None:
+    """``notification_ids`` contains only notifications of the watched jobs, each once."""
     server.faults.add("events", "foreign", n=1000)
     server.state.publish("batch_edit", {"id_task": "somebody-else", "status": "completed"})
     jobs = [buy(server), buy(server)]
@@ -101,16 +101,16 @@ async def test_only_own_notifications_are_remembered_for_deletion(server: Emulat
     assert len(watched.notification_ids) == len(set(watched.notification_ids))
 
 
-async def test_stream_without_live_frames_costs_one_status_interval(server: EmulatorServer) -> None:
-    """A last event that is lost is made up for by asking now and then."""
+async def test_status_finds_the_end_if_the_stream_sends_nothing(server: EmulatorServer) -> None:
+    """If the stream sends no frames, the status request finds the end of the job."""
     server.faults.add("events", "no_live", times=None)
     job_id = buy(server)
 
     assert (await watch(server, job_id, status_interval=0.3)).ended == {job_id: "completed"}
 
 
-async def test_job_that_sends_no_notifications_costs_one_status_interval(server: EmulatorServer) -> None:
-    """The same if the service forgot to tell."""
+async def test_status_finds_the_end_without_notifications(server: EmulatorServer) -> None:
+    """If PiktID sends no notification for a job, the status request finds its end."""
     server.faults.add("job", "lose_notifications")
     job_id = buy(server)
 
@@ -124,8 +124,10 @@ async def test_job_that_sends_no_notifications_costs_one_status_interval(server:
     ("kind", "params"),
     [("no_stream", {}), ("silent", {}), ("cut_after", {"frames": 0}), ("html", {}), ("drop", {})],
 )
-async def test_without_a_stream_it_polls(server: EmulatorServer, kind: str, params: dict[str, Any]) -> None:
-    """Whatever is wrong with the stream, the status is asked at the polling interval."""
+async def test_without_a_stream_the_status_is_polled(
+    server: EmulatorServer, kind: str, params: dict[str, Any]
+) -> None:
+    """Without a usable stream the status is requested every ``poll_interval`` seconds."""
     server.faults.add("events", kind, times=None, **params)
     job_id = buy(server)
 
@@ -134,16 +136,16 @@ async def test_without_a_stream_it_polls(server: EmulatorServer, kind: str, para
     assert watched.ended == {job_id: "completed"}
 
 
-async def test_refused_stream_is_no_refused_token(server: EmulatorServer) -> None:
-    """An account without access to the stream still may ask for the status."""
+async def test_refused_stream_does_not_count_as_a_refused_token(server: EmulatorServer) -> None:
+    """HTTP 403 for the stream does not end the wait; the status is polled."""
     server.faults.add("events", "status", code=403, times=None)
     job_id = buy(server)
 
     assert (await watch(server, job_id, poll_interval=0.1)).ended == {job_id: "completed"}
 
 
-async def test_stream_that_breaks_is_replaced_by_polling_at_once(start: Any) -> None:
-    """The long interval of a live stream does not outlive the stream."""
+async def test_polling_starts_when_the_stream_breaks(start: Any) -> None:
+    """After the stream breaks and cannot be opened again, the status is polled."""
     server = start(job_seconds=0.6)
     server.faults.add("events", "cut_after", seconds=0.2)
     server.faults.add("events", "no_stream", times=None, after=1)
@@ -152,8 +154,8 @@ async def test_stream_that_breaks_is_replaced_by_polling_at_once(start: Any) -> 
     assert (await watch(server, job_id, poll_interval=0.2)).ended == {job_id: "completed"}
 
 
-async def test_stream_that_is_back_is_used_again(start: Any) -> None:
-    """What happened in between is found out by asking once the stream is open again."""
+async def test_broken_stream_is_opened_again(start: Any) -> None:
+    """A stream that breaks is opened again."""
     server = start(job_seconds=0.6)
     server.faults.add("events", "cut_after", seconds=0.2)
     job_id = buy(server)
@@ -162,8 +164,8 @@ async def test_stream_that_is_back_is_used_again(start: Any) -> None:
     assert server.state.counters.requests["events"] == 2
 
 
-async def test_watching_without_a_stream_on_request(server: EmulatorServer) -> None:
-    """Who asks once does not subscribe."""
+async def test_stream_can_be_switched_off(server: EmulatorServer) -> None:
+    """With ``stream=False`` no stream is opened."""
     job_id = buy(server)
 
     watched = await watch(server, job_id, stream=False, poll_interval=0.1)
@@ -172,11 +174,11 @@ async def test_watching_without_a_stream_on_request(server: EmulatorServer) -> N
     assert server.state.counters.requests["events"] == 0
 
 
-# -- how far ----------------------------------------------------------------------------------------------------
+# -- end of the wait --------------------------------------------------------------------------------------------
 
 
-async def test_any_returns_with_the_first_end(server: EmulatorServer) -> None:
-    """Who waits for room needs one job to end."""
+async def test_until_any_returns_after_the_first_end(server: EmulatorServer) -> None:
+    """With ``until="any"`` the wait ends when one job has ended."""
     server.faults.add("job", "never_end")
     endless, ending = buy(server), buy(server)
 
@@ -186,8 +188,8 @@ async def test_any_returns_with_the_first_end(server: EmulatorServer) -> None:
     assert not watched.timed_out
 
 
-async def test_deadline_ends_the_wait_and_keeps_what_is_known(server: EmulatorServer) -> None:
-    """Jobs that have ended are told beside those that have not."""
+async def test_deadline_returns_ended_and_running_jobs(server: EmulatorServer) -> None:
+    """At the deadline the wait returns the jobs that have ended and the status of the others."""
     server.faults.add("job", "never_end")
     endless, ending = buy(server), buy(server)
 
@@ -198,8 +200,8 @@ async def test_deadline_ends_the_wait_and_keeps_what_is_known(server: EmulatorSe
     assert watched.jobs[endless].status == "processing"
 
 
-async def test_deadline_that_has_passed_still_asks_once(server: EmulatorServer) -> None:
-    """A job that ended while nobody watched is a success, however late."""
+async def test_status_is_requested_once_after_the_deadline(server: EmulatorServer) -> None:
+    """With a deadline in the past the status is requested once, and an ended job is a success."""
     job_id = buy(server)
     server.state.complete_job(job_id)
 
@@ -208,8 +210,8 @@ async def test_deadline_that_has_passed_still_asks_once(server: EmulatorServer) 
     assert (watched.ended, watched.timed_out) == ({job_id: "completed"}, False)
 
 
-async def test_deadline_is_kept_while_nothing_answers(server: EmulatorServer) -> None:
-    """An outage does not prolong the wait."""
+async def test_deadline_is_respected_during_an_outage(server: EmulatorServer) -> None:
+    """During an outage the wait ends at the deadline."""
     server.faults.add("job_status", "status", code=503, times=None)
     job_id = buy(server)
 
@@ -218,11 +220,11 @@ async def test_deadline_is_kept_while_nothing_answers(server: EmulatorServer) ->
     assert watched.timed_out
 
 
-# -- the connection ---------------------------------------------------------------------------------------------
+# -- connection -------------------------------------------------------------------------------------------------
 
 
-async def test_token_that_was_replaced_is_taken_up(server: EmulatorServer) -> None:
-    """A refused token is looked up again before anybody is told."""
+async def test_refused_token_is_looked_up_again(server: EmulatorServer) -> None:
+    """A refused token is looked up again, and the wait continues with the new one."""
     connect = Connect(server, "old-token", "piktid-emulator")
     job_id = buy(server)
 
@@ -232,8 +234,8 @@ async def test_token_that_was_replaced_is_taken_up(server: EmulatorServer) -> No
     assert connect.calls == 2
 
 
-async def test_token_that_expires_during_the_wait_is_taken_up(server: EmulatorServer) -> None:
-    """Each refusal counts anew once the token has worked."""
+async def test_token_may_be_refused_again_after_it_worked(server: EmulatorServer) -> None:
+    """Once a token has worked, a later refusal looks it up again."""
     server.faults.add("job_status", "status", code=401, after=1)
     server.faults.add("job_status", "status", code=401, after=2)
     connect = Connect(server)
@@ -245,8 +247,8 @@ async def test_token_that_expires_during_the_wait_is_taken_up(server: EmulatorSe
     assert connect.calls == 3
 
 
-async def test_token_that_stays_refused_is_an_error(server: EmulatorServer) -> None:
-    """Twice in a row is no coincidence."""
+async def test_token_refused_twice_raises(server: EmulatorServer) -> None:
+    """A token that is refused twice in a row raises ``PiktidAuthError``."""
     connect = Connect(server, "wrong")
 
     with pytest.raises(PiktidAuthError):
@@ -254,16 +256,16 @@ async def test_token_that_stays_refused_is_an_error(server: EmulatorServer) -> N
     assert connect.calls == 2
 
 
-async def test_lookup_may_fail_a_few_times(server: EmulatorServer) -> None:
-    """The API server of Airflow may be away for a moment."""
+async def test_connection_lookup_is_retried(server: EmulatorServer) -> None:
+    """A connection lookup that fails is retried."""
     connect = Connect(server, RuntimeError("away"), RuntimeError("away"), "piktid-emulator")
     job_id = buy(server)
 
     assert (await watch(server, job_id, connect=connect, poll_interval=0.05)).ended == {job_id: "completed"}
 
 
-async def test_lookup_that_keeps_failing_is_an_error(server: EmulatorServer) -> None:
-    """Five times in a row end the wait."""
+async def test_connection_lookup_that_fails_five_times_raises(server: EmulatorServer) -> None:
+    """A connection lookup that fails five times in a row raises the error."""
     connect = Connect(server, RuntimeError("away"))
 
     with pytest.raises(RuntimeError, match="away"):
@@ -271,8 +273,8 @@ async def test_lookup_that_keeps_failing_is_an_error(server: EmulatorServer) -> 
     assert connect.calls == 5
 
 
-async def test_connection_that_cannot_be_used_is_an_error_at_once(server: EmulatorServer) -> None:
-    """A wrong field is not mended by waiting."""
+async def test_invalid_connection_raises_at_once(server: EmulatorServer) -> None:
+    """An invalid connection raises without a retry."""
     connect = Connect(server, PiktidConfigError("no token"))
 
     with pytest.raises(PiktidConfigError):
@@ -281,13 +283,13 @@ async def test_connection_that_cannot_be_used_is_an_error_at_once(server: Emulat
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that the server does on a thread of its own."""
+    """Wait until the server, which runs in another thread, has done something."""
     while not condition():  # noqa: ASYNC110 - it sets no event of this loop
         await asyncio.sleep(0.01)
 
 
-async def test_nothing_is_left_open(server: EmulatorServer) -> None:
-    """After the wait there is neither a task nor a stream nor a connection."""
+async def test_wait_leaves_no_task_or_stream(server: EmulatorServer) -> None:
+    """After the wait no task and no stream is left."""
     connect = Connect(server)
 
     await watch(server, buy(server), connect=connect)
@@ -296,8 +298,8 @@ async def test_nothing_is_left_open(server: EmulatorServer) -> None:
     await asyncio.wait_for(until(lambda: server.state.stats()["streams"] == 0), SOON)
 
 
-async def test_nothing_is_left_open_after_a_cancel(server: EmulatorServer) -> None:
-    """A trigger that is stopped in the middle closes its stream."""
+async def test_cancelled_wait_leaves_no_task_or_stream(server: EmulatorServer) -> None:
+    """After the wait is cancelled no task and no stream is left."""
     server.faults.add("job", "never_end")
     job_id = buy(server)
     before = asyncio.all_tasks()
@@ -312,8 +314,8 @@ async def test_nothing_is_left_open_after_a_cancel(server: EmulatorServer) -> No
     await asyncio.wait_for(until(lambda: server.state.stats()["streams"] == 0), SOON)
 
 
-async def test_wait_that_is_cancelled_as_it_is_woken_ends(start: Any) -> None:
-    """A trigger that is taken away in the very moment of an event does not live on."""
+async def test_wait_that_is_cancelled_as_it_wakes_up_ends(start: Any) -> None:
+    """A wait that is cancelled at the moment of an event raises ``CancelledError``."""
     server = start(job_seconds=60.0)
     job_id = buy(server)
     asked = asyncio.Event()
@@ -322,7 +324,7 @@ async def test_wait_that_is_cancelled_as_it_is_woken_ends(start: Any) -> None:
     )
     wait = asyncio.create_task(watcher.wait())
     await asyncio.wait_for(asked.wait(), SOON)
-    # From the answer on there is nothing left to await but the next event.
+    # After the response the watcher only awaits the next event.
     await asyncio.sleep(0)
 
     watcher._wake.set()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting for jobs: what the answers to a status request mean."""
+"""Waiting for jobs: how responses to status requests are interpreted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., EmulatorServer]]:
-    """Start emulators with given settings."""
+    """Start emulators with the given settings."""
     with ExitStack() as stack:
         yield lambda **settings: stack.enter_context(emulator(**({"job_seconds": 0.2} | settings)))
 
@@ -44,10 +44,10 @@ def server(start: Callable[..., EmulatorServer]) -> EmulatorServer:
     ],
     ids=["503", "429", "drop", "html", "garbage", "wrong types", "truncated"],
 )
-async def test_answers_that_say_nothing_are_waited_out(
+async def test_failed_status_requests_are_retried(
     server: EmulatorServer, kind: str, params: dict[str, Any]
 ) -> None:
-    """A job is not given up because the service has a bad minute."""
+    """Failed status requests and invalid responses do not end the wait."""
     server.faults.add("job_status", kind, times=3, **params)
     job_id = buy(server)
 
@@ -57,16 +57,16 @@ async def test_answers_that_say_nothing_are_waited_out(
     assert server.faults.all_met()
 
 
-async def test_refusal_that_waiting_does_not_mend_is_raised(server: EmulatorServer) -> None:
-    """A request that is wrong stays wrong."""
+async def test_invalid_request_raises(server: EmulatorServer) -> None:
+    """HTTP 400 for a status request raises ``PiktidInvalidRequestError``."""
     server.faults.add("job_status", "status", code=400)
 
     with pytest.raises(PiktidInvalidRequestError):
         await watch(server, buy(server))
 
 
-async def test_fresh_job_may_be_unknown_for_a_while(start: Any) -> None:
-    """Before its first 200 a young job answers 404; that is no loss."""
+async def test_new_job_may_answer_404_at_first(start: Any) -> None:
+    """HTTP 404 before the first HTTP 200 of a new job does not end the wait."""
     server = start(variants={"fresh_404": "4"})
     job_id = buy(server)
 
@@ -75,8 +75,8 @@ async def test_fresh_job_may_be_unknown_for_a_while(start: Any) -> None:
     assert watched.ended == {job_id: "completed"}
 
 
-async def test_job_that_stays_unknown_is_lost_after_the_window(server: EmulatorServer) -> None:
-    """The tolerance ends."""
+async def test_new_job_that_stays_unknown_is_lost(server: EmulatorServer) -> None:
+    """A new job that is unknown for longer than ``fresh_seconds`` is lost."""
     watched = await watch(
         server, "job-x", poll_interval=0.1, fresh_seconds=0.4, submitted_at={"job-x": time.time()}
     )
@@ -85,13 +85,13 @@ async def test_job_that_stays_unknown_is_lost_after_the_window(server: EmulatorS
     assert status_requests(server) >= 2
 
 
-async def test_old_job_that_is_unknown_is_lost_at_once(server: EmulatorServer) -> None:
-    """There is nothing to hope for."""
+async def test_unknown_job_is_lost_at_once(server: EmulatorServer) -> None:
+    """An unknown job without a submission time is lost at once."""
     assert (await watch(server, "job-x")).ended == {"job-x": "lost"}
 
 
-async def test_job_that_vanishes_after_its_first_answer_is_lost(server: EmulatorServer) -> None:
-    """The window counts before the first 200 only."""
+async def test_job_that_answers_404_after_200_is_lost(server: EmulatorServer) -> None:
+    """A new job that answers HTTP 404 after HTTP 200 is lost."""
     server.faults.add("job", "never_end")
     server.faults.add("job_status", "status", code=404, after=1, times=None)
     job_id = buy(server)
@@ -102,16 +102,16 @@ async def test_job_that_vanishes_after_its_first_answer_is_lost(server: Emulator
 
 
 @pytest.mark.parametrize(("end", "word"), [("fail_job", "failed"), ("abort_job", "aborted")])
-async def test_bad_ends_are_ends(server: EmulatorServer, end: str, word: str) -> None:
-    """What an end means is decided elsewhere; the wait is over."""
+async def test_failed_and_aborted_jobs_end_the_wait(server: EmulatorServer, end: str, word: str) -> None:
+    """A failed or aborted job ends the wait with that status."""
     server.faults.add("job", end)
     job_id = buy(server)
 
     assert (await watch(server, job_id)).ended == {job_id: word}
 
 
-async def test_unknown_word_is_no_end(server: EmulatorServer) -> None:
-    """A status that nobody has heard of is waited out."""
+async def test_unknown_status_does_not_end_the_wait(server: EmulatorServer) -> None:
+    """An unknown status does not end the wait."""
     server.faults.add("job", "unknown_status", word="archiving", seconds=0.3)
     job_id = buy(server)
     seen: list[str] = []
@@ -122,8 +122,8 @@ async def test_unknown_word_is_no_end(server: EmulatorServer) -> None:
     assert "archiving" in seen
 
 
-async def test_post_processing_belongs_to_the_job(start: Any) -> None:
-    """A completed job whose post-processing runs has not ended, event or not."""
+async def test_wait_includes_post_processing(start: Any) -> None:
+    """A completed job ends the wait only after its post-processing."""
     server = start(post_process_seconds=0.4)
     job_id = buy(server, post_process=True)
 
@@ -132,8 +132,8 @@ async def test_post_processing_belongs_to_the_job(start: Any) -> None:
     assert watched.jobs[job_id].post_processing_status == "completed"
 
 
-async def test_changes_are_told_once_each(start: Any) -> None:
-    """The log shows progress, not polling."""
+async def test_each_change_is_reported_once(start: Any) -> None:
+    """``on_change`` is called once for each change."""
     server = start(job_seconds=0.5)
     job_id = buy(server, images=3)
     seen: list[tuple[str, int | None]] = []

@@ -16,7 +16,7 @@ def swap(**changes: Any) -> ModelSwap:
 
 
 def test_body_defaults_send_post_process_and_the_two_documented_options() -> None:
-    """Fields whose default the sources disagree about are always sent; options that are off are not."""
+    """``post_process``, model and variations are always sent; options that are off are not."""
     assert swap().body(["f-1"]) == {
         "identity_code": "id-1",
         "project_id": "prj-1",
@@ -50,13 +50,13 @@ def test_body_option_reaches_swap_options(arguments: dict[str, Any], options: di
 
 
 def test_body_extra_field_is_beside_the_options() -> None:
-    """Fields of a newer server can be sent before this package knows them."""
+    """``extra`` is sent at the top level of the body."""
     assert swap(extra={"preset_code": "p"}).body(["f-1"])["preset_code"] == "p"
     assert swap(extra=None).body(["f-1"]) == swap().body(["f-1"])
 
 
 def test_body_without_project_is_refused() -> None:
-    """The project may be found out after the options are checked, but no request goes out without it."""
+    """A body without a project raises ``ValueError``."""
     with pytest.raises(ValueError, match="project_id"):
         swap(project_id=None).body(["f-1"])
 
@@ -109,12 +109,12 @@ def test_images_that_cannot_be_right_are_refused(images: Any, limits: tuple[int,
 
 @pytest.mark.parametrize("limits", [(), (12,)], ids=["default", "account limit"])
 def test_images_up_to_the_limit_are_taken(limits: tuple[int, ...]) -> None:
-    """As many images as a job takes are right."""
+    """As many images as a job may have are accepted."""
     swap().check([str(n) for n in range(*(limits or (10,)))], *limits)
 
 
 def test_outputs_counts_variations() -> None:
-    """Every image gives as many outputs as variations were asked for."""
+    """The number of outputs is the number of images times the variations."""
     assert swap(num_variations=3).outputs(2) == 6
 
 
@@ -128,17 +128,17 @@ def test_outputs_counts_variations() -> None:
     ],
 )
 def test_split_fills_the_jobs_in_order(images: int, limit: int, jobs: list[int]) -> None:
-    """A batch becomes full jobs and one with the rest."""
+    """A batch is split into full jobs and one job with the rest."""
     assert swap().split(images, limit) == jobs
 
 
 def test_price_is_paid_for_each_output() -> None:
-    """Credits are counted over outputs, not images."""
+    """The price is counted per output, not per image."""
     assert swap(num_variations=2).price(6, 1.5) == 9.0
 
 
 def test_content_leaves_out_what_changes_no_picture() -> None:
-    """The same picture is the same purchase in another project or with an engine that was forced."""
+    """The content does not depend on the project or on ``force_model``."""
     plain, forced = swap(), swap(project_id="prj-2", force_model=True)
     assert plain.content() == forced.content()
 
@@ -159,12 +159,12 @@ def test_content_leaves_out_what_changes_no_picture() -> None:
     ids=lambda change: next(iter(change)),
 )
 def test_content_differs_with_what_changes_the_picture(change: dict[str, Any]) -> None:
-    """Each option that decides what comes out makes another purchase."""
+    """Each option that changes the output changes the content."""
     assert swap(**change).content() != swap().content()
 
 
 def test_content_is_json() -> None:
-    """A record can be written from it."""
+    """The content contains every option that changes the output."""
     assert swap(extra={"a": 1}).content() == {
         "job_type": "model_swap",
         "identity_code": "id-1",
@@ -180,20 +180,20 @@ def test_content_is_json() -> None:
 
 
 def test_from_arguments_takes_rendered_numbers_and_leaves_other_arguments_out() -> None:
-    """Templates render to text; arguments of the operator that are not options are not passed on."""
+    """A rendered number is converted, and arguments that are not options are ignored."""
     arguments = {"identity_code": "id-1", "num_variations": " 3 ", "images": ["f"], "timeout": 60.0}
     assert ModelSwap.from_arguments(arguments) == ModelSwap(identity_code="id-1", num_variations=3)
 
 
 @pytest.mark.parametrize("text", ["three", "", "-1", "1.5", "\u00b2", "9"])
 def test_from_arguments_refuses_text_that_is_not_a_number_in_range(text: str) -> None:
-    """A template that renders to something else is refused, and the message names the argument."""
+    """An invalid number raises a ``ValueError`` that names the argument."""
     with pytest.raises(ValueError, match="num_variations"):
         ModelSwap.from_arguments({"identity_code": "id-1", "num_variations": text})
 
 
 def test_from_arguments_leaves_text_arguments_as_they_are() -> None:
-    """Digits are a number only where a number is expected."""
+    """A string of digits stays a string if a string is expected."""
     assert ModelSwap.from_arguments({"identity_code": "7"}).identity_code == "7"
 
 
@@ -243,18 +243,18 @@ OURS = swap(model="onda", num_variations=3, use_anchor=True)
         ),
     ],
 )
-def test_matches_tells_our_jobs_apart(job: Job, verdict: bool | None) -> None:
-    """A difference decides against a job; equality needs everything that tells swaps apart."""
+def test_matches_recognises_our_jobs(job: Job, verdict: bool | None) -> None:
+    """One difference excludes a job; a match needs every decisive field."""
     assert OURS.matches(job, 2) is verdict
 
 
 @pytest.mark.parametrize("anchor", [True, False, None])
 def test_matches_any_anchor_if_none_was_sent(anchor: bool | None) -> None:
-    """The server's default for an option that was not sent is unknown."""
+    """If ``use_anchor`` was not sent, every listed value matches."""
     ours = swap(model="onda", num_variations=3)
     assert ours.matches(listed({"use_anchor": anchor}), 2) is True
 
 
 def test_identity_has_to_exist() -> None:
-    """The swap names the identity that is checked before paying."""
+    """The swap returns the identity code that is checked before the submission."""
     assert swap().identity == "id-1"

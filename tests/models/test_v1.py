@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers of v1 in every shape that the sources show, and keywords in every spelling."""
+"""Answers of v1 in every documented shape, and keywords in every spelling."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PERSON = {"id": 1, "approve": False, "boxHeight": 0.5, "boxWidth": 0.2, "centerX
     ],
 )
 def test_target_is_read_in_every_shape(body: dict[str, Any]) -> None:
-    """Image id, count and persons are found wherever the sources put them."""
+    """Image id, count and persons are read in every documented format."""
     target = Target.model_validate(body)
     (person,) = target.coordinates_list
     assert (target.id_image, target.count) == ("img", 1)
@@ -67,21 +67,21 @@ def test_keyword_spellings_are_one_keyword(value: Any) -> None:
         pytest.param({"Location": None}, id="no value"),
     ],
 )
-def test_what_is_no_keyword_is_refused(value: Any) -> None:
+def test_invalid_keyword_is_refused(value: Any) -> None:
     """Unknown and malformed keywords are refused before anything is paid."""
     with pytest.raises(ValueError, match="keyword"):
         as_keyword(value)
 
 
 def test_unknown_keyword_message_lists_the_known_ones() -> None:
-    """The reader of the message can mend the typing error."""
+    """The message helps to correct a typing error."""
     with pytest.raises(ValueError, match="Atlantis") as caught:
         as_keyword("Atlantis")
     assert all(name in str(caught.value) for name in LOCATIONS)
 
 
 def test_allowed_unknown_keyword_goes_as_it_is() -> None:
-    """The switch lets new groups, values and spellings through."""
+    """``allow_unknown=True`` accepts unknown keywords unchanged."""
     assert as_keyword({"location": "Atlantis"}, allow_unknown=True) == {"location": "Atlantis"}
     assert as_keyword("Atlantis", allow_unknown=True) == {"Location": "Atlantis"}
 
@@ -109,13 +109,13 @@ def test_allowed_unknown_keyword_goes_as_it_is() -> None:
     ],
 )
 def test_notification_is_read_in_every_shape(data: Any, expected: tuple[Any, ...]) -> None:
-    """What a notification does not say is None; nothing it says can break the reader."""
+    """Missing parts of a notification are None; no content raises an error."""
     item = PersonNotification.model_validate({"id": 9, "name": "edit_generate", "data": data})
     assert (item.id_image, item.id_person, item.keyword, item.link) == expected
 
 
 def test_refresh_token_is_not_kept() -> None:
-    """Presented twice it would revoke every token of the account, so nobody gets it."""
+    """If presented twice it revokes every token of the account, so it is dropped."""
     token = AccessToken.model_validate({"access_token": "acc", "refresh_token": "ref-secret"})
     assert token.access_token == "acc"
     assert "ref-secret" not in str(token.model_dump())
@@ -123,7 +123,7 @@ def test_refresh_token_is_not_kept() -> None:
 
 
 def test_notification_shows_no_link() -> None:
-    """Links open to whoever has them: they stay out of logs."""
+    """Anybody who has a link can open it: links are not shown."""
     item = PersonNotification.model_validate(
         {"name": "edit_generate", "data": {"links": [{"l": "https://x/s"}]}}
     )

@@ -40,7 +40,7 @@ LINK = "https://bucket.example/secret?X-Amz-Signature=abc"
     ],
 )
 def test_project_takes_both_namings(wire: dict[str, Any], project_id: str, name: str | None) -> None:
-    """The text id wins over the database number that listings call `project_id`."""
+    """The text id is preferred to the database number that listings call `project_id`."""
     project = Project.model_validate(wire)
     assert (project.project_id, project.project_name) == (project_id, name)
 
@@ -54,7 +54,7 @@ def test_project_takes_both_namings(wire: dict[str, Any], project_id: str, name:
     ],
 )
 def test_project_knows_whether_it_has_a_key(wire: dict[str, Any], key: bool) -> None:
-    """A number alone is told apart from the id that requests want."""
+    """A number alone is not the id that requests expect."""
     assert Project.model_validate(wire).has_key is key
 
 
@@ -77,14 +77,14 @@ def test_image_result_finds_the_link_under_either_name(wire: dict[str, Any], lin
 
 
 def test_image_result_seed_minimum_is_enough() -> None:
-    """The index is all that must be there; the group of a single variation is 0."""
+    """Only the image index is required; group and version default to 0."""
     result = ImageResult.model_validate({"image_index": 3, "group_index": None, "version": None})
     assert (result.key, result.version, result.status) == ((3, 0), 0, "")
 
 
 @pytest.mark.parametrize("index", [None, -1, "x", 1.5, True, {}], ids=repr)
 def test_image_result_without_index_is_refused(index: object) -> None:
-    """An output that cannot be told apart from the others is no result."""
+    """An output without an index is refused."""
     with pytest.raises(ValidationError):
         ImageResult.model_validate({"image_index": index})
 
@@ -120,13 +120,13 @@ def test_image_result_without_index_is_refused(index: object) -> None:
     ],
 )
 def test_job_end(wire: dict[str, Any], terminal: bool, done: bool) -> None:
-    """A job has ended with a terminal word, and is done when its post-processing has ended too."""
+    """``is_terminal`` depends on the status, and ``done`` also on post-processing."""
     job = Job.model_validate({"job_id": "j"} | wire)
     assert (job.is_terminal, job.done) == (terminal, done)
 
 
 def test_job_with_odd_optional_fields_is_read() -> None:
-    """What only informs never keeps anybody from a paid job."""
+    """Invalid optional fields of a job are ignored."""
     job = Job.model_validate(
         {"job_id": 9, "status": "completed", "progress": "x", "total_images": [], "processing_options": None}
     )
@@ -134,12 +134,12 @@ def test_job_with_odd_optional_fields_is_read() -> None:
 
 
 def test_job_keeps_unknown_fields() -> None:
-    """A new field of the server can be read."""
+    """Unknown fields of a job are kept."""
     assert Job.model_validate({"job_id": "j", "status": "x", "brand_new": 1}).model_extra == {"brand_new": 1}
 
 
 def test_results_seed_shape_is_read() -> None:
-    """Five fields, four per item, an empty summary."""
+    """Results in the oldest format are read."""
     results = JobResults.model_validate(
         {
             "job_id": "j",
@@ -155,12 +155,12 @@ def test_results_seed_shape_is_read() -> None:
 
 @pytest.mark.parametrize("absent", [{}, {"results": None, "summary": None}], ids=["missing", "null"])
 def test_results_of_a_job_without_images_are_empty(absent: dict[str, Any]) -> None:
-    """An identity's preprocessing has no image results."""
+    """Missing results are an empty list."""
     assert JobResults.model_validate({"job_id": "j", "status": "pending"} | absent).results == []
 
 
 def test_gallery_job_offers_status_under_the_name_of_jobs() -> None:
-    """Listings say `job_status`; junk among the images does no harm."""
+    """Listings use `job_status`; invalid entries among the images are skipped."""
     job = GalleryJob.model_validate(
         {"job_id": "j", "job_status": "Completed", "images": [None, {"image_index": 1}]}
     )
@@ -181,7 +181,7 @@ def test_gallery_job_offers_status_under_the_name_of_jobs() -> None:
     ],
 )
 def test_notification_finds_its_job(data: object, job_id: str | None) -> None:
-    """The job is named by either key, whatever its type."""
+    """The job id is read from either key and converted to a string."""
     assert Notification.model_validate({"name": "x", "data": data}).job_id == job_id
 
 
@@ -218,7 +218,7 @@ def test_notification_finds_its_job(data: object, job_id: str | None) -> None:
     ],
 )
 def test_repr_and_str_show_no_link(model: BaseModel) -> None:
-    """Whoever prints an answer prints no link and no secret, in known and in unknown fields."""
+    """``repr`` and ``str`` of a model contain neither links nor secrets."""
     for text in (repr(model), str(model), f"{[model]}"):
         assert "Signature" not in text
         assert "bucket.example" not in text

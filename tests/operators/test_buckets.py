@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures from a bucket and results into a bucket, over a real S3 server on loopback."""
+"""Upload from and download to a bucket, against a local S3 server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_piktid.common.records import ObjectRecords, choose_store
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidDownloadError
 from airflow_provider_piktid.files import storage
-from airflow_provider_piktid.jobs.record import STATE_KEY, JobRecord, plan
+from airflow_provider_piktid.jobs.submission import STATE_KEY, JobRecord, plan
 from airflow_provider_piktid.operators.download import PiktidDownloadOperator
 from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
 from tests.support.batch import JPEG, jobs, swap_run
@@ -33,7 +33,7 @@ SECRET = "aws-very-secret"
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    """The address of a local S3."""
+    """The URL of a local S3 server."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -46,7 +46,7 @@ def endpoint() -> Iterator[str]:
 
 @pytest.fixture
 def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A bucket of its own for each test, under the connection ``s3t``."""
+    """A new bucket for each test, with the connection ``s3t``."""
     connection = {
         "conn_type": "aws",
         "login": "key",
@@ -92,7 +92,7 @@ def test_batch_from_bucket_to_bucket(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    """Prefix, glob or list: the folders are mirrored in the other prefix, and nothing stays on this machine."""
+    """A batch reads a prefix, glob or list, mirrors its folders, and leaves no local files."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     put(bucket, "in/red/a.jpg", "in/blue/a.jpg", "in/blue/b 100%#.jpg", "in/notes.txt", "in2/x.jpg")
     images = f"{bucket}/{given}" if isinstance(given, str) else [f"{bucket}/{one}" for one in given]
@@ -110,8 +110,8 @@ def test_batch_from_bucket_to_bucket(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_download_to_a_bucket_again_fetches_nothing(server: EmulatorServer, bucket: str) -> None:
-    """A rerun on another machine finds manifest and files in the bucket."""
+def test_second_download_to_a_bucket_transfers_nothing(server: EmulatorServer, bucket: str) -> None:
+    """A rerun on another worker finds the manifest and the files in the bucket and transfers nothing."""
     job_ids = swap_run(server, 2).run()
     first = download(job_ids, f"{bucket}/out")
     fetched = server.state.counters.requests["result_image"]
@@ -121,7 +121,7 @@ def test_download_to_a_bucket_again_fetches_nothing(server: EmulatorServer, buck
 
 
 def test_archive_is_unpacked_into_a_bucket(server: EmulatorServer, bucket: str) -> None:
-    """The ZIP lies on this machine for the time it takes; its pictures go to the bucket."""
+    """With ``archive=True`` the images of the ZIP are written to the bucket."""
     job_ids = swap_run(server, 2).run()
 
     assert download(job_ids, f"{bucket}/out", archive=True)["files"] == 2
@@ -130,10 +130,16 @@ def test_archive_is_unpacked_into_a_bucket(server: EmulatorServer, bucket: str) 
 
 @pytest.mark.parametrize(
     ("images", "words"),
-    [("missing/", "does not exist"), ("in/*.png", "No image matches"), ("in/text.jpg", "is not a picture")],
+    [
+        ("missing/", "does not exist"),
+        ("in/*.png", "No image matches"),
+        ("in/text.jpg", "not a supported image format"),
+    ],
 )
-def test_bad_input_in_a_bucket_is_named(server: EmulatorServer, bucket: str, images: str, words: str) -> None:
-    """The same errors as on a disk, with the URI and without any secret."""
+def test_invalid_input_in_a_bucket_fails_before_any_request(
+    server: EmulatorServer, bucket: str, images: str, words: str
+) -> None:
+    """Invalid input in a bucket fails before any request, and the error contains no secret."""
     put(bucket, "in/text.jpg", content=b"hello")
 
     with pytest.raises(AirflowFailException, match=words) as caught:
@@ -143,10 +149,8 @@ def test_bad_input_in_a_bucket_is_named(server: EmulatorServer, bucket: str, ima
     assert not server.state.counters.requests
 
 
-def test_bucket_that_is_missing_is_told_before_anything_is_fetched(
-    server: EmulatorServer, bucket: str
-) -> None:
-    """The message names the path."""
+def test_download_to_a_missing_bucket_fails_before_any_transfer(server: EmulatorServer, bucket: str) -> None:
+    """A download to a bucket that does not exist fails before any transfer, and the error names the path."""
     job_ids = swap_run(server, 1).run()
 
     with pytest.raises(PiktidDownloadError, match="s3://s3t@no-such-bucket/out cannot be written"):
@@ -154,8 +158,8 @@ def test_bucket_that_is_missing_is_told_before_anything_is_fetched(
     assert server.state.counters.requests["result_image"] == 0
 
 
-def test_record_of_jobs_lies_in_a_bucket(server: EmulatorServer, bucket: str) -> None:
-    """With ``state_path`` a retry on another machine finds the jobs, on every version of Airflow."""
+def test_job_record_is_stored_in_a_bucket(server: EmulatorServer, bucket: str) -> None:
+    """With ``state_path`` in a bucket, a retry without a task state store re-attaches to the jobs."""
     task = swap_run(server, 1, state_path=f"{bucket}/state")
     task.store = None
 
@@ -165,7 +169,7 @@ def test_record_of_jobs_lies_in_a_bucket(server: EmulatorServer, bucket: str) ->
 
 
 def test_record_is_read_back_from_a_bucket(bucket: str) -> None:
-    """Saved and loaded by two different objects."""
+    """A record saved by one store object is loaded by another."""
     context = {"ti": TaskInstance()}
     store = choose_store(context, f"{bucket}/state/", STATE_KEY, JobRecord.from_json)
     assert isinstance(store, ObjectRecords)

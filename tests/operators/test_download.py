@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The download operator: every output under a name of its own, whole or not there, fetched once."""
+"""The download operator: file names, reruns, invalid input and concurrency."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def out(tmp_path: Path) -> Path:
 def test_download_mirrors_folders_and_keeps_variations_apart(
     server: EmulatorServer, tmp_path: Path, out: Path
 ) -> None:
-    """Two pictures of one name, two variations of each: four files in two folders."""
+    """Images of the same name in two folders, with two variations each, become four files in two folders."""
     shoot = Shoot(server, tmp_path / "in", "red/a.jpg", "blue/a.jpg", num_variations=2)
 
     shoot.download(out)
@@ -43,10 +43,10 @@ def test_download_mirrors_folders_and_keeps_variations_apart(
         assert (out / folder / "a_0_v0.jpg").read_bytes() == (tmp_path / "in" / folder / "a.jpg").read_bytes()
 
 
-def test_download_without_the_upload_list_gives_each_job_a_folder(
+def test_download_without_images_uses_a_folder_for_each_job(
     server: EmulatorServer, tmp_path: Path, out: Path
 ) -> None:
-    """The jobs alone are enough."""
+    """Without ``images`` the outputs of each job are written to a folder named after the job."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg")
     second = shoot.swap()
 
@@ -55,10 +55,10 @@ def test_download_without_the_upload_list_gives_each_job_a_folder(
     assert files(out) == sorted([f"{shoot.job_id}/a_0_v0.jpg", f"{second}/a_0_v0.jpg"])
 
 
-def test_download_of_two_jobs_of_the_same_pictures_keeps_both(
+def test_download_of_two_jobs_of_the_same_images_keeps_both(
     server: EmulatorServer, tmp_path: Path, out: Path
 ) -> None:
-    """Two identities on one shoot do not overwrite each other."""
+    """Two jobs of the same images do not overwrite each other's outputs."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg")
 
     result = shoot.download(out, job_ids=[shoot.job_id, shoot.swap()])
@@ -66,8 +66,8 @@ def test_download_of_two_jobs_of_the_same_pictures_keeps_both(
     assert result["files"] == len(files(out)) == 2
 
 
-def test_download_names_files_by_their_content(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
-    """The server copies the ending of the input, which may lie; names stay apart all the same."""
+def test_file_extension_follows_the_content(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
+    """The file extension follows the content, and every output keeps a distinct name."""
     folder = tmp_path / "in"
     picture(folder / "a.png").rename(folder / "a.jpg")
     picture(folder / "a.png", size=(5, 5))
@@ -85,10 +85,10 @@ def test_download_names_files_by_their_content(server: EmulatorServer, tmp_path:
     "name", ["../../evil.jpg", "/etc/evil.jpg", "..\\evil.jpg", "a\0b.jpg", "x" * 5000, "", "_piktid", ".."]
 )
 @pytest.mark.parametrize("archive", [False, True], ids=["singly", "archive"])
-def test_hostile_names_stay_in_the_folder(
+def test_hostile_names_stay_below_output_path(
     server: EmulatorServer, tmp_path: Path, out: Path, name: str, archive: bool
 ) -> None:
-    """Whatever the server calls an output, it lies below the output folder, and all are there."""
+    """Outputs with hostile names are all written, and none of them outside the output folder."""
     server.faults.add("job", "hostile_filename", original_filename=name, download_filename=name or None)
     shoot = Shoot(server, tmp_path / "in", "a.jpg", "b.jpg")
 
@@ -99,13 +99,13 @@ def test_hostile_names_stay_in_the_folder(
     assert {path.name for path in tmp_path.iterdir()} == {"in", "out"}
 
 
-# -- what it gives ----------------------------------------------------------------------------------------------
+# -- the result -------------------------------------------------------------------------------------------------
 
 
-def test_download_counts_and_describes_what_it_wrote(
+def test_download_returns_counts_and_writes_a_manifest(
     server: EmulatorServer, tmp_path: Path, out: Path
 ) -> None:
-    """The next task gets counts and URIs; the manifest says where each file comes from."""
+    """The operator returns counts and URIs, and the manifest names the source of each file."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg", "b.jpg")
 
     result = shoot.download(out)
@@ -123,10 +123,10 @@ def test_download_counts_and_describes_what_it_wrote(
     assert (row["job_id"], row["identity_code"], row["job_credits_used"]) == (shoot.job_id, "PiktidSummer", 2)
 
 
-def test_failed_outputs_are_told_and_the_others_fetched(
+def test_failed_outputs_are_reported_and_the_others_downloaded(
     server: EmulatorServer, tmp_path: Path, out: Path
 ) -> None:
-    """A job that failed in part is welcome: what it gave is kept."""
+    """A partly failed job is downloaded, and its failed output is listed in the manifest with the reason."""
     server.faults.add("job", "fail_image", indices=[1], message="no face")
     shoot = Shoot(server, tmp_path / "in", "a.jpg", "b.jpg", "c.jpg")
 
@@ -140,10 +140,10 @@ def test_failed_outputs_are_told_and_the_others_fetched(
     )
 
 
-def test_links_and_tokens_are_nowhere(
+def test_links_and_tokens_are_not_exposed(
     server: EmulatorServer, tmp_path: Path, out: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither result, nor manifest, nor any log, nor an error holds a signed link or the token."""
+    """The error, the logs and the manifest contain neither a signed link nor the token."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg", "b.jpg")
     caplog.set_level(logging.DEBUG)
     server.faults.add("result_image", "status", code=403, times=None, path=shoot.link_part(0))
@@ -156,11 +156,11 @@ def test_links_and_tokens_are_nowhere(
     assert "piktid-emulator" not in texts
 
 
-# -- again ------------------------------------------------------------------------------------------------------
+# -- reruns -----------------------------------------------------------------------------------------------------
 
 
-def test_download_again_fetches_nothing(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
-    """A cleared task costs no transfers."""
+def test_second_download_transfers_nothing(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
+    """A second download of the same jobs returns the same result and transfers nothing."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg", "b.jpg")
     first = shoot.download(out)
     before = shoot.fetched()
@@ -169,11 +169,11 @@ def test_download_again_fetches_nothing(server: EmulatorServer, tmp_path: Path, 
     assert shoot.fetched() == before
 
 
-@pytest.mark.parametrize("state", ["pending", "done"], ids=["killed in the middle", "file lost later"])
-def test_download_again_fetches_only_what_is_missing(
+@pytest.mark.parametrize("state", ["pending", "done"], ids=["worker killed", "file deleted later"])
+def test_second_download_transfers_only_missing_files(
     server: EmulatorServer, tmp_path: Path, out: Path, state: str
 ) -> None:
-    """The manifest is written before the first file, and a file that has its name is whole."""
+    """A rerun transfers only the missing file, also if the manifest still lists all rows as pending."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg", "b.jpg", "c.jpg")
     result = shoot.download(out)
     rows = [
@@ -189,10 +189,10 @@ def test_download_again_fetches_only_what_is_missing(
     assert all(row["sha256"] for row in manifest(out))
 
 
-def test_download_after_a_failure_fetches_only_what_is_missing(
+def test_retry_after_a_failed_transfer_keeps_complete_files(
     server: EmulatorServer, tmp_path: Path, out: Path
 ) -> None:
-    """What arrived whole is kept when others do not."""
+    """After a failed transfer, a retry transfers only the file that failed."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg", "b.jpg", "c.jpg")
     broken = server.faults.add("result_image", "truncate_silent", times=None, path=shoot.link_part(1))
     with pytest.raises(PiktidDownloadError, match="1 of 3"):
@@ -205,7 +205,7 @@ def test_download_after_a_failure_fetches_only_what_is_missing(
 
 
 def test_download_replaces_a_file_that_changed(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
-    """A file of another size is not the one that was fetched."""
+    """A file whose size differs from the manifest is downloaded again."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg")
     shoot.download(out)
     whole = (out / "a_0_v0.jpg").read_bytes()
@@ -217,7 +217,7 @@ def test_download_replaces_a_file_that_changed(server: EmulatorServer, tmp_path:
 
 
 def test_download_replaces_a_file_of_another_job(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
-    """Yesterday's result of the same picture does not pass for today's, and the manifest says so."""
+    """An existing file of an earlier job is replaced, and the manifest marks the row with ``replaces``."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg")
     shoot.download(out)
     before = shoot.fetched()
@@ -231,8 +231,8 @@ def test_download_replaces_a_file_of_another_job(server: EmulatorServer, tmp_pat
     assert [row["replaces"] for row in rows if row["job_id"] != shoot.job_id] == [True]
 
 
-def test_overwrite_fetches_again(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
-    """On request everything is fetched anew."""
+def test_overwrite_transfers_every_file_again(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
+    """``overwrite=True`` transfers every file again."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg", "b.jpg")
     shoot.download(out)
     before = shoot.fetched()
@@ -242,8 +242,8 @@ def test_overwrite_fetches_again(server: EmulatorServer, tmp_path: Path, out: Pa
     assert shoot.fetched() == before + 2
 
 
-def test_half_files_of_a_killed_run_are_removed(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
-    """What a worker left when it was killed goes with the next run; other runs' files stay."""
+def test_partial_files_of_a_killed_run_are_removed(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
+    """A rerun removes the partial files of its own download and keeps those of others."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg")
     result = shoot.download(out)
     mark = Path(result["manifest"]).stem
@@ -255,18 +255,18 @@ def test_half_files_of_a_killed_run_are_removed(server: EmulatorServer, tmp_path
     assert files(out) == [".manifest-other.1.part", "a_0_v0.jpg"]
 
 
-# -- bad input --------------------------------------------------------------------------------------------------
+# -- invalid input ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("job_ids", [[], None, [[], None]], ids=["empty", "none", "mapped and empty"])
 def test_download_of_no_jobs_fails(server: EmulatorServer, out: Path, job_ids: Any) -> None:
-    """Nothing to do is a mistake in the DAG."""
+    """Empty ``job_ids`` fail the task without a retry."""
     with pytest.raises(AirflowFailException, match="job_ids is empty"):
         PiktidDownloadOperator(task_id="d", job_ids=job_ids, output_path=str(out)).execute({})
 
 
 def test_download_takes_the_lists_of_a_mapped_swap(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
-    """A mapped task gives a list for each of its instances, None for a skipped one."""
+    """``job_ids`` may be a list of lists from mapped tasks, with None for a skipped one."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg")
     nested: Any = [[shoot.job_id], None, [shoot.swap(), shoot.job_id]]
 
@@ -274,17 +274,17 @@ def test_download_takes_the_lists_of_a_mapped_swap(server: EmulatorServer, tmp_p
 
 
 def test_download_of_an_unknown_job_fails_and_writes_nothing(server: EmulatorServer, out: Path) -> None:
-    """No manifest of nothing is left."""
+    """An unknown job raises ``PiktidNotFoundError``, and no manifest is written."""
     with pytest.raises(PiktidNotFoundError, match="piktid_default"):
         PiktidDownloadOperator(task_id="d", job_ids=["job-x"], output_path=str(out)).execute({})
 
     assert not out.exists() or list(out.rglob("*")) == []
 
 
-def test_unwritable_output_is_told_before_anything_is_fetched(
+def test_unwritable_output_path_fails_before_results_are_requested(
     server: EmulatorServer, tmp_path: Path, out: Path
 ) -> None:
-    """The message names the path; results stay at PiktID."""
+    """An ``output_path`` that cannot be written fails before the results are requested."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg")
     out.write_text("a file in the way")
     before = server.state.counters.requests["job_results"]
@@ -296,10 +296,10 @@ def test_unwritable_output_is_told_before_anything_is_fetched(
     assert out.read_text() == "a file in the way"
 
 
-def test_output_that_cannot_be_written_later_is_told(
+def test_file_that_cannot_be_written_does_not_stop_the_others(
     server: EmulatorServer, tmp_path: Path, out: Path
 ) -> None:
-    """A folder in the way of one file costs that file only."""
+    """If one file cannot be written, the others are, and the error names the file."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg", "b.jpg")
     (out / "a_0_v0.jpg" / "full").mkdir(parents=True)
 
@@ -311,8 +311,10 @@ def test_output_that_cannot_be_written_later_is_told(
     assert files(out) == ["b_0_v0.jpg"]
 
 
-def test_manifest_that_is_none_is_not_overwritten(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
-    """Whatever lies there may be of use to somebody."""
+def test_unknown_file_at_the_manifest_path_is_not_overwritten(
+    server: EmulatorServer, tmp_path: Path, out: Path
+) -> None:
+    """A file at the manifest's path that is not a manifest raises an error and is not overwritten."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg")
     target = Path(shoot.download(out)["manifest"].removeprefix("file://"))
     target.write_text('[{"colour": "red"}]')
@@ -323,18 +325,18 @@ def test_manifest_that_is_none_is_not_overwritten(server: EmulatorServer, tmp_pa
     assert target.read_text() == '[{"colour": "red"}]'
 
 
-def test_download_with_a_wrong_token_fails_at_once(
+def test_download_with_a_wrong_token_fails_permanently(
     server: EmulatorServer, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line with the connection id, no retry."""
+    """A wrong token fails the task without a retry, and the error starts with the connection id."""
     monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", connection_json(server.url, password="wrong-token"))
 
     with pytest.raises(AirflowFailException, match=r"^piktid_default: "):
         PiktidDownloadOperator(task_id="d", job_ids=["j"], output_path=str(out)).execute({})
 
 
-def test_oldest_answers_can_be_downloaded(start: Start, tmp_path: Path, out: Path) -> None:
-    """Results of four fields, with the link under its old name, are enough."""
+def test_oldest_response_format_can_be_downloaded(start: Start, tmp_path: Path, out: Path) -> None:
+    """Results in the oldest response format, with the link in ``url``, can be downloaded."""
     server = start(variants={"results": "seed", "result_url": "url"})
     shoot = Shoot(server, tmp_path / "in", "red/a.jpg", "blue/b.jpg")
 
@@ -343,14 +345,14 @@ def test_oldest_answers_can_be_downloaded(start: Start, tmp_path: Path, out: Pat
     assert files(out) == ["blue/b_0_v0.jpg", "red/a_0_v0.jpg"]
 
 
-# -- pace -------------------------------------------------------------------------------------------------------
+# -- concurrency ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-def test_download_keeps_to_its_concurrency(
+def test_download_respects_max_concurrency(
     start: Start, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    """Exactly as many files arrive at once as asked for, counted from the request to the last byte."""
+    """The number of parallel downloads reaches ``max_concurrency`` and does not exceed it."""
     shoot = Shoot(start(latency=0.02), tmp_path / "in", "a.jpg", "b.jpg", "c.jpg", num_variations=4)
     open_now = 0
     seen: list[int] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can go wrong on the way of a download: nothing half-written, and no more lost than must be."""
+"""The download operator with expired links, broken transfers and corrupt content."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def out(tmp_path: Path) -> Path:
 def test_expired_links_are_renewed_once_per_job(
     server: EmulatorServer, tmp_path: Path, out: Path, answer: dict[str, Any]
 ) -> None:
-    """However many links have expired, the results are asked for once more."""
+    """If several links of a job have expired, its results are requested once more."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg", "b.jpg", "c.jpg")
     server.state.clock.advance(5)
     before = server.state.counters.requests["job_results"]
     server.faults.add("result_image", "status", times=3, **answer)
 
-    # The first answer of results gives links of this second; the second one, others.
+    # Links contain the second in which they were signed: delay the second response to get other links.
     server.faults.add("job_results", "delay", seconds=1.1, after=1)
     assert shoot.download(out)["files"] == 3
 
@@ -45,17 +45,17 @@ def test_expired_links_are_renewed_once_per_job(
 
 
 def test_links_that_expire_again_are_renewed_again(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
-    """A download may outlast several lives of its links."""
+    """A link that expires a second time is renewed a second time."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg")
     server.faults.add("result_image", "status", code=403, times=2)
 
     assert shoot.download(out)["files"] == 1
 
 
-def test_renewal_that_is_refused_loses_that_job_only(
+def test_job_whose_links_cannot_be_renewed_does_not_stop_the_others(
     server: EmulatorServer, tmp_path: Path, out: Path
 ) -> None:
-    """A job that vanished in between does not take the others with it."""
+    """If the links of one job cannot be renewed, the outputs of the other job are still downloaded."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg")
     other = shoot.swap()
     server.faults.add("result_image", "status", code=403, path=shoot.link_part(0))
@@ -68,10 +68,10 @@ def test_renewal_that_is_refused_loses_that_job_only(
 
 
 @pytest.mark.parametrize("kind", ["truncate_silent", "html", "garbage_json"])
-def test_content_that_is_no_whole_picture_is_fetched_again(
+def test_invalid_content_is_downloaded_again(
     server: EmulatorServer, tmp_path: Path, out: Path, kind: str
 ) -> None:
-    """A picture that arrived cut off, or an error page, never gets the final name."""
+    """Truncated or invalid content is downloaded again and is not stored under the final name."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg")
     server.faults.add("result_image", kind)
 
@@ -81,8 +81,8 @@ def test_content_that_is_no_whole_picture_is_fetched_again(
     assert shoot.fetched() == 2
 
 
-def test_picture_that_stays_cut_off_is_left_out(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
-    """After three tries the task fails, names the file, and leaves nothing half-written."""
+def test_image_that_stays_truncated_fails_the_task(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
+    """An image that is truncated on every attempt fails the task, and no partial file remains."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg", "b.jpg")
     server.faults.add("result_image", "truncate_silent", times=None, path=shoot.link_part(0))
 
@@ -93,10 +93,8 @@ def test_picture_that_stays_cut_off_is_left_out(server: EmulatorServer, tmp_path
     assert [row["status"] for row in manifest(out)] == ["failed", "done"]
 
 
-def test_connection_that_breaks_in_the_middle_starts_over(
-    server: EmulatorServer, tmp_path: Path, out: Path
-) -> None:
-    """The half that came is thrown away."""
+def test_broken_transfer_starts_from_the_beginning(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
+    """A transfer that breaks off is repeated from the beginning."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg")
     server.faults.add("result_image", "truncate")
 
@@ -107,11 +105,11 @@ def test_connection_that_breaks_in_the_middle_starts_over(
 
 
 def test_link_of_another_scheme_is_not_followed(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
-    """A link is followed over http(s) only; the others are still fetched."""
+    """A link whose scheme is not http or https fails the download, and no file is written."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg")
     object.__setattr__(server.state.settings, "public_url", "file:///etc")
 
-    with pytest.raises(PiktidDownloadError, match="no http"):
+    with pytest.raises(PiktidDownloadError, match="not an http"):
         shoot.download(out)
 
     assert files(out) == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generated persons over a socket: what is bought, what is fetched, and what a retry does."""
+"""The person operator against the emulator: purchases, downloads and retries."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BOTH_WAYS = pytest.mark.parametrize(
 
 @pytest.fixture
 def serve(start: Serve, monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """Start an emulator behind a login; polls come quickly, and no login is left from before."""
+    """Start an emulator with a login; clear cached logins and poll quickly."""
     TOKENS.clear()
 
     def begin(**settings: Any) -> EmulatorServer:
@@ -53,7 +53,7 @@ def serve(start: Serve, monkeypatch: pytest.MonkeyPatch) -> Serve:
 
 
 def files(folder: Path) -> list[str]:
-    """Names of the fetched pictures without what is special to the folder."""
+    """The names of the downloaded images, without the part that depends on the folder."""
     return sorted(path.stem.partition("_")[2] for path in (folder / "out").glob("*.jpg"))
 
 
@@ -61,14 +61,14 @@ def cause(caught: pytest.ExceptionInfo[BaseException]) -> BaseException | None:
     return caught.value.__cause__
 
 
-# -- the way of a batch -----------------------------------------------------------------------------------------
+# -- a batch ----------------------------------------------------------------------------------------------------
 
 
 @BOTH_WAYS
-def test_each_person_and_keyword_is_bought_once_and_fetched(
+def test_each_person_and_keyword_is_bought_and_downloaded_once(
     serve: Serve, tmp_path: Path, deferrable: bool
 ) -> None:
-    """Two persons by two keywords are four paid requests, four whole pictures and four rows."""
+    """Each combination of person and keyword is bought once, downloaded, and returned as a row."""
     server = serve()
     run = person_run(tmp_path, deferrable=deferrable)
     rows = run.run()
@@ -84,8 +84,8 @@ def test_each_person_and_keyword_is_bought_once_and_fetched(
 
 
 @BOTH_WAYS
-def test_first_request_goes_ahead_of_the_others(serve: Serve, tmp_path: Path, deferrable: bool) -> None:
-    """The first request makes the masks alone; the others follow after the stagger, and reuse them."""
+def test_other_requests_start_after_the_stagger(serve: Serve, tmp_path: Path, deferrable: bool) -> None:
+    """The first request creates the masks; the next one starts after ``stagger`` seconds and reuses them."""
     server = serve(faces=1)
     person_run(tmp_path, stagger=0.4, deferrable=deferrable).run()
     first, second = server.state.generations()
@@ -93,24 +93,24 @@ def test_first_request_goes_ahead_of_the_others(serve: Serve, tmp_path: Path, de
     assert [row["made_masks"] for row in (first, second)] == [True, False]
 
 
-def test_stagger_is_waited_out_without_a_worker(serve: Serve, tmp_path: Path) -> None:
-    """Between the first request and the others the task is deferred, not asleep."""
+def test_task_is_deferred_during_the_stagger(serve: Serve, tmp_path: Path) -> None:
+    """During ``stagger`` the task is deferred."""
     serve(faces=1)
     run = person_run(tmp_path, stagger=0.4)
     run.run()
     assert [event["status"] for event in run.events] == ["slot", "done"]
 
 
-def test_one_login_serves_workers_and_triggers_of_a_process(serve: Serve, tmp_path: Path) -> None:
-    """Execute, trigger and resume share it; no refresh token is ever presented."""
+def test_worker_and_trigger_share_one_login(serve: Serve, tmp_path: Path) -> None:
+    """Worker and trigger in one process share one login and do not use the refresh token."""
     server = serve()
     person_run(tmp_path).run()
     counts = server.state.v1.counts.as_dict()
     assert (counts["logins"], counts["refreshes"]) == (1, 0)
 
 
-def test_token_that_expires_in_between_is_replaced(serve: Serve, tmp_path: Path) -> None:
-    """All issued tokens are revoked while the task waits: it logs in again and ends well."""
+def test_revoked_token_is_replaced(serve: Serve, tmp_path: Path) -> None:
+    """If all tokens were revoked after a task, the next task logs in again and succeeds."""
     server = serve(faces=1)
     run = person_run(tmp_path, keywords=["Oceania"])
     run.run()
@@ -120,10 +120,10 @@ def test_token_that_expires_in_between_is_replaced(serve: Serve, tmp_path: Path)
     assert server.state.v1.counts.as_dict()["logins"] == 2
 
 
-def test_ready_access_token_needs_no_login(
+def test_connection_with_a_token_does_not_log_in(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection with a token alone works as it is."""
+    """A connection that holds only an access token works without a login."""
     server = serve(faces=1)
     token = json.dumps({"conn_type": "piktid", "host": server.url, "password": "piktid-emulator"})
     monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", token)
@@ -134,7 +134,7 @@ def test_ready_access_token_needs_no_login(
 def test_links_and_tokens_stay_out_of_xcom_events_records_and_logs(
     serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing that opens a picture or the account is stored or logged."""
+    """XCom, trigger events, records and logs contain neither links nor tokens."""
     caplog.set_level(logging.DEBUG)
     server = serve()
     run = person_run(tmp_path)
@@ -148,8 +148,8 @@ def test_links_and_tokens_stay_out_of_xcom_events_records_and_logs(
     assert not [secret for secret in [*tokens, "piktid-emulator", f"{server.url}/f/"] if secret in stored]
 
 
-def test_links_are_pushed_only_when_asked_for(serve: Serve, tmp_path: Path) -> None:
-    """The DAG author may want them and is given them; their notifications are used up then."""
+def test_push_links_returns_links_and_deletes_notifications(serve: Serve, tmp_path: Path) -> None:
+    """With ``push_links=True`` the rows contain the links, and the notifications are deleted."""
     server = serve(faces=1)
     rows = person_run(tmp_path, push_links=True, output_path=None).run()
     assert all(row["url"].startswith(f"{server.url}/f/") for row in rows)
@@ -157,15 +157,15 @@ def test_links_are_pushed_only_when_asked_for(serve: Serve, tmp_path: Path) -> N
 
 
 def test_only_own_notifications_are_deleted(serve: Serve, tmp_path: Path) -> None:
-    """A foreign one at the head of the list blocks nothing and is still there afterwards."""
+    """A notification of another batch is not deleted and does not block the task."""
     server = serve(faces=1)
     foreign = server.state.v1.notices.publish("edit_generate", {"address": "other", "id_person": 0})
     assert len(person_run(tmp_path).run()) == 2
     assert [item.id for item in server.state.v1.notices.current()] == [foreign.id]
 
 
-def test_results_that_are_not_safe_keep_their_notifications(serve: Serve, tmp_path: Path) -> None:
-    """Without a place to put them the notification is all there is: it is not deleted."""
+def test_notifications_are_kept_without_output_path(serve: Serve, tmp_path: Path) -> None:
+    """Without ``output_path`` the notifications are not deleted."""
     server = serve(faces=1)
     rows = person_run(tmp_path, output_path=None).run()
     assert [row["file"] for row in rows] == [None, None]
@@ -186,37 +186,35 @@ def test_results_that_are_not_safe_keep_their_notifications(serve: Serve, tmp_pa
         pytest.param({"v1_delete_unknown": "404"}, id="404 on deletion"),
     ],
 )
-def test_variant_of_the_contract_ends_well(serve: Serve, tmp_path: Path, variants: dict[str, str]) -> None:
-    """Whatever the sources disagree on, the batch runs to its end and pays once."""
+def test_api_variants_succeed(serve: Serve, tmp_path: Path, variants: dict[str, str]) -> None:
+    """With every known variant of the API the batch succeeds and buys each result once."""
     server = serve(variants=variants)
     assert len(person_run(tmp_path).run()) == 4
     assert len(bought(server)) == 4
 
 
 @pytest.mark.parametrize("kind", ["double", "reorder", "junk", "null_data", "foreign"])
-def test_strange_list_ends_well(serve: Serve, tmp_path: Path, kind: str) -> None:
-    """Doubled, reordered, foreign and broken entries change nothing."""
+def test_unexpected_notifications_are_ignored(serve: Serve, tmp_path: Path, kind: str) -> None:
+    """Repeated, reordered, foreign and broken notifications change neither the result nor the purchases."""
     server = serve()
     server.faults.add("v1_notifications", kind, times=None)
     assert len(person_run(tmp_path).run()) == 4
     assert len(bought(server)) == 4
 
 
-def test_poll_limit_of_the_service_is_waited_out(
-    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A server that refuses polls that follow each other too fast costs time, nothing else."""
+def test_poll_limit_is_respected(serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the server refuses polls that come too fast, the task succeeds and buys each result once."""
     server = serve(faces=1, variants={"v1_poll_limit": "on"}, poll_seconds=0.3)
     monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", account_json(server.url, v1_poll_interval=0.3))
     assert len(person_run(tmp_path).run()) == 2
     assert len(bought(server)) == 2
 
 
-# -- persons, keywords, input -----------------------------------------------------------------------------------
+# -- persons, keywords, invalid input ---------------------------------------------------------------------------
 
 
-def test_persons_by_list_and_rule(serve: Serve, tmp_path: Path) -> None:
-    """A list of ids, also as a template gives it, and ``largest`` choose; others are not paid."""
+def test_persons_are_chosen_by_list_or_rule(serve: Serve, tmp_path: Path) -> None:
+    """``persons`` may be a list of ids, a rendered template or a rule; only those persons are bought."""
     server = serve(faces=3)
     for persons in ([2], "[2]", "2", "largest"):
         person_run(tmp_path, persons=persons, keywords="Oceania").run()
@@ -224,8 +222,8 @@ def test_persons_by_list_and_rule(serve: Serve, tmp_path: Path) -> None:
     assert len(bought(server)) == 4
 
 
-def test_blurry_person_is_skipped_or_fails_as_told(serve: Serve, tmp_path: Path) -> None:
-    """Not approved persons cost nothing either way."""
+def test_unapproved_person_is_skipped_or_fails_the_task(serve: Serve, tmp_path: Path) -> None:
+    """A person that is not approved is skipped, or fails the task with ``unusable="fail"``."""
     server = serve()
     server.faults.add("target", "faces", times=None, n=2, approve=[True, False])
     assert [row["id_person"] for row in person_run(tmp_path, keywords=["Africa"]).run()] == [0]
@@ -252,7 +250,7 @@ def test_blurry_person_is_skipped_or_fails_as_told(serve: Serve, tmp_path: Path)
         pytest.param({"piktid_conn_id": "piktid_empty"}, PiktidConfigError, "login", id="no credentials"),
     ],
 )  # fmt: skip
-def test_wrong_input_fails_at_once_and_costs_nothing(
+def test_invalid_arguments_fail_permanently_and_buy_nothing(
     serve: Serve,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -260,7 +258,7 @@ def test_wrong_input_fails_at_once_and_costs_nothing(
     kind: type[Exception],
     words: str,
 ) -> None:
-    """The message names what to change, no retry is burnt, and nothing was paid."""
+    """Invalid arguments fail the task without a retry, and nothing is bought."""
     server = serve()
     monkeypatch.setenv("AIRFLOW_CONN_PIKTID_EMPTY", json.dumps({"conn_type": "piktid", "host": server.url}))
     with pytest.raises(AirflowFailException, match=words) as caught:
@@ -269,18 +267,18 @@ def test_wrong_input_fails_at_once_and_costs_nothing(
     assert bought(server) == []
 
 
-def test_text_file_is_no_picture_whatever_its_name(serve: Serve, tmp_path: Path) -> None:
-    """It is refused by its content before it is uploaded."""
+def test_text_file_with_an_image_extension_is_refused(serve: Serve, tmp_path: Path) -> None:
+    """A text file named ``.jpg`` is refused before the upload."""
     server = serve()
     (tmp_path / "a.jpg").write_text("hello")
-    with pytest.raises(AirflowFailException, match="not a picture"):
+    with pytest.raises(AirflowFailException, match="not a supported image format"):
         person_run(tmp_path, image=str(tmp_path / "a.jpg")).run()
     assert server.state.v1.targets() == []
 
 
 @pytest.mark.parametrize("ending", ["webp", "png", "jpg"])
-def test_documented_formats_are_taken(serve: Serve, tmp_path: Path, ending: str) -> None:
-    """WEBP, JPEG and PNG."""
+def test_documented_formats_are_accepted(serve: Serve, tmp_path: Path, ending: str) -> None:
+    """WEBP, PNG and JPEG files are accepted."""
     serve(faces=1)
     path = tmp_path / f"a.{ending}"
     Image.new("RGB", (64, 48), "teal").save(path)
@@ -288,18 +286,20 @@ def test_documented_formats_are_taken(serve: Serve, tmp_path: Path, ending: str)
 
 
 @pytest.mark.parametrize(("faces", "words"), [(0, "no face"), (31, "31 persons")])
-def test_too_few_and_too_many_faces(serve: Serve, tmp_path: Path, faces: int, words: str) -> None:
-    """Both are clear errors before anything is paid."""
+def test_no_face_or_too_many_faces_fail_permanently(
+    serve: Serve, tmp_path: Path, faces: int, words: str
+) -> None:
+    """An image without faces or with more than 30 fails the task, and nothing is bought."""
     server = serve(faces=faces, variants={"v1_too_many_persons": "all"})
     with pytest.raises(AirflowFailException, match=words):
         person_run(tmp_path).run()
     assert bought(server) == []
 
 
-def test_wrong_password_fails_in_one_line_without_retry(
+def test_wrong_password_fails_permanently(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The message names the connection, and not the password."""
+    """A wrong password fails the task without a retry; the one-line error does not contain it."""
     server = serve()
     monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", account_json(server.url, password="wr0ng-one"))
     with pytest.raises(AirflowFailException, match="piktid_default") as caught:
@@ -308,8 +308,8 @@ def test_wrong_password_fails_in_one_line_without_retry(
     assert "wr0ng-one" not in str(caught.value)
 
 
-def test_uploaded_picture_can_be_named(serve: Serve, tmp_path: Path) -> None:
-    """``id_image`` works with rules and ids; an old result of the same person and keyword is not taken."""
+def test_id_image_ignores_earlier_results(serve: Serve, tmp_path: Path) -> None:
+    """With ``id_image`` an earlier result of the same person and keyword is neither used nor deleted."""
     server = serve(faces=1)
     first = person_run(tmp_path, output_path=None, keywords=["Oceania"], delete_notifications=False).run()
     named = first[0]["id_image"]
@@ -320,11 +320,11 @@ def test_uploaded_picture_can_be_named(serve: Serve, tmp_path: Path) -> None:
     assert [item.id for item in server.state.v1.notices.current()] == [old.id]
 
 
-# -- money ------------------------------------------------------------------------------------------------------
+# -- purchases --------------------------------------------------------------------------------------------------
 
 
-def test_clear_of_a_finished_task_pays_nothing(serve: Serve, tmp_path: Path) -> None:
-    """Unchanged input gives the same rows again; another ``rerun_key`` buys anew."""
+def test_cleared_task_buys_nothing(serve: Serve, tmp_path: Path) -> None:
+    """A cleared task returns the same rows and buys nothing; another ``rerun_key`` buys again."""
     server = serve(faces=1)
     run = person_run(tmp_path)
     assert run.run() == run.run()
@@ -334,8 +334,8 @@ def test_clear_of_a_finished_task_pays_nothing(serve: Serve, tmp_path: Path) -> 
     assert len(bought(server)) == 4
 
 
-def test_added_keyword_is_all_that_is_paid(serve: Serve, tmp_path: Path) -> None:
-    """A cleared task with one keyword more keeps what it has."""
+def test_cleared_task_buys_only_the_added_keyword(serve: Serve, tmp_path: Path) -> None:
+    """A cleared task with an additional keyword buys only that keyword."""
     server = serve(faces=1)
     run = person_run(tmp_path)
     run.run()
@@ -351,7 +351,7 @@ def test_added_keyword_is_all_that_is_paid(serve: Serve, tmp_path: Path) -> None
 def test_failed_generation_is_named_and_the_others_are_kept(
     serve: Serve, tmp_path: Path, deferrable: bool, ids: str
 ) -> None:
-    """Three of four are there, one failed: success with its name, whether or not the error names anything."""
+    """One failed generation is listed in the summary, and the task succeeds with the other three."""
     server = serve(variants={"v1_error_ids": ids})
     server.faults.add("generation", "fail", id_person=1, keyword="Africa", message="too dark")
     run = person_run(tmp_path, deferrable=deferrable)
@@ -361,8 +361,8 @@ def test_failed_generation_is_named_and_the_others_are_kept(
     assert len(bought(server)) == 4
 
 
-def test_retry_after_partial_failure_asks_only_for_what_is_missing(serve: Serve, tmp_path: Path) -> None:
-    """``fail_on_partial`` fails the task in a way that Airflow retries; the retry pays for one."""
+def test_retry_after_partial_failure_buys_only_what_is_missing(serve: Serve, tmp_path: Path) -> None:
+    """With ``fail_on_partial`` the error can be retried, and the retry buys only the missing result."""
     server = serve(variants={"v1_error_ids": "present"})
     server.faults.add("generation", "fail", id_person=1, keyword="Africa")
     run = person_run(tmp_path, fail_on_partial=True)
@@ -373,8 +373,8 @@ def test_retry_after_partial_failure_asks_only_for_what_is_missing(serve: Serve,
     assert bought(server)[4:] == [(1, "Africa")]
 
 
-def test_all_failed_is_a_failure(serve: Serve, tmp_path: Path) -> None:
-    """Without any result the task fails, whatever ``fail_on_partial`` says."""
+def test_task_fails_if_all_generations_failed(serve: Serve, tmp_path: Path) -> None:
+    """If every generation failed, the task fails."""
     server = serve(faces=1, variants={"v1_error_ids": "present"})
     server.faults.add("generation", "fail", times=None)
     with pytest.raises(PiktidJobFailedError):
@@ -383,10 +383,10 @@ def test_all_failed_is_a_failure(serve: Serve, tmp_path: Path) -> None:
 
 @BOTH_WAYS
 @pytest.mark.parametrize("kind", ["drop_after", "html"])
-def test_lost_reply_is_answered_by_the_notification(
+def test_lost_reply_is_resolved_by_the_notification(
     serve: Serve, tmp_path: Path, deferrable: bool, kind: str
 ) -> None:
-    """The request arrived and its reply did not: the result shows it, and it is not paid twice."""
+    """After a lost reply the notification shows that the request arrived, and it is not sent again."""
     server = serve(faces=1)
     options: dict[str, Any] = {"done": True} if kind == "html" else {}
     server.faults.add("v1_generate", kind, after=1, **options)
@@ -395,8 +395,8 @@ def test_lost_reply_is_answered_by_the_notification(
 
 
 @BOTH_WAYS
-def test_unknown_fate_fails_rather_than_pay_twice(serve: Serve, tmp_path: Path, deferrable: bool) -> None:
-    """The request never arrived, but nobody can know: what else was bought is kept, and the task fails."""
+def test_lost_reply_without_a_result_fails_the_task(serve: Serve, tmp_path: Path, deferrable: bool) -> None:
+    """A lost reply without a result fails the task and its retry; other results are kept."""
     server = serve(faces=1)
     server.faults.add("v1_generate", "drop_before", after=1)
     run = person_run(tmp_path, deferrable=deferrable, lost_reply_grace=0.5)
@@ -408,16 +408,16 @@ def test_unknown_fate_fails_rather_than_pay_twice(serve: Serve, tmp_path: Path, 
     assert files(tmp_path) == ["person0_oceania"]
 
 
-def test_unknown_fate_is_asked_again_when_told(serve: Serve, tmp_path: Path) -> None:
-    """``resubmit`` sends it once more after the grace, and the task ends well."""
+def test_lost_reply_without_a_result_can_be_resubmitted(serve: Serve, tmp_path: Path) -> None:
+    """With ``on_lost_reply="resubmit"`` the request is sent again after the grace period."""
     server = serve(faces=1)
     server.faults.add("v1_generate", "drop_before", after=1)
     assert len(person_run(tmp_path, lost_reply_grace=0.5, on_lost_reply="resubmit").run()) == 2
     assert bought(server) == [(0, "Oceania"), (0, "Africa")]
 
 
-def test_late_result_is_found_by_the_retry(serve: Serve, tmp_path: Path) -> None:
-    """The deadline passes first: the task fails, the result comes, the retry fetches it and pays nothing."""
+def test_retry_downloads_a_late_result(serve: Serve, tmp_path: Path) -> None:
+    """A result that arrives after the timeout is downloaded by the retry, which buys nothing."""
     server = serve(faces=1)
     server.faults.add("generation", "never_end", keyword="Oceania")
     run = person_run(tmp_path, keywords=["Oceania"], timeout=0.5)
@@ -429,8 +429,8 @@ def test_late_result_is_found_by_the_retry(serve: Serve, tmp_path: Path) -> None
     assert len(bought(server)) == 1
 
 
-def test_full_minute_is_waited_out(serve: Serve, tmp_path: Path) -> None:
-    """A refusal for the rate costs time; the task does not fail and pays once."""
+def test_rate_limit_defers_the_task(serve: Serve, tmp_path: Path) -> None:
+    """HTTP 429 for the rate defers the task, which then succeeds and buys each result once."""
     server = serve(faces=1)
     server.faults.add("v1_generate", "status", code=429, headers={"Retry-After": "1"})
     run = person_run(tmp_path)
@@ -439,8 +439,8 @@ def test_full_minute_is_waited_out(serve: Serve, tmp_path: Path) -> None:
     assert run.events[0]["status"] == "slot"
 
 
-def test_empty_purse_in_mid_batch_keeps_what_was_paid(serve: Serve, tmp_path: Path) -> None:
-    """The first is fetched, then the task fails at once; when there are credits, only the rest is bought."""
+def test_out_of_credits_in_mid_batch_keeps_paid_results(serve: Serve, tmp_path: Path) -> None:
+    """Out of credits, the task downloads what it bought and fails; a later run buys only the rest."""
     server = serve(faces=1, credits=1)
     run = person_run(tmp_path)
     with pytest.raises(AirflowFailException, match=r"Insufficient credits.*1 of 2 are done"):
@@ -451,8 +451,8 @@ def test_empty_purse_in_mid_batch_keeps_what_was_paid(serve: Serve, tmp_path: Pa
     assert bought(server) == [(0, "Oceania"), (0, "Africa")]
 
 
-def test_empty_purse_at_the_start_fails_at_once(serve: Serve, tmp_path: Path) -> None:
-    """Nothing was paid, so there is nothing to wait for."""
+def test_out_of_credits_at_the_start_fails_permanently(serve: Serve, tmp_path: Path) -> None:
+    """Out of credits before the first purchase, the task fails permanently and does not defer."""
     serve(faces=1, credits=0)
     run = person_run(tmp_path)
     with pytest.raises(AirflowFailException, match="credits"):
@@ -461,16 +461,16 @@ def test_empty_purse_at_the_start_fails_at_once(serve: Serve, tmp_path: Path) ->
 
 
 class Killed(BaseException):
-    """Ends a try as SIGKILL does: nothing is caught, nothing is written."""
+    """Ends a try as SIGKILL does: no ``except Exception`` catches it."""
 
 
 @pytest.mark.parametrize(
     "moment", ["before the request", "after the reply", "after the download, before it is noted"]
 )
-def test_killed_worker_never_pays_twice(
+def test_retry_after_a_killed_worker_does_not_buy_twice(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """Wherever the worker is killed, the retry buys what was never bought, and has all results."""
+    """After the worker is killed, the retry returns all results, and each is bought once."""
     from airflow_provider_piktid.client import PiktidV1Client
     from airflow_provider_piktid.person.batch import PersonBatch
 
@@ -497,8 +497,8 @@ def test_killed_worker_never_pays_twice(
     assert len(bought(server)) == 2
 
 
-def test_download_that_fails_is_repeated_by_the_retry_without_paying(serve: Serve, tmp_path: Path) -> None:
-    """A cut-off picture never gets its name; its notification stays, and the retry fetches it whole."""
+def test_retry_repeats_a_failed_download(serve: Serve, tmp_path: Path) -> None:
+    """A download that fails leaves no file; the retry downloads it again and buys nothing."""
     server = serve(faces=1)
     server.faults.add("result_image", "truncate_silent", times=3)
     run = person_run(tmp_path, keywords=["Oceania"])
@@ -509,16 +509,16 @@ def test_download_that_fails_is_repeated_by_the_retry_without_paying(serve: Serv
     assert len(bought(server)) == 1
 
 
-def test_hostile_link_name_leaves_no_trace(serve: Serve, tmp_path: Path) -> None:
-    """The name that the service gives a picture is not used."""
+def test_hostile_link_name_is_not_used(serve: Serve, tmp_path: Path) -> None:
+    """A hostile file name in a link does not place a file outside ``output_path``."""
     server = serve(faces=1)
     server.faults.add("generation", "hostile_links", times=None)
     person_run(tmp_path).run()
     assert {path.parent for path in tmp_path.rglob("*.jpg")} == {tmp_path / "in", tmp_path / "out"}
 
 
-def test_picture_older_than_a_day_is_uploaded_again(serve: Serve, tmp_path: Path) -> None:
-    """Targets live 24 hours: what is missing is asked for with a new one, what is there is kept."""
+def test_retry_after_a_day_uploads_the_image_again(serve: Serve, tmp_path: Path) -> None:
+    """After 24 hours the retry uploads the image again and buys only the missing result."""
     server = serve(faces=1, variants={"v1_error_ids": "present"})
     server.faults.add("generation", "fail", keyword="Africa")
     run = person_run(tmp_path, fail_on_partial=True)
@@ -530,19 +530,19 @@ def test_picture_older_than_a_day_is_uploaded_again(serve: Serve, tmp_path: Path
     assert bought(server) == [(0, "Oceania"), (0, "Africa"), (0, "Africa")]
 
 
-def test_file_that_is_gone_is_not_bought_again_unasked(serve: Serve, tmp_path: Path) -> None:
-    """Somebody removed a result: the clear says so instead of paying."""
+def test_deleted_output_is_not_bought_again(serve: Serve, tmp_path: Path) -> None:
+    """If an output file was deleted, the cleared task fails permanently and buys nothing."""
     server = serve(faces=1)
     run = person_run(tmp_path)
     rows = run.run()
     Path(rows[0]["file"].removeprefix("file://")).unlink()
-    with pytest.raises(AirflowFailException, match="gone"):
+    with pytest.raises(AirflowFailException, match="no longer exists"):
         run.run()
     assert len(bought(server)) == 2
 
 
-def test_record_that_cannot_be_read_stops_the_task(serve: Serve, tmp_path: Path) -> None:
-    """It is never taken for "no record"."""
+def test_unreadable_record_fails_the_task(serve: Serve, tmp_path: Path) -> None:
+    """A record that cannot be read fails the task before anything is bought."""
     server = serve(faces=1)
     run = person_run(tmp_path)
     assert run.store is not None
@@ -552,8 +552,8 @@ def test_record_that_cannot_be_read_stops_the_task(serve: Serve, tmp_path: Path)
     assert bought(server) == []
 
 
-def test_record_lies_beside_the_results_where_nothing_else_keeps_it(serve: Serve, tmp_path: Path) -> None:
-    """Airflow older than 3.3 without ``state_path``: a retry still pays nothing again."""
+def test_record_is_stored_below_output_path_by_default(serve: Serve, tmp_path: Path) -> None:
+    """Without a task state store and ``state_path``, the record is stored below ``output_path``."""
     server = serve(faces=1)
     run = person_run(tmp_path)
     run.store = None
@@ -562,8 +562,8 @@ def test_record_lies_beside_the_results_where_nothing_else_keeps_it(serve: Serve
     assert list((tmp_path / "out" / "_piktid").glob("*.json"))
 
 
-def test_retry_without_any_record_refuses_to_pay_blindly(serve: Serve, tmp_path: Path) -> None:
-    """An earlier try may have paid and nothing tells: fail, unless told otherwise."""
+def test_retry_without_a_record_fails(serve: Serve, tmp_path: Path) -> None:
+    """A retry without a record fails permanently, buys nothing, and names ``state_path``."""
     server = serve(faces=1)
     run = person_run(tmp_path, output_path=None)
     run.store = None
@@ -573,10 +573,10 @@ def test_retry_without_any_record_refuses_to_pay_blindly(serve: Serve, tmp_path:
     assert len(bought(server)) == 2
 
 
-def test_result_that_expires_before_the_worker_comes_is_named(
+def test_expired_result_is_bought_again_by_the_retry(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The trigger saw it, the worker came too late: the task fails and the retry asks for that one only."""
+    """A result that expires before the worker downloads it fails the task; the retry buys it again."""
     server = serve(faces=1)
     run = person_run(tmp_path, keywords=["Oceania"])
     from airflow_provider_piktid.person.run import PersonRun
@@ -595,10 +595,10 @@ def test_result_that_expires_before_the_worker_comes_is_named(
     assert len(bought(server)) == 2
 
 
-def test_kill_names_what_runs_on(
+def test_on_kill_logs_running_generations(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """PiktID cannot cancel: the log says what still bills."""
+    """``on_kill`` logs which generations are still running and will be billed."""
     serve(faces=1)
     run = person_run(tmp_path, deferrable=False)
     operator = run.make()

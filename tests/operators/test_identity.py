@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The identity operator: one portrait becomes one identity, however often it is run."""
+"""The identity operator: naming, existing identities, preprocessing and invalid input."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def portrait(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def face(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A photograph of a person, as preprocessing looks for a face."""
+    """A photograph of a person; preprocessing needs a face."""
     from PIL import Image
     from skimage import data
 
@@ -39,14 +39,14 @@ def face(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_identity_is_named_after_its_file(server: EmulatorServer, portrait: Path) -> None:
-    """Without a name the file's name counts, as with PiktID's own client; the code is returned."""
+    """Without ``name`` the identity is named after its file, and the operator returns the code."""
     code = identity(portrait).run()
 
     assert server.state.v2.identities[code].name == "Model A"
 
 
 def test_identity_takes_name_and_tag(server: EmulatorServer, portrait: Path) -> None:
-    """The author's name goes before the file's."""
+    """``name`` and ``tag`` are stored with the identity."""
     code = identity(portrait, name="Ada", tag="spring").run()
 
     made = server.state.v2.identities[code]
@@ -54,8 +54,8 @@ def test_identity_takes_name_and_tag(server: EmulatorServer, portrait: Path) -> 
 
 
 @pytest.mark.parametrize("variant", ["existing_identity_code", "identity_code", "bare"])
-def test_identity_that_exists_is_taken(start: Start, portrait: Path, variant: str) -> None:
-    """A retry neither fails nor fills the account."""
+def test_existing_identity_is_returned(start: Start, portrait: Path, variant: str) -> None:
+    """If the identity exists, the operator returns its code."""
     server = start(variants={"identity_conflict": variant})
 
     assert identity(portrait).run() == identity(portrait).run()
@@ -63,7 +63,7 @@ def test_identity_that_exists_is_taken(start: Start, portrait: Path, variant: st
 
 
 def test_identity_does_not_wait_by_default(start: Start, portrait: Path) -> None:
-    """As PiktID's own client does."""
+    """By default the operator does not request the preprocessing status."""
     server = start(preprocessing_seconds=60)
 
     identity(portrait).run()
@@ -72,7 +72,7 @@ def test_identity_does_not_wait_by_default(start: Start, portrait: Path) -> None
 
 
 def test_identity_waits_for_preprocessing(start: Start, face: Path) -> None:
-    """On request the code is given once it is ready."""
+    """With ``wait_for_preprocessing`` the operator returns after preprocessing has completed."""
     server = start(preprocessing_seconds=0.2, transform=True)
 
     code = identity(face, wait_for_preprocessing=True).run()
@@ -81,23 +81,23 @@ def test_identity_waits_for_preprocessing(start: Start, face: Path) -> None:
 
 
 def test_identity_that_cannot_be_preprocessed_fails_with_the_reason(start: Start, portrait: Path) -> None:
-    """A picture without a face is no identity; a retry would not find one either."""
+    """A portrait without a face fails the task without a retry, with the reason in the error."""
     start(preprocessing_seconds=0.1, transform=True)
 
     with pytest.raises(AirflowFailException, match=r"No face was detected.*clearly visible face"):
         identity(portrait, wait_for_preprocessing=True).run()
 
 
-def test_identity_that_takes_too_long_can_be_retried(start: Start, face: Path) -> None:
-    """The deadline passed; the identity exists."""
+def test_preprocessing_timeout_can_be_retried(start: Start, face: Path) -> None:
+    """If preprocessing exceeds ``timeout``, the task fails with an error that Airflow retries."""
     start(preprocessing_seconds=60)
 
     with pytest.raises(PiktidJobTimeout, match="It exists"):
         identity(face, wait_for_preprocessing=True, timeout=0.1).run()
 
 
-def test_full_account_is_told_at_once(start: Start, portrait: Path) -> None:
-    """ "Maximum identities reached." is a 429 that waiting does not mend."""
+def test_identity_limit_fails_permanently(start: Start, portrait: Path) -> None:
+    """HTTP 429 "Maximum identities reached" fails the task without a retry."""
     start(max_identities=0)
 
     with pytest.raises(AirflowFailException, match=r"(?i)maximum") as caught:
@@ -110,15 +110,19 @@ def test_full_account_is_told_at_once(start: Start, portrait: Path) -> None:
     ("make", "words"),
     [
         pytest.param(lambda folder: None, "does not exist", id="missing"),
-        pytest.param(lambda folder: (folder / "p.jpg").write_text("hi"), "is not a picture", id="text"),
+        pytest.param(
+            lambda folder: (folder / "p.jpg").write_text("hi"), "not a supported image format", id="text"
+        ),
         pytest.param(lambda folder: (folder / "p.jpg").touch(), "is empty", id="empty"),
         pytest.param(
-            lambda folder: picture(folder / "p.webp").rename(folder / "p.jpg"), "WEBP picture", id="webp"
+            lambda folder: picture(folder / "p.webp").rename(folder / "p.jpg"), "WEBP image", id="webp"
         ),
     ],
 )
-def test_bad_portrait_sends_nothing(server: EmulatorServer, tmp_path: Path, make: Any, words: str) -> None:
-    """The file is looked into before the first request."""
+def test_invalid_portrait_sends_no_request(
+    server: EmulatorServer, tmp_path: Path, make: Any, words: str
+) -> None:
+    """An invalid image file fails the task before the first request."""
     make(tmp_path)
 
     with pytest.raises(AirflowFailException, match=words) as caught:
@@ -128,8 +132,8 @@ def test_bad_portrait_sends_nothing(server: EmulatorServer, tmp_path: Path, make
     assert not server.state.counters.requests
 
 
-def test_folder_of_several_portraits_is_no_identity(server: EmulatorServer, tmp_path: Path) -> None:
-    """One identity is made of one picture."""
+def test_folder_with_several_portraits_is_refused(server: EmulatorServer, tmp_path: Path) -> None:
+    """A folder with two images is refused."""
     picture(tmp_path / "a.jpg")
     picture(tmp_path / "b.jpg")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The swap operator on its good days, and with input that cannot work."""
+"""The swap operator: results, options and invalid arguments."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ PATHS = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", 
 
 
 @PATHS
-def test_swap_of_twelve_images_gives_two_jobs_in_order(server: EmulatorServer, deferrable: bool) -> None:
-    """A batch is split into jobs of at most ten images, and their ids come back in the order of the images."""
+def test_swap_of_twelve_images_submits_two_jobs_in_order(server: EmulatorServer, deferrable: bool) -> None:
+    """A batch is split into jobs of at most ten images; the ids are returned in submission order."""
     task = swap_run(server, 12, deferrable=deferrable)
 
     result = task.run()
@@ -27,8 +27,8 @@ def test_swap_of_twelve_images_gives_two_jobs_in_order(server: EmulatorServer, d
     assert result == [job["job_id"] for job in bought]
 
 
-def test_swap_deferrable_waits_without_a_worker(server: EmulatorServer) -> None:
-    """The deferrable path gives the worker back while jobs run; the other one never defers."""
+def test_swap_defers_only_if_deferrable(server: EmulatorServer) -> None:
+    """A deferrable task defers once; a sync task does not defer."""
     deferred, held = swap_run(server, 1, deferrable=True), swap_run(server, 1, deferrable=False)
 
     deferred.run()
@@ -38,7 +38,7 @@ def test_swap_deferrable_waits_without_a_worker(server: EmulatorServer) -> None:
 
 
 def test_swap_of_finished_jobs_does_not_defer(server: EmulatorServer) -> None:
-    """The status is asked before deferring: a trigger that fires at once would race with the deferral."""
+    """A task whose jobs have ended does not defer."""
     task = swap_run(server, 1, deferrable=True)
     task.run()
 
@@ -49,7 +49,7 @@ def test_swap_of_finished_jobs_does_not_defer(server: EmulatorServer) -> None:
 
 @PATHS
 def test_swap_summary_counts_outputs_and_credits(server: EmulatorServer, deferrable: bool) -> None:
-    """The XCom summary tells jobs, outputs and credits, and holds no link."""
+    """The summary in XCom counts jobs, images, outputs and credits, and contains no link."""
     task = swap_run(server, 3, num_variations=2, deferrable=deferrable)
 
     task.run()
@@ -60,8 +60,26 @@ def test_swap_summary_counts_outputs_and_credits(server: EmulatorServer, deferra
     assert "http" not in str(summary)
 
 
+@pytest.mark.parametrize("fail_on_partial", [False, True])
+def test_swap_reports_outputs_that_are_missing_from_the_results(
+    server: EmulatorServer, fail_on_partial: bool
+) -> None:
+    """Three images were paid for and the results list one output and no failure: that is not a plain success."""
+    output = {"image_index": 0, "status": "completed", "output": {"full_size": "https://cdn/0"}}
+    body = {"job_id": "job", "status": "completed", "results": [output]}
+    server.faults.add("job_results", "status", code=200, times=None, body=body)
+    task = swap_run(server, 3, fail_on_partial=fail_on_partial)
+
+    if fail_on_partial:
+        with pytest.raises(AirflowFailException, match="2 of 3 outputs are missing"):
+            task.run()
+    else:
+        task.run()
+    assert (task.ti.xcom["summary"]["successful"], task.ti.xcom["summary"]["missing"]) == (1, 2)
+
+
 def test_swap_options_reach_the_api(server: EmulatorServer) -> None:
-    """What the DAG author asks for is what is bought."""
+    """The options of the operator are part of the submitted job."""
     task = swap_run(
         server,
         1,
@@ -82,7 +100,7 @@ def test_swap_options_reach_the_api(server: EmulatorServer) -> None:
 
 
 def test_swap_without_waiting_returns_after_submission(start: Start) -> None:
-    """``wait_for_completion=False`` returns the ids of jobs that still run."""
+    """With ``wait_for_completion=False`` the task returns the job ids after submission and does not defer."""
     server = start(job_seconds=60)
     task = swap_run(server, 1, wait_for_completion=False, deferrable=True)
 
@@ -92,7 +110,7 @@ def test_swap_without_waiting_returns_after_submission(start: Start) -> None:
 
 @PATHS
 def test_swap_with_post_processing_waits_for_it(start: Start, deferrable: bool) -> None:
-    """With ``post_process`` the task ends only when post-processing has."""
+    """With ``post_process=True`` the task ends after post-processing has completed."""
     server = start(post_process_seconds=0.5)
     task = swap_run(server, 1, post_process=True, deferrable=deferrable)
 
@@ -104,7 +122,7 @@ def test_swap_with_post_processing_waits_for_it(start: Start, deferrable: bool) 
 
 @PATHS
 def test_swap_deletes_its_own_notifications_only(server: EmulatorServer, deferrable: bool) -> None:
-    """After use the worker deletes what the task saw of its jobs, and leaves what belongs to others."""
+    """The task deletes the notifications of its own jobs and keeps the others."""
     server.state.publish("batch_edit", {"id_task": "somebody-else", "status": "completed"})
 
     (job_id,) = swap_run(server, 1, deferrable=deferrable).run()
@@ -116,7 +134,7 @@ def test_swap_deletes_its_own_notifications_only(server: EmulatorServer, deferra
 
 
 def test_swap_link_leads_to_the_job(server: EmulatorServer) -> None:
-    """The page of the last job is left for the button in Airflow's UI, without any secret."""
+    """The task pushes the URL of the job's page for the link in the Airflow UI."""
     task = swap_run(server, 1)
 
     (job_id,) = task.run()
@@ -128,20 +146,20 @@ def test_swap_link_leads_to_the_job(server: EmulatorServer) -> None:
     ("arguments", "words"),
     [
         pytest.param({"images": []}, "images is empty", id="no images"),
-        pytest.param({"images": "file"}, "must be a list", id="a text"),
+        pytest.param({"images": "file"}, "must be a list", id="a string"),
         pytest.param({"images": ["a", "a"]}, "twice", id="the same image twice"),
         pytest.param({"num_variations": 5}, "from 1 to 4", id="five variations"),
-        pytest.param({"num_variations": "many"}, "from 1 to 4", id="no number"),
+        pytest.param({"num_variations": "many"}, "from 1 to 4", id="not a number"),
         pytest.param({"model": "dall-e"}, "nano_banana_pro", id="unknown engine"),
         pytest.param({"identity_code": "Nobody"}, "'Nobody'", id="unknown identity"),
         pytest.param({"poll_interval": 0.1}, "poll_interval", id="polling too often"),
         pytest.param({"on_lost_reply": "hope"}, "on_lost_reply", id="unknown policy"),
     ],
 )
-def test_swap_with_wrong_arguments_fails_before_money_is_spent(
+def test_swap_with_invalid_arguments_fails_permanently(
     server: EmulatorServer, arguments: dict[str, object], words: str
 ) -> None:
-    """Bad input fails at once, without a retry, naming what to change; nothing is bought."""
+    """Invalid arguments fail the task without a retry, and nothing is bought."""
     task = swap_run(server, **({"images": ["file-1"]} | arguments))  # type: ignore[arg-type]
 
     with pytest.raises(AirflowFailException, match=words) as caught:
@@ -157,7 +175,7 @@ def test_swap_with_wrong_arguments_fails_before_money_is_spent(
     ids=["images", "credits"],
 )
 def test_swap_over_budget_buys_nothing(server: EmulatorServer, limit: dict[str, int], words: str) -> None:
-    """A batch larger than the author allows is refused before the first submission."""
+    """A batch larger than ``max_images`` or ``max_credits`` is refused before the first submission."""
     task = swap_run(server, 3, num_variations=2, **limit)
 
     with pytest.raises(AirflowFailException, match=words) as caught:
@@ -167,8 +185,8 @@ def test_swap_over_budget_buys_nothing(server: EmulatorServer, limit: dict[str, 
     assert jobs(server) == []
 
 
-def test_swap_without_credits_fails_at_once_with_the_price(start: Start) -> None:
-    """402 burns no retries and says how many credits are needed."""
+def test_swap_out_of_credits_fails_permanently(start: Start) -> None:
+    """Out of credits (HTTP 402), the task fails without a retry and reports the required credits."""
     server = start(credits=1)
 
     with pytest.raises(AirflowFailException, match="piktid_default") as caught:
@@ -179,16 +197,15 @@ def test_swap_without_credits_fails_at_once_with_the_price(start: Start) -> None
 
 
 def test_swap_template_fields_include_the_connection() -> None:
-    """Connection id, images, identity and limits can be templates."""
+    """Connection id, images, identity, project, limits and ``rerun_key`` are template fields."""
     from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
 
-    assert {"piktid_conn_id", "images", "identity_code", "project_id", "rerun_key"} <= set(
-        PiktidModelSwapOperator.template_fields
-    )
+    expected = {"piktid_conn_id", "images", "identity_code", "project_id", "rerun_key"}
+    assert expected | {"max_images", "max_credits"} <= set(PiktidModelSwapOperator.template_fields)
 
 
-def test_swap_link_finds_its_place_on_the_emulators_page(server: EmulatorServer) -> None:
-    """The address that the button opens names a part of the page."""
+def test_swap_link_fragment_exists_on_the_emulators_page(server: EmulatorServer) -> None:
+    """The fragment of the link is the id of an element on the emulator's page."""
     import requests
 
     task = swap_run(server, 1)

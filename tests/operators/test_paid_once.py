@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The fault matrix: whatever goes wrong, each chunk of images is bought exactly once.
+The swap operator with planned faults: each job is bought once.
 
-Faults are planned in the emulator, which also counts the jobs. Each row runs on the deferrable and on the
-sync path. Where a row buys more or less than one job, it says why.
+The emulator plans the faults and counts the jobs. Most tests run deferrable and sync.
 """
 
 from __future__ import annotations
@@ -37,49 +36,46 @@ PATHS = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", 
 
 @dataclass
 class Fault:
-    """A planned failure and how the task should fare."""
+    """A planned fault."""
 
     operation: str
     kind: str
     params: dict[str, Any] = field(default_factory=dict)
-    tries: int = 1
-    bought: int = 1
-    why: str = ""
 
 
 SURVIVED = {
     "reply lost": Fault("model_swap", "drop_after"),
     "reply lost after a 502": Fault("model_swap", "status", {"code": 502, "done": True}),
-    "reply of HTML": Fault("model_swap", "html", {"done": True}),
-    "reply of garbage": Fault("model_swap", "garbage_json", {"done": True}),
-    "reply of wrong types": Fault("model_swap", "wrong_types", {"done": True}),
-    "reply cut": Fault("model_swap", "truncate", {"done": True}),
-    "rate refused": Fault("model_swap", "status", {"code": 429, "headers": {"Retry-After": "1"}}),
-    "active jobs refused": Fault(
+    "HTML reply": Fault("model_swap", "html", {"done": True}),
+    "invalid JSON reply": Fault("model_swap", "garbage_json", {"done": True}),
+    "reply with wrong types": Fault("model_swap", "wrong_types", {"done": True}),
+    "truncated reply": Fault("model_swap", "truncate", {"done": True}),
+    "rate limit": Fault("model_swap", "status", {"code": 429, "headers": {"Retry-After": "1"}}),
+    "active-job limit": Fault(
         "model_swap",
         "status",
         {"code": 429, "body": {"error": "Too many active jobs"}, "headers": {"Retry-After": "1"}},
     ),
-    "status answers 500": Fault("job_status", "status", {"code": 500, "times": 3}),
-    "status answers 429": Fault("job_status", "status", {"code": 429, "times": 2}),
-    "status answers HTML": Fault("job_status", "html", {"times": 2}),
-    "status answers garbage": Fault("job_status", "garbage_json", {"times": 2}),
-    "status answers wrong types": Fault("job_status", "wrong_types", {"times": 2}),
-    "status answers more than documented": Fault("job_status", "extra_fields", {"times": None}),
-    "status cut": Fault("job_status", "drop", {"times": 2}),
-    "results answer 503": Fault("job_results", "status", {"code": 503, "times": 2}),
-    "results cut": Fault("job_results", "truncate", {"times": 1}),
+    "status: 500": Fault("job_status", "status", {"code": 500, "times": 3}),
+    "status: 429": Fault("job_status", "status", {"code": 429, "times": 2}),
+    "status: HTML": Fault("job_status", "html", {"times": 2}),
+    "status: invalid JSON": Fault("job_status", "garbage_json", {"times": 2}),
+    "status: wrong types": Fault("job_status", "wrong_types", {"times": 2}),
+    "status: undocumented fields": Fault("job_status", "extra_fields", {"times": None}),
+    "status: connection dropped": Fault("job_status", "drop", {"times": 2}),
+    "results: 503": Fault("job_results", "status", {"code": 503, "times": 2}),
+    "results: truncated": Fault("job_results", "truncate", {"times": 1}),
     "no stream": Fault("events", "no_stream", {"times": None}),
-    "stream cut every second": Fault("events", "cut_after", {"seconds": 1.0, "times": None}),
+    "stream closed every second": Fault("events", "cut_after", {"seconds": 1.0, "times": None}),
     "stream silent": Fault("events", "silent", {"times": None}),
-    "stream of junk": Fault("events", "junk", {"times": None}),
-    "stream with half a frame": Fault("events", "half", {"times": None}),
-    "stream doubled": Fault("events", "double", {"times": None}),
-    "stream reordered": Fault("events", "reorder", {"times": None}),
+    "stream with invalid frames": Fault("events", "junk", {"times": None}),
+    "stream with a partial frame": Fault("events", "half", {"times": None}),
+    "stream with repeated frames": Fault("events", "double", {"times": None}),
+    "stream with reordered frames": Fault("events", "reorder", {"times": None}),
     "stream with CR LF": Fault("events", "crlf", {"times": None}),
     "stream with data: null": Fault("events", "null_data", {"times": None}),
-    "stream with a thousand foreign jobs": Fault("events", "foreign", {"n": 1000, "times": None}),
-    "unknown status word for a while": Fault("job", "unknown_status", {"word": "archiving", "seconds": 0.4}),
+    "stream with 1,000 foreign jobs": Fault("events", "foreign", {"n": 1000, "times": None}),
+    "unknown status": Fault("job", "unknown_status", {"word": "archiving", "seconds": 0.4}),
     "post-processing failed": Fault("job", "post_processing_failed"),
 }
 
@@ -90,8 +86,8 @@ def plan(server: EmulatorServer, fault: Fault) -> None:
 
 @PATHS
 @pytest.mark.parametrize("fault", SURVIVED.values(), ids=SURVIVED)
-def test_one_try_survives_and_buys_once(server: EmulatorServer, fault: Fault, deferrable: bool) -> None:
-    """The first try succeeds in spite of the fault, and one job was bought."""
+def test_fault_is_survived_by_the_first_try(server: EmulatorServer, fault: Fault, deferrable: bool) -> None:
+    """In spite of the fault the first try succeeds, and one job is bought."""
     task = swap_run(server, 2, deferrable=deferrable, post_process=fault.kind == "post_processing_failed")
     plan(server, fault)
 
@@ -102,16 +98,16 @@ def test_one_try_survives_and_buys_once(server: EmulatorServer, fault: Fault, de
 
 
 @PATHS
-def test_fresh_job_may_answer_404_for_a_while(start: Start, deferrable: bool) -> None:
-    """A 404 before the first 200 of a young job is waited out."""
+def test_new_job_may_answer_404_at_first(start: Start, deferrable: bool) -> None:
+    """HTTP 404 before the first HTTP 200 of a new job does not fail the task."""
     server = start(variants={"fresh_404": "2"})
 
     assert swap_run(server, 1, deferrable=deferrable).run() == [jobs(server)[0]["job_id"]]
 
 
 @PATHS
-def test_lost_notifications_cost_no_job(start: Start, deferrable: bool) -> None:
-    """A job that tells nothing is found to have ended by asking for its status."""
+def test_end_without_notifications_is_found_by_the_status(start: Start, deferrable: bool) -> None:
+    """Without notifications and stream the end of a job is found by its status."""
     server = start(job_seconds=1.0)
     server.faults.add("job", "lose_notifications")
     server.faults.add("events", "no_stream", times=None)
@@ -126,11 +122,7 @@ def test_lost_notifications_cost_no_job(start: Start, deferrable: bool) -> None:
 def test_request_that_never_arrived_follows_the_policy(
     server: EmulatorServer, policy: str, deferrable: bool
 ) -> None:
-    """
-    A request whose fate is unknown and which PiktID does not list is not sent again, unless told so.
-
-    ``fail`` buys nothing, because the request was cut off before it was served; ``resubmit`` buys once.
-    """
+    """A lost reply without a listed job fails the task, or is resubmitted with ``resubmit``."""
     server.faults.add("model_swap", "drop_before")
     task = swap_run(server, 1, deferrable=deferrable, on_lost_reply=policy)
 
@@ -144,10 +136,8 @@ def test_request_that_never_arrived_follows_the_policy(
 
 
 @PATHS
-def test_retry_after_an_ambiguous_failure_finds_a_job_that_appeared_late(
-    server: EmulatorServer, deferrable: bool
-) -> None:
-    """The next try looks again before anything else, and goes on with the job that was bought after all."""
+def test_retry_after_a_lost_reply_finds_a_job_listed_late(server: EmulatorServer, deferrable: bool) -> None:
+    """After a lost reply failed the task, the retry re-attaches to the job once PiktID lists it."""
     server.faults.add("model_swap", "drop_after")
     server.faults.add("gallery_jobs", "status", code=200, body={"jobs": [], "pagination": {}}, times=2)
     task = swap_run(server, 1, deferrable=deferrable)
@@ -161,8 +151,8 @@ def test_retry_after_an_ambiguous_failure_finds_a_job_that_appeared_late(
 
 
 @PATHS
-def test_unreadable_list_of_jobs_is_not_an_empty_one(server: EmulatorServer, deferrable: bool) -> None:
-    """If PiktID cannot be asked for a lost job, the task stops instead of buying again."""
+def test_job_list_that_cannot_be_read_fails_the_task(server: EmulatorServer, deferrable: bool) -> None:
+    """If the job list cannot be read after a lost reply, the task fails and does not resubmit."""
     server.faults.add("model_swap", "drop_after")
     server.faults.add("gallery_jobs", "status", code=403, times=None)
     task = swap_run(server, 1, deferrable=deferrable, on_lost_reply="resubmit")
@@ -175,12 +165,13 @@ def test_unreadable_list_of_jobs_is_not_an_empty_one(server: EmulatorServer, def
 
 
 @PATHS
-def test_retry_attaches_to_a_job_that_still_runs(start: Start, deferrable: bool) -> None:
-    """A deadline that passed says that the job still runs; the retry waits for it with a new deadline."""
+def test_retry_reattaches_to_a_running_job(start: Start, deferrable: bool) -> None:
+    """After a timeout the retry re-attaches to the job and buys nothing."""
     server = start(job_seconds=60)
     task = swap_run(server, 1, deferrable=deferrable, timeout=0.5)
-    with pytest.raises(PiktidJobTimeout, match=jobs(server)[0]["job_id"] if jobs(server) else "still run"):
+    with pytest.raises(PiktidJobTimeout, match="still running and will be billed") as caught:
         task.run()
+    assert jobs(server)[0]["job_id"] in str(caught.value)
     server.state.complete_job(jobs(server)[0]["job_id"])
 
     assert task.run() == [jobs(server)[0]["job_id"]]
@@ -188,8 +179,8 @@ def test_retry_attaches_to_a_job_that_still_runs(start: Start, deferrable: bool)
 
 
 @PATHS
-def test_clear_with_unchanged_input_attaches(server: EmulatorServer, deferrable: bool) -> None:
-    """Running a successful task again gives the same jobs and pays nothing."""
+def test_cleared_task_reattaches(server: EmulatorServer, deferrable: bool) -> None:
+    """A cleared task with unchanged input returns the same job ids and buys nothing."""
     task = swap_run(server, 12, deferrable=deferrable)
     first = task.run()
 
@@ -202,8 +193,8 @@ def test_clear_with_unchanged_input_attaches(server: EmulatorServer, deferrable:
     [{"identity_code": "PiktidPremium"}, {"num_variations": 2}, {"rerun_key": "second"}],
     ids=["identity", "options", "rerun_key"],
 )
-def test_clear_with_changed_input_buys_anew(server: EmulatorServer, change: dict[str, Any]) -> None:
-    """Other content, or a new generation, is a new purchase: two jobs, on purpose."""
+def test_cleared_task_with_changed_input_buys_again(server: EmulatorServer, change: dict[str, Any]) -> None:
+    """A cleared task with another identity, other options or another ``rerun_key`` submits a new job."""
     task = swap_run(server, 1)
     (first,) = task.run()
     old = task.make()
@@ -222,10 +213,10 @@ def test_clear_with_changed_input_buys_anew(server: EmulatorServer, change: dict
     [("abort_job", PiktidJobAbortedError), ("fail_job", PiktidJobFailedError)],
     ids=["aborted", "failed"],
 )
-def test_paid_job_that_ended_badly_is_not_bought_again(
+def test_paid_job_that_failed_is_not_bought_again(
     server: EmulatorServer, kind: str, error: type[PiktidJobError], deferrable: bool
 ) -> None:
-    """A job that ended badly but cost credits fails the task at once; a retry attaches and fails the same way."""
+    """A failed or aborted job that cost credits fails the task permanently, also after a retry."""
     server.faults.add("job", kind)
     task = swap_run(server, 2, deferrable=deferrable)
 
@@ -238,8 +229,10 @@ def test_paid_job_that_ended_badly_is_not_bought_again(
 
 
 @PATHS
-def test_failed_job_without_cost_is_bought_again_by_a_retry(server: EmulatorServer, deferrable: bool) -> None:
-    """A job that failed, gave nothing and cost nothing is submitted anew: two jobs, one of them paid."""
+def test_unpaid_job_that_failed_is_submitted_again_by_a_retry(
+    server: EmulatorServer, deferrable: bool
+) -> None:
+    """A failed job without outputs and costs is submitted again by a retry."""
     server.faults.add("job", "fail_job")
     server.faults.add(
         "job_results", "status", code=200, body={"status": "failed", "results": [], "credits_used": 0}
@@ -255,7 +248,7 @@ def test_failed_job_without_cost_is_bought_again_by_a_retry(server: EmulatorServ
 @PATHS
 @pytest.mark.parametrize("strict", [True, False], ids=["fail_on_partial", "tolerant"])
 def test_partial_failure_follows_the_policy(server: EmulatorServer, strict: bool, deferrable: bool) -> None:
-    """Single failed images fail the task only if asked; the summary names them either way."""
+    """A failed image fails the task only with ``fail_on_partial``; the summary lists it either way."""
     server.faults.add("job", "fail_image", indices=[1], message="no face")
     task = swap_run(server, 3, deferrable=deferrable, fail_on_partial=strict)
 
@@ -272,8 +265,8 @@ def test_partial_failure_follows_the_policy(server: EmulatorServer, strict: bool
 
 
 @PATHS
-def test_wrong_token_fails_at_once_in_one_line(start: Start, deferrable: bool) -> None:
-    """A refused token burns no retries; the message is one line with the connection and without the token."""
+def test_wrong_token_fails_permanently(start: Start, deferrable: bool) -> None:
+    """A wrong token fails the task without a retry; the one-line error does not contain it."""
     server = start(token="another")
 
     with pytest.raises(AirflowFailException) as caught:
@@ -288,10 +281,10 @@ def test_wrong_token_fails_at_once_in_one_line(start: Start, deferrable: bool) -
 
 @PATHS
 @pytest.mark.parametrize("operation", ["read", "write"])
-def test_record_that_cannot_be_used_stops_the_task(
+def test_record_that_cannot_be_read_or_written_fails_the_task(
     server: EmulatorServer, operation: str, deferrable: bool
 ) -> None:
-    """ "Could not read the record" is never taken for "no record", and nothing is bought without an intent."""
+    """A record that cannot be read or written fails the task before anything is bought."""
     task = swap_run(server, 1, deferrable=deferrable)
     assert task.store is not None
     task.store.fail_reads, task.store.fail_writes = operation == "read", operation == "write"
@@ -304,10 +297,10 @@ def test_record_that_cannot_be_used_stops_the_task(
 
 @PATHS
 @pytest.mark.parametrize("place", ["task state", "state_path"])
-def test_process_killed_after_the_intent_finds_its_job(
+def test_job_whose_id_was_not_stored_is_found(
     server: EmulatorServer, tmp_path: Path, place: str, deferrable: bool
 ) -> None:
-    """If the job id could not be written down any more, the next try finds the job at PiktID."""
+    """If the job id was not stored after the submission, the task finds the job in PiktID's list."""
 
     class Dies(StateStore):
         def set(self, key: str, value: Any) -> None:
@@ -330,10 +323,11 @@ def test_process_killed_after_the_intent_finds_its_job(
     assert len(jobs(server)) == 1
 
 
-def test_retry_without_any_record_finds_the_job_at_piktid(start: Start) -> None:
-    """On an Airflow without task state store and without ``state_path`` a retry still does not pay twice."""
+@pytest.mark.parametrize("rerun_key", [None, "second"])
+def test_retry_without_a_record_finds_the_jobs_at_piktid(start: Start, rerun_key: str | None) -> None:
+    """Without a record, a retry finds the jobs in PiktID's list and buys nothing, whatever the ``rerun_key``."""
     server = start(job_seconds=60)
-    task = swap_run(server, 12, deferrable=True, timeout=0.5)
+    task = swap_run(server, 12, deferrable=True, timeout=0.5, rerun_key=rerun_key)
     task.store = None
     with pytest.raises(PiktidJobTimeout):
         task.run()
@@ -344,8 +338,8 @@ def test_retry_without_any_record_finds_the_job_at_piktid(start: Start) -> None:
     assert len(jobs(server)) == 2
 
 
-def test_retry_without_any_record_leaves_other_runs_alone(server: EmulatorServer) -> None:
-    """Jobs of the same images that were bought before this DAG run began are somebody else's: two purchases."""
+def test_retry_without_a_record_ignores_earlier_jobs(server: EmulatorServer) -> None:
+    """Without a record, jobs that were created before the DAG run began are ignored."""
     earlier = swap_run(server, 1)
     earlier.run()
     old = earlier.make()
@@ -359,8 +353,8 @@ def test_retry_without_any_record_leaves_other_runs_alone(server: EmulatorServer
 
 
 @PATHS
-def test_job_ids_are_there_before_the_verdict(server: EmulatorServer, deferrable: bool) -> None:
-    """A task that fails after paying leaves its job ids, so that what exists can be downloaded."""
+def test_failed_task_pushes_its_job_ids(server: EmulatorServer, deferrable: bool) -> None:
+    """A task that fails after its purchase has pushed its job ids."""
     server.faults.add("job", "fail_image", indices=[0])
     task = swap_run(server, 2, deferrable=deferrable, fail_on_partial=True)
 
@@ -371,8 +365,8 @@ def test_job_ids_are_there_before_the_verdict(server: EmulatorServer, deferrable
 
 
 @PATHS
-def test_batch_larger_than_the_account_allows_runs_through(start: Start, deferrable: bool) -> None:
-    """Six jobs pass an account of two at once and three per window, each bought once, none refused for good."""
+def test_batch_larger_than_the_account_limits_succeeds(start: Start, deferrable: bool) -> None:
+    """Six jobs succeed on an account with two active jobs and three submissions per window."""
     server = start(
         jobs_per_minute=3,
         rate_window=2.0,
@@ -389,8 +383,10 @@ def test_batch_larger_than_the_account_allows_runs_through(start: Start, deferra
     assert server.state.stats()["most_active_jobs"] <= 2
 
 
-def test_killed_worker_says_what_still_runs(start: Start, caplog: pytest.LogCaptureFixture) -> None:
-    """``on_kill`` names the jobs that go on and bill, and invents no cancellation."""
+def test_on_kill_names_the_running_jobs_and_sends_no_request(
+    start: Start, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``on_kill`` logs the jobs that are still running and sends no request to PiktID."""
     server = start(job_seconds=60)
     operators: list[Any] = []
     task = swap_run(server, 1, deferrable=False, timeout=0.3)
@@ -405,13 +401,15 @@ def test_killed_worker_says_what_still_runs(start: Start, caplog: pytest.LogCapt
         killed.run()
 
     before = server.state.stats()["operations"]
+    capsys.readouterr()
     operators[0].on_kill()
 
     assert server.state.stats()["operations"] == before
+    assert f"{jobs(server)[0]['job_id']} are still running and will be billed" in capsys.readouterr().out
 
 
-def test_two_triggers_at_once_do_no_harm(start: Start) -> None:
-    """The same trigger running twice gives the same event twice and changes nothing at PiktID."""
+def test_two_copies_of_a_trigger_do_not_interfere(start: Start) -> None:
+    """Two copies of a trigger both yield ``done`` and delete no notifications."""
     import asyncio
 
     from airflow_provider_piktid.triggers.job import PiktidJobTrigger

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nights of a refresh against the emulator: what is bought, what is left alone, what survives a bad night."""
+"""Refresh runs against the emulator: what is planned, bought and kept, also after failures."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.service import picture
 
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Path:
-    """Four photographs in two folders."""
+    """Four images in two folders."""
     for number, name in enumerate(("shirts/a.jpg", "shirts/b.jpg", "shoes/a.jpg", "shoes/b.jpg")):
         path = picture(tmp_path / "in" / name, color=f"rgb({60 * number}, 90, 90)")
         os.utime(path, (1000 + number, 1000 + number))
@@ -36,7 +36,7 @@ def catalogue(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def nights(server: EmulatorServer, catalogue: Path, tmp_path: Path) -> Nights:
-    """A refresh of the photographs, two a batch."""
+    """A refresh of the images, two in each batch."""
     return Nights(str(catalogue), str(tmp_path / "out"), images_per_batch=2)
 
 
@@ -65,10 +65,10 @@ def failures(night: Night) -> list[str]:
     return [str(error) for error in night.errors]
 
 
-def test_three_nights_buy_all_then_nothing_then_one(
+def test_three_runs_buy_all_then_nothing_then_one(
     server: EmulatorServer, nights: Nights, catalogue: Path
 ) -> None:
-    """The first run does everything; the second asks PiktID nothing; the third does what was changed."""
+    """The first run buys every image, the second sends no request, and the third buys the changed image."""
     first = nights.run()
     assert (first.planned["new"], len(first.batches), bought(server)) == (4, 2, 4)
     assert outputs(nights) == [
@@ -89,8 +89,8 @@ def test_three_nights_buy_all_then_nothing_then_one(
     assert len(outputs(nights)) == 4
 
 
-def test_summary_tells_counts_and_where_the_catalogue_is(nights: Nights) -> None:
-    """The event of the asset carries what another DAG needs, and no link or secret."""
+def test_asset_event_holds_counts_and_the_catalogue(nights: Nights) -> None:
+    """The asset event contains the counts and the URI of the catalogue, and no link."""
     night = nights.run()
 
     assert night.event is not None
@@ -101,8 +101,8 @@ def test_summary_tells_counts_and_where_the_catalogue_is(nights: Nights) -> None
     assert night.told["sources"]["done"] == 4
 
 
-def test_summary_of_an_unchanged_night_wakes_nobody(nights: Nights) -> None:
-    """It is skipped, so that no event is sent."""
+def test_unchanged_run_emits_no_asset_event(nights: Nights) -> None:
+    """With ``skip_unchanged`` the summary of an unchanged run emits no asset event."""
     nights.run()
     night = nights.begin()
 
@@ -111,8 +111,10 @@ def test_summary_of_an_unchanged_night_wakes_nobody(nights: Nights) -> None:
     assert (night.event, night.errors, night.xcom["summary", -1].get("return_value")) == (None, [], None)
 
 
-def test_touched_file_costs_nothing(server: EmulatorServer, nights: Nights, catalogue: Path) -> None:
-    """A later date alone is no change; the content is read once and not again the next night."""
+def test_new_modification_time_is_not_a_change(
+    server: EmulatorServer, nights: Nights, catalogue: Path
+) -> None:
+    """A new modification time without new content is not a change, and the catalogue stores the new time."""
     nights.run()
     for path in catalogue.rglob("*.jpg"):
         os.utime(path)
@@ -134,8 +136,8 @@ def test_touched_file_costs_nothing(server: EmulatorServer, nights: Nights, cata
     ],
     ids=["identity", "options", "rerun_key"],
 )
-def test_other_options_make_everything_anew(nights: Nights, change: dict[str, Any]) -> None:
-    """What was produced with other options or another identity is planned, and counted apart."""
+def test_other_options_plan_every_image_again(nights: Nights, change: dict[str, Any]) -> None:
+    """Another identity, other options or another ``rerun_key`` plan every image again."""
     nights.run()
 
     night = nights.begin(**change)
@@ -144,7 +146,7 @@ def test_other_options_make_everything_anew(nights: Nights, change: dict[str, An
 
 
 def test_another_refresh_in_the_same_output_is_refused(nights: Nights) -> None:
-    """Two refreshes with other options would pay for each other's work every night."""
+    """A second DAG with other options and the same ``output_path`` is refused."""
     nights.run()
     other = Nights(nights.source, nights.output, dag_id="other", identity_code="PiktidPremium")
 
@@ -152,8 +154,8 @@ def test_another_refresh_in_the_same_output_is_refused(nights: Nights) -> None:
         other.begin()
 
 
-def test_dry_run_tells_and_writes_nothing(server: EmulatorServer, nights: Nights) -> None:
-    """Counts and an estimate, no batch, no request, no file."""
+def test_dry_run_sends_and_writes_nothing(server: EmulatorServer, nights: Nights) -> None:
+    """A dry run returns counts and an estimate, sends no request and writes no file."""
     night = nights.begin(dry_run="True", options={"num_variations": 3}, credits_per_output=2)
 
     assert (night.planned["images"], night.planned["outputs"], night.planned["credits_estimate"]) == (
@@ -165,8 +167,8 @@ def test_dry_run_tells_and_writes_nothing(server: EmulatorServer, nights: Nights
     assert not Path(nights.output).exists()
 
 
-def test_estimate_learns_what_outputs_cost(nights: Nights, catalogue: Path) -> None:
-    """Once the catalogue knows a price, the parameter does not count any more."""
+def test_estimate_uses_the_price_in_the_catalogue(nights: Nights, catalogue: Path) -> None:
+    """If the catalogue contains a price, it replaces ``credits_per_output`` in the estimate."""
     nights.run()
     picture(catalogue / "new.jpg")
 
@@ -175,8 +177,8 @@ def test_estimate_learns_what_outputs_cost(nights: Nights, catalogue: Path) -> N
     assert night.planned["credits_estimate"] == 1.0
 
 
-def test_cap_leaves_the_newest_for_later_nights(server: EmulatorServer, nights: Nights) -> None:
-    """``max_images`` holds for a night, oldest first; every source has its turn."""
+def test_max_images_leaves_the_newest_for_later_runs(server: EmulatorServer, nights: Nights) -> None:
+    """``max_images`` limits each run, oldest images first, and the next run buys the rest."""
     first = nights.run(max_images="3")
     assert (first.planned["images"], first.planned["waiting"]) == (3, 1)
     assert sorted(statuses(nights)) == ["shirts/a.jpg", "shirts/b.jpg", "shoes/a.jpg"]
@@ -186,8 +188,8 @@ def test_cap_leaves_the_newest_for_later_nights(server: EmulatorServer, nights: 
     assert (len(statuses(nights)), bought(server)) == (4, 4)
 
 
-def test_deleted_source_is_told_and_its_output_kept(nights: Nights, catalogue: Path) -> None:
-    """Nothing is removed unless asked for."""
+def test_deleted_source_is_counted_and_its_output_kept(nights: Nights, catalogue: Path) -> None:
+    """Without ``prune`` the output of a deleted source is kept, and the plan counts it as deleted."""
     nights.run()
     (catalogue / "shoes" / "a.jpg").unlink()
 
@@ -197,8 +199,8 @@ def test_deleted_source_is_told_and_its_output_kept(nights: Nights, catalogue: P
     assert "shoes/a_0_v0.jpg" in outputs(nights)
 
 
-def test_deleted_source_is_pruned_if_asked(nights: Nights, catalogue: Path) -> None:
-    """Its output and its rows go; the others stay; the next night knows nothing of it."""
+def test_deleted_source_is_pruned_on_request(nights: Nights, catalogue: Path) -> None:
+    """With ``prune`` the output and the rows of a deleted source are removed, and the others are kept."""
     nights.run()
     (catalogue / "shoes" / "a.jpg").unlink()
 
@@ -210,7 +212,7 @@ def test_deleted_source_is_pruned_if_asked(nights: Nights, catalogue: Path) -> N
 
 
 def test_excluded_source_keeps_its_output(nights: Nights) -> None:
-    """A new pattern of ``exclude`` is no deletion, also when pruning."""
+    """A source that ``exclude`` matches does not count as deleted, also with ``prune``."""
     nights.run()
 
     night = nights.run(exclude="shoes/*", prune=True)
@@ -218,8 +220,8 @@ def test_excluded_source_keeps_its_output(nights: Nights) -> None:
     assert (night.planned["listed"], night.planned["deleted"], len(outputs(nights))) == (2, 0, 4)
 
 
-def test_vanished_source_stops_the_plan(nights: Nights) -> None:
-    """A bucket that is not there is no catalogue whose pictures were all deleted."""
+def test_missing_source_folder_fails_the_plan(nights: Nights) -> None:
+    """If the source folder does not exist, the plan fails, and no output is pruned."""
     nights.run()
     shutil.rmtree(nights.source)
 
@@ -229,11 +231,11 @@ def test_vanished_source_stops_the_plan(nights: Nights) -> None:
     assert len(outputs(nights)) == 4
 
 
-# -- bad nights ---------------------------------------------------------------------------------------------
+# -- failures -----------------------------------------------------------------------------------------------
 
 
-def test_batch_that_fails_stops_no_other(server: EmulatorServer, nights: Nights) -> None:
-    """One batch cannot be uploaded; the rest goes through, and the next night takes it up."""
+def test_failed_batch_does_not_stop_the_others(server: EmulatorServer, nights: Nights) -> None:
+    """If the upload of one batch fails, the others succeed, and the next run buys the rest."""
     server.faults.add("upload", "status", code=400, times=1)
     first = nights.run()
     assert (first.told["sources"]["done"], first.told["sources"]["missing"]) == (2, 2)
@@ -243,8 +245,8 @@ def test_batch_that_fails_stops_no_other(server: EmulatorServer, nights: Nights)
     assert (len(statuses(nights)), bought(server)) == (4, 4)
 
 
-def test_image_that_failed_is_tried_again_and_given_up(server: EmulatorServer, nights: Nights) -> None:
-    """It is bought ``max_attempts`` times in all, unless it changes; its reason is kept."""
+def test_failed_image_is_bought_again_up_to_max_attempts(server: EmulatorServer, nights: Nights) -> None:
+    """A failed image is bought up to ``max_attempts`` times, then the plan counts it as given up."""
     server.faults.add("job", "fail_image", indices=[1], times=10)
 
     first = nights.run(max_attempts=2)
@@ -259,10 +261,10 @@ def test_image_that_failed_is_tried_again_and_given_up(server: EmulatorServer, n
     assert (third.planned["given_up"], third.batches, bought(server)) == (2, [], 6)
 
 
-def test_jobs_that_outlast_the_night_are_fetched_and_not_bought_again(
+def test_jobs_that_outlast_the_run_are_downloaded_by_the_next_run(
     start: Start, catalogue: Path, tmp_path: Path
 ) -> None:
-    """The deadline passes, the jobs go on; the next night fetches what they gave."""
+    """Jobs that are still running at the timeout are downloaded by the next run and not bought again."""
     server = start(job_seconds=2.5)
     nights = Nights(str(catalogue), str(tmp_path / "out"), images_per_batch=4)
 
@@ -280,7 +282,7 @@ def test_jobs_that_outlast_the_night_are_fetched_and_not_bought_again(
 
 
 def wait_for_jobs(server: EmulatorServer) -> None:
-    """Watch the jobs to their end, as a client does."""
+    """Wait until all jobs have ended."""
     from airflow_provider_piktid.sensors.job import PiktidJobSensor
     from tests.support.tasks import TaskRun
 
@@ -291,8 +293,8 @@ def wait_for_jobs(server: EmulatorServer) -> None:
         TaskRun(sensor).run()
 
 
-def test_job_that_failed_wholly_is_bought_again(server: EmulatorServer, nights: Nights) -> None:
-    """The swap fails; its images are noted as failed, with the next night's turn."""
+def test_images_of_a_failed_job_are_bought_again(server: EmulatorServer, nights: Nights) -> None:
+    """The images of a failed job are bought again by the next run."""
     server.faults.add("job", "fail_job", times=2)
     assert "4 source(s) failed at PiktID" in failures(nights.run())[-1]
 
@@ -301,8 +303,8 @@ def test_job_that_failed_wholly_is_bought_again(server: EmulatorServer, nights: 
     assert set(statuses(nights).values()) == {"done"}
 
 
-def test_download_that_fails_is_made_up_for_without_paying(server: EmulatorServer, nights: Nights) -> None:
-    """Outputs that exist and did not arrive are noted as such, and fetched the next night."""
+def test_next_run_repeats_failed_downloads(server: EmulatorServer, nights: Nights) -> None:
+    """Outputs whose download failed are downloaded by the next run, which buys nothing."""
     server.faults.add("result_image", "status", code=404, times=1000)
     nights.run()
     assert set(statuses(nights).values()) == {"pending"}
@@ -313,10 +315,10 @@ def test_download_that_fails_is_made_up_for_without_paying(server: EmulatorServe
     assert (set(statuses(nights).values()), bought(server)) == ({"done"}, 4)
 
 
-def test_collect_that_dies_leaves_what_was_paid_to_the_next_night(
+def test_next_run_downloads_what_a_crashed_collect_left(
     server: EmulatorServer, nights: Nights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever ends it between the purchase and the last file, no later night pays again."""
+    """If ``collect`` crashes before the download, the next run downloads the outputs and buys nothing."""
 
     def die(*_: object) -> None:
         raise MemoryError
@@ -332,8 +334,8 @@ def test_collect_that_dies_leaves_what_was_paid_to_the_next_night(
     assert (second.errors, bought(server), len(outputs(nights))) == ([], 4, 4)
 
 
-def test_lost_job_is_told_and_bought_again(server: EmulatorServer, nights: Nights) -> None:
-    """PiktID does not know the job any more: only then the source is paid for again."""
+def test_images_of_an_unknown_job_are_bought_again(server: EmulatorServer, nights: Nights) -> None:
+    """If PiktID no longer knows a job, its images are marked as failed and bought again."""
     server.faults.add("result_image", "status", code=404, times=1000)
     nights.run()
     server.faults.clear()
@@ -347,8 +349,8 @@ def test_lost_job_is_told_and_bought_again(server: EmulatorServer, nights: Night
     assert (third.planned["failed"], set(statuses(nights).values())) == (4, {"done"})
 
 
-def test_damaged_part_costs_nothing_twice(server: EmulatorServer, nights: Nights) -> None:
-    """The rows of a cut part are found again in the manifests of their batches."""
+def test_damaged_catalogue_is_rebuilt_from_the_manifests(server: EmulatorServer, nights: Nights) -> None:
+    """The rows of a truncated catalogue part are restored from the manifests, and nothing is bought again."""
     nights.run()
     (part,) = (Path(nights.output) / "_piktid" / "catalogue").iterdir()
     part.write_bytes(part.read_bytes()[:300])
@@ -359,16 +361,16 @@ def test_damaged_part_costs_nothing_twice(server: EmulatorServer, nights: Nights
     assert list((Path(nights.output) / "_piktid" / "damaged").iterdir())
 
 
-def test_plan_that_runs_again_gives_the_same_batches(nights: Nights) -> None:
-    """A retry of the plan writes under the same names."""
+def test_retried_plan_returns_the_same_batches(nights: Nights) -> None:
+    """A retry of the plan returns the same batches."""
     first = nights.begin()
     nights.count -= 1
 
     assert nights.begin().batches == first.batches
 
 
-def test_source_that_is_gone_before_its_upload_is_left_out(nights: Nights, catalogue: Path) -> None:
-    """The others of its batch go on."""
+def test_source_deleted_after_the_plan_is_skipped(nights: Nights, catalogue: Path) -> None:
+    """A source that is deleted between plan and upload is skipped, and the rest of its batch is produced."""
     night = nights.begin()
     (catalogue / "shirts" / "a.jpg").unlink()
 
@@ -379,10 +381,10 @@ def test_source_that_is_gone_before_its_upload_is_left_out(nights: Nights, catal
 
 
 @pytest.mark.parametrize(("fail_on_partial", "failed"), [(False, False), (True, True)])
-def test_partial_night_fails_only_if_asked(
+def test_partial_failure_fails_the_summary_only_on_request(
     server: EmulatorServer, nights: Nights, fail_on_partial: bool, failed: bool
 ) -> None:
-    """A single failed image warns by default; the rest is here."""
+    """A failed image fails the summary only with ``fail_on_partial``."""
     server.faults.add("job", "fail_image", indices=[1])
     night = nights.run()
     night.errors.clear()
@@ -392,8 +394,8 @@ def test_partial_night_fails_only_if_asked(
     assert bool(night.errors) is failed
 
 
-def test_night_without_any_result_fails(server: EmulatorServer, nights: Nights) -> None:
-    """A green run that brought nothing would hide an empty purse."""
+def test_run_without_any_result_fails(server: EmulatorServer, nights: Nights) -> None:
+    """A run without any result fails and emits no asset event."""
     server.faults.add("model_swap", "status", code=402, times=10)
 
     night = nights.run()
@@ -402,26 +404,26 @@ def test_night_without_any_result_fails(server: EmulatorServer, nights: Nights) 
     assert night.event is None
 
 
-# -- bad input ----------------------------------------------------------------------------------------------
+# -- invalid input ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("source", "output"),
     [("in", "in"), ("in", "in/out"), ("in/shirts", "in"), ("in/*.jpg", "in/out"), ("in/", "./in")],
-    ids=["equal", "output in source", "source in output", "glob", "spelled otherwise"],
+    ids=["equal", "output in source", "source in output", "glob", "other spelling"],
 )
-def test_source_and_output_in_one_another_are_refused(
+def test_overlapping_source_and_output_are_refused(
     nights: Nights, catalogue: Path, source: str, output: str
 ) -> None:
-    """Outputs would be taken for new photographs, and paid for."""
+    """``source`` and ``output_path`` must not overlap."""
     nights.source, nights.output = (str(catalogue.parent / part) for part in (source, output))
 
     with pytest.raises(AirflowFailException, match="must not overlap"):
         nights.begin()
 
 
-def test_link_to_the_source_is_seen_through(nights: Nights, catalogue: Path) -> None:
-    """Another name of the same folder is the same folder."""
+def test_symlink_to_the_source_is_resolved(nights: Nights, catalogue: Path) -> None:
+    """An ``output_path`` below a symlink to the source counts as below the source."""
     (catalogue.parent / "link").symlink_to(catalogue)
     nights.output = str(catalogue.parent / "link" / "out")
 
@@ -429,10 +431,10 @@ def test_link_to_the_source_is_seen_through(nights: Nights, catalogue: Path) -> 
         nights.begin()
 
 
-def test_files_that_are_no_pictures_are_noted_and_never_sent(
+def test_invalid_files_are_rejected_with_a_reason(
     server: EmulatorServer, nights: Nights, catalogue: Path
 ) -> None:
-    """They take nobody's place under a cap, are told with their reason, and are looked at again each night."""
+    """Invalid files are rejected, do not count for ``max_images``, and are planned once valid."""
     (catalogue / "empty.jpg").touch()
     (catalogue / "text.png").write_text("hello")
     Image.new("RGB", (9, 9)).save(catalogue / "really.jpg", "WEBP")
@@ -443,7 +445,7 @@ def test_files_that_are_no_pictures_are_noted_and_never_sent(
     assert (first.planned["rejected"], first.told["sources"]["done"]) == (3, 4)
     reasons = {row["relative"]: row["error"] for row in read_rows(nights.output) if row["error"]}
     assert "is empty" in reasons["empty.jpg"]
-    assert "is not a picture" in reasons["text.png"]
+    assert "not a supported image format" in reasons["text.png"]
     assert "WEBP" in reasons["really.jpg"]
 
     picture(catalogue / "text.png")
@@ -452,10 +454,10 @@ def test_files_that_are_no_pictures_are_noted_and_never_sent(
     assert (second.planned["images"], statuses(nights)["text.png"], bought(server)) == (1, "done", 5)
 
 
-def test_unreadable_source_is_noted(
+def test_unreadable_source_is_rejected_until_it_can_be_read(
     server: EmulatorServer, nights: Nights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A source that the store refuses to give stops no other, and has its turn once it can be read."""
+    """A source that cannot be read is rejected with a reason and is bought once it can be read."""
     real = SourceFile.head
 
     def head(file: SourceFile) -> bytes:
@@ -477,10 +479,10 @@ def test_unreadable_source_is_noted(
 
 
 @pytest.mark.parametrize("target", ["gone.jpg", "link.jpg"], ids=["dangling", "loop"])
-def test_link_that_leads_nowhere_stops_nothing(
+def test_broken_symlink_is_ignored(
     server: EmulatorServer, nights: Nights, catalogue: Path, target: str
 ) -> None:
-    """The pictures beside it are done."""
+    """A broken or circular symlink does not stop the other images."""
     (catalogue / "link.jpg").symlink_to(catalogue / target)
 
     night = nights.run()
@@ -505,12 +507,12 @@ def test_link_that_leads_nowhere_stops_nothing(
         ["same.jpg", "same.png"],
         ["n" * 251 + ".jpg", "n" * 250 + ".jpg"],
     ],
-    ids=["strange", "case", "ending", "long"],
+    ids=["special characters", "case", "extension", "long"],
 )
-def test_names_of_any_kind_have_an_output_each(
+def test_every_name_has_its_own_output(
     server: EmulatorServer, nights: Nights, catalogue: Path, names: list[str]
 ) -> None:
-    """Every source has its own file, whatever its name, and is recognised the next night."""
+    """Every source has its own output, whatever its name, and is unchanged in the next run."""
     shutil.rmtree(catalogue)
     for name in names:
         picture(catalogue / name)
@@ -525,24 +527,26 @@ def test_names_of_any_kind_have_an_output_each(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        pytest.param({"max_images": 0}, "max_images must be 1 or more", id="no images"),
-        pytest.param({"max_images": "many"}, "max_images must be a whole number", id="no number"),
+        pytest.param({"max_images": 0}, "max_images must be 1 or more", id="zero images"),
+        pytest.param({"max_images": "many"}, "max_images must be a whole number", id="not a number"),
         pytest.param(
-            {"options": {"num_variations": "x"}}, "num_variations must be a whole number", id="no variations"
+            {"options": {"num_variations": "x"}},
+            "num_variations must be a whole number",
+            id="invalid variations",
         ),
         pytest.param({"source": "/nowhere"}, "does not exist", id="missing source"),
     ],
 )
-def test_plan_with_wrong_arguments_fails_at_once(
+def test_plan_with_invalid_arguments_fails_permanently(
     nights: Nights, arguments: dict[str, Any], words: str
 ) -> None:
-    """Bad input names what to change, and no retry is burnt."""
+    """Invalid arguments fail the plan without a retry, and the error names the argument."""
     with pytest.raises(AirflowFailException, match=words):
         nights.begin(**arguments)
 
 
-def test_newer_catalogue_stops_the_night(nights: Nights, server: EmulatorServer) -> None:
-    """A catalogue of a newer version of the package may say that everything is paid for."""
+def test_catalogue_of_a_newer_schema_fails_the_plan(nights: Nights, server: EmulatorServer) -> None:
+    """A catalogue with a newer schema fails the plan, and nothing is bought."""
     nights.run()
     (part,) = (Path(nights.output) / "_piktid" / "catalogue").iterdir()
     part.write_text(part.read_text().replace('"schema": 1', '"schema": 99'))
@@ -554,10 +558,10 @@ def test_newer_catalogue_stops_the_night(nights: Nights, server: EmulatorServer)
 
 
 @pytest.mark.parametrize("count", [1, 1024, 1025, 5000])
-def test_batches_stay_within_what_airflow_maps(
+def test_batches_stay_within_max_map_length(
     nights: Nights, count: int, make_plan_operator: Callable[[], Any]
 ) -> None:
-    """More sources make larger batches, never more of them than ``[core] max_map_length``."""
+    """The number of batches does not exceed ``[core] max_map_length``."""
     size = make_plan_operator()._batch_size(count, 1)
 
     assert -(-count // size) <= 1024
@@ -565,7 +569,7 @@ def test_batches_stay_within_what_airflow_maps(
 
 @pytest.fixture
 def make_plan_operator() -> Callable[[], Any]:
-    """Make a plan that is not run."""
+    """Return a factory for a plan operator that is not run."""
     from airflow_provider_piktid.operators.refresh import PiktidPlanRefreshOperator
 
     return lambda: PiktidPlanRefreshOperator(
@@ -573,10 +577,8 @@ def make_plan_operator() -> Callable[[], Any]:
     )
 
 
-def test_contact_sheet_shows_what_came_and_why_the_rest_did_not(
-    server: EmulatorServer, nights: Nights
-) -> None:
-    """Page and picture lie beside the results; the link of the task leads to the page."""
+def test_contact_sheet_shows_successful_and_failed_images(server: EmulatorServer, nights: Nights) -> None:
+    """The contact sheet shows successful and failed images, and the task pushes its URI."""
     server.faults.add("job", "fail_image", indices=[1], message="no face <found>")
 
     night = nights.run()
@@ -591,8 +593,8 @@ def test_contact_sheet_shows_what_came_and_why_the_rest_did_not(
         assert min(drawn.size) > 240
 
 
-def test_contact_sheet_link_can_lead_to_a_web_address(nights: Nights) -> None:
-    """Where the output is served by a web server, people open it there."""
+def test_contact_sheet_link_uses_browse_url(nights: Nights) -> None:
+    """With ``browse_url`` the link of the contact sheet starts with that URL."""
     night = nights.run()
 
     nights.summarize(night, browse_url="https://pictures.example/summer/")

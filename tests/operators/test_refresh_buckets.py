@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A refresh from bucket to bucket, over a real S3 server on loopback."""
+"""A refresh from bucket to bucket, against a local S3 server."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    """The address of a local S3."""
+    """The URL of a local S3 server."""
     with s3_server() as address:
         yield address
 
 
 @pytest.fixture
 def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket of its own for each test."""
+    """A new bucket for each test."""
     with bucket_in(endpoint, monkeypatch) as uri:
         yield uri
 
@@ -61,8 +61,8 @@ def outputs(nights: Nights) -> list[str]:
     return sorted(name for name in found if not name.startswith("_piktid/"))
 
 
-def test_three_nights_by_etag(server: EmulatorServer, nights: Nights, bucket: str) -> None:
-    """Everything, nothing, one: and nothing is read to find out, as the listing tells ETags."""
+def test_three_runs_with_etags(server: EmulatorServer, nights: Nights, bucket: str) -> None:
+    """The first run buys every object, the second nothing, and the third the object whose content changed."""
     for name in ("shirts/a.jpg", "shirts/b.jpg", "shoes/a.jpg"):
         put(f"{bucket}/in/{name}", jpeg())
 
@@ -82,10 +82,10 @@ def test_three_nights_by_etag(server: EmulatorServer, nights: Nights, bucket: st
     assert page.fs.cat_file(page.path).count(b"<figure") == 1
 
 
-def test_other_etag_of_equal_content_costs_nothing(
+def test_new_etag_of_equal_content_is_not_a_change(
     server: EmulatorServer, nights: Nights, bucket: str
 ) -> None:
-    """Uploaded again in parts, a file has another ETag: its content is read, once, and not paid for."""
+    """A new ETag with equal content is not a change, and the catalogue stores the new ETag."""
     content = jpeg() + bytes(6 * 1024 * 1024) + b"\xff\xd9"
     put(f"{bucket}/in/big.jpg", content)
     nights.run()
@@ -103,7 +103,7 @@ def test_other_etag_of_equal_content_costs_nothing(
 
 
 def test_a_thousand_objects_and_large_ones(start: Start, nights: Nights, bucket: str) -> None:
-    """None is lost or doubled, and all are recognised the next night."""
+    """1,000 small and three large objects each have one output and are unchanged in the next run."""
     server = start(credits=5000, active_jobs=0, extra={"jobs_per_minute": 1000, "active_jobs": 200})
     place = storage.locate(f"{bucket}/in")
     place.fs.pipe({place.join(f"{n % 10}/p{n}.jpg").path: JPEG for n in range(1000)})
@@ -137,10 +137,12 @@ def test_a_thousand_objects_and_large_ones(start: Start, nights: Nights, bucket:
         ["Same.jpg", "same.jpg", "same.png"],
         ["n" * 1000 + ".jpg", "n" * 999 + ".jpg"],
     ],
-    ids=["strange", "alike", "long"],
+    ids=["special characters", "similar", "long"],
 )
-def test_keys_of_any_kind(server: EmulatorServer, nights: Nights, bucket: str, names: list[str]) -> None:
-    """Each has an output of its own and is recognised the next night."""
+def test_every_key_has_its_own_output(
+    server: EmulatorServer, nights: Nights, bucket: str, names: list[str]
+) -> None:
+    """Every object has its own output, whatever its key, and is unchanged in the next run."""
     for name in names:
         put(f"{bucket}/in/{name}", jpeg())
 
@@ -151,8 +153,8 @@ def test_keys_of_any_kind(server: EmulatorServer, nights: Nights, bucket: str, n
     assert (nights.run().planned["unchanged"], bought(server)) == (len(names), len(names))
 
 
-def test_prefix_that_begins_like_the_output_is_apart(server: EmulatorServer, bucket: str) -> None:
-    """``in`` and ``in-swapped`` are beside each other, and the one never lists the other."""
+def test_output_prefix_that_starts_like_the_source_is_not_listed(server: EmulatorServer, bucket: str) -> None:
+    """The source ``in`` does not list objects below the output ``in-swapped``."""
     put(f"{bucket}/in/a.jpg", jpeg())
     nights = Nights(f"{bucket}/in", f"{bucket}/in-swapped")
 
@@ -170,10 +172,10 @@ def test_prefix_that_begins_like_the_output_is_apart(server: EmulatorServer, buc
     ],
     ids=["whole bucket", "output in source", "no such prefix"],
 )
-def test_bad_places_are_named_without_a_secret(
+def test_invalid_source_or_output_fails_without_a_secret(
     server: EmulatorServer, bucket: str, source: str, output: str, words: str
 ) -> None:
-    """The same errors as on a disk."""
+    """Overlapping and missing prefixes fail the plan, and the error contains no secret."""
     put(f"{bucket}/in/a.jpg", jpeg())
 
     with pytest.raises(AirflowFailException, match=words) as caught:
@@ -182,10 +184,10 @@ def test_bad_places_are_named_without_a_secret(
     assert SECRET not in str(caught.value)
 
 
-def test_connection_of_the_uri_does_not_hide_that_places_are_one(
+def test_overlap_is_found_across_connections(
     server: EmulatorServer, bucket: str, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same bucket under two connections is the same bucket."""
+    """The overlap of ``source`` and ``output_path`` is found if they use different connections."""
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(connection_to(endpoint)))
     put(f"{bucket}/in/a.jpg", jpeg())
 
@@ -193,10 +195,10 @@ def test_connection_of_the_uri_does_not_hide_that_places_are_one(
         Nights(f"{bucket}/in", f"{bucket}/in/out".replace(connection_id_of(endpoint), "other")).begin()
 
 
-def test_nights_leave_nothing_on_this_machine(
+def test_run_leaves_no_local_files(
     server: EmulatorServer, nights: Nights, bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    """Workers are different machines: everything is in the bucket."""
+    """A run leaves no files in the local temporary directory."""
     import tempfile
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Making failed images again: only on purpose, each asked for once."""
+"""The regenerate operator: which images it regenerates, and that each is requested once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATHS = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", 
 
 
 def job_with_failures(server: EmulatorServer, failed: list[int]) -> list[str]:
-    """Buy a job of three images, some of which fail."""
+    """Buy a job of three images, of which the given ones fail."""
     if failed:
         server.faults.add("job", "fail_image", indices=failed, message="no face")
     job_ids: list[str] = swap_run(server, 3).run()
@@ -37,14 +37,14 @@ def regenerate_run(job_ids: list[str], **arguments: Any) -> TaskRun:
 
 
 def asked(server: EmulatorServer) -> int:
-    """How many regenerations the emulator was asked for."""
+    """The number of regenerate requests that the emulator received."""
     count: int = server.state.stats()["operations"].get("regenerate", {}).get("requests", 0)
     return count
 
 
 @PATHS
-def test_regenerate_makes_only_failed_images_again(server: EmulatorServer, deferrable: bool) -> None:
-    """By default the failed outputs are asked for again, once each, and the task waits for their new version."""
+def test_regenerate_requests_only_failed_images(server: EmulatorServer, deferrable: bool) -> None:
+    """By default each failed output is regenerated once, and the task waits for the new version."""
     job_ids = job_with_failures(server, [0, 2])
     task = regenerate_run(job_ids, deferrable=deferrable)
 
@@ -58,8 +58,8 @@ def test_regenerate_makes_only_failed_images_again(server: EmulatorServer, defer
 
 
 @PATHS
-def test_regenerate_without_failures_asks_for_nothing(server: EmulatorServer, deferrable: bool) -> None:
-    """A job without failed images is left alone and its id handed on."""
+def test_regenerate_without_failures_sends_no_request(server: EmulatorServer, deferrable: bool) -> None:
+    """A job without failed images sends no request, and the job ids are returned."""
     job_ids = job_with_failures(server, [])
 
     assert regenerate_run(job_ids, deferrable=deferrable).run() == job_ids
@@ -67,8 +67,8 @@ def test_regenerate_without_failures_asks_for_nothing(server: EmulatorServer, de
 
 
 @PATHS
-def test_regenerate_retry_attaches(server: EmulatorServer, deferrable: bool) -> None:
-    """A second try finds what the first one asked for, and asks for nothing."""
+def test_regenerate_retry_sends_no_request(server: EmulatorServer, deferrable: bool) -> None:
+    """A retry finds the requests of the first try and sends none."""
     task = regenerate_run(job_with_failures(server, [1]), deferrable=deferrable)
     task.run()
 
@@ -77,8 +77,8 @@ def test_regenerate_retry_attaches(server: EmulatorServer, deferrable: bool) -> 
     assert asked(server) == 1
 
 
-def test_regenerate_chosen_image_again(server: EmulatorServer) -> None:
-    """Outputs can be named, also those that succeeded."""
+def test_regenerate_accepts_successful_images(server: EmulatorServer) -> None:
+    """``images`` may name an output that succeeded."""
     job_ids = job_with_failures(server, [])
 
     regenerate_run(job_ids, images=[{"image_index": 1}]).run()
@@ -86,8 +86,8 @@ def test_regenerate_chosen_image_again(server: EmulatorServer) -> None:
     assert asked(server) == 1
 
 
-def test_regenerate_lost_reply_is_found_by_the_new_version(server: EmulatorServer) -> None:
-    """After a lost reply the versions tell whether the request arrived; it is not sent again."""
+def test_regenerate_lost_reply_is_resolved_by_the_new_version(server: EmulatorServer) -> None:
+    """After a lost reply the new version shows that the request arrived, and it is not sent again."""
     job_ids = job_with_failures(server, [1])
     server.faults.add("regenerate", "drop_after")
 
@@ -100,7 +100,7 @@ def test_regenerate_lost_reply_is_found_by_the_new_version(server: EmulatorServe
 def test_regenerate_request_that_never_arrived_follows_the_policy(
     server: EmulatorServer, policy: str
 ) -> None:
-    """Without a new version the task fails, or asks once more if told so."""
+    """A lost reply without a new version fails the task with ``fail`` and is sent again with ``resubmit``."""
     job_ids = job_with_failures(server, [1])
     server.faults.add("regenerate", "drop_before")
     task = regenerate_run(job_ids, on_lost_reply=policy)
@@ -114,8 +114,8 @@ def test_regenerate_request_that_never_arrived_follows_the_policy(
         assert asked(server) == 2
 
 
-def test_regenerate_more_than_allowed_asks_for_nothing(server: EmulatorServer) -> None:
-    """``max_images`` is held before the first request."""
+def test_regenerate_over_max_images_sends_no_request(server: EmulatorServer) -> None:
+    """More outputs than ``max_images`` fail the task before the first request."""
     job_ids = job_with_failures(server, [0, 1])
 
     with pytest.raises(AirflowFailException) as caught:
@@ -126,7 +126,7 @@ def test_regenerate_more_than_allowed_asks_for_nothing(server: EmulatorServer) -
 
 
 def test_regenerate_unknown_image_is_refused(server: EmulatorServer) -> None:
-    """A place that the job does not have is an error that names it."""
+    """An image index that the job does not have fails the task, and the error names it."""
     job_ids = job_with_failures(server, [])
 
     with pytest.raises(AirflowFailException, match="image 9") as caught:
@@ -135,10 +135,10 @@ def test_regenerate_unknown_image_is_refused(server: EmulatorServer) -> None:
     assert isinstance(caught.value.__cause__, PiktidConfigError)
 
 
-def test_regenerate_that_fails_again_fails_the_task_at_once(
+def test_regenerate_that_fails_again_fails_permanently(
     server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An image that fails again is named, and no retry is burnt on it."""
+    """An image that fails again fails the task without a retry."""
     job_ids = job_with_failures(server, [1])
     server.faults.add(
         "job_results",

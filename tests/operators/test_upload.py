@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The upload operator: what is found is checked, named and sent, once and whole."""
+"""The upload operator: uploads, file names, concurrency and invalid input."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def requests(server: EmulatorServer) -> dict[str, int]:
     return dict(server.state.counters.requests)
 
 
-def test_upload_sends_every_picture_byte_for_byte(server: EmulatorServer, tmp_path: Path) -> None:
-    """What arrives is what lies on the disk, in the project of that name."""
+def test_upload_sends_every_image_unchanged(server: EmulatorServer, tmp_path: Path) -> None:
+    """Every image is uploaded byte for byte to the project, and the result lists source and file id."""
     result = upload(str(shoot(tmp_path, "a.jpg", "sub/b.png"))).run()
 
     assert [image["relative"] for image in result["images"]] == ["a.jpg", "sub/b.png"]
@@ -55,8 +55,8 @@ def test_upload_sends_every_picture_byte_for_byte(server: EmulatorServer, tmp_pa
         assert image["source"] == f"file://{tmp_path}/{image['relative']}"
 
 
-def test_upload_uses_a_project_that_exists(server: EmulatorServer, tmp_path: Path) -> None:
-    """A second day of the shoot lands in the same project."""
+def test_upload_uses_an_existing_project(server: EmulatorServer, tmp_path: Path) -> None:
+    """A second upload uses the existing project of that name."""
     shoot(tmp_path)
 
     first, second = upload(str(tmp_path)).run(), upload(str(tmp_path)).run()
@@ -65,31 +65,29 @@ def test_upload_uses_a_project_that_exists(server: EmulatorServer, tmp_path: Pat
     assert set(first["file_ids"]).isdisjoint(second["file_ids"])
 
 
-def test_upload_gives_pictures_of_equal_names_names_of_their_own(
-    server: EmulatorServer, tmp_path: Path
-) -> None:
-    """PiktID knows no folders, and names come back with the results."""
+def test_upload_renames_images_of_equal_names(server: EmulatorServer, tmp_path: Path) -> None:
+    """Images of equal names in different folders are uploaded under distinct names."""
     result = upload(str(shoot(tmp_path, "red/a.jpg", "blue/a.jpg", "c.jpg"))).run()
 
     assert [image["filename"] for image in result["images"]] == ["blue__a.jpg", "c.jpg", "red__a.jpg"]
 
 
-def test_upload_result_holds_no_links_and_fits_into_json(server: EmulatorServer, tmp_path: Path) -> None:
-    """XCom carries ids and URIs, never presigned links."""
+def test_upload_result_is_json_without_links(server: EmulatorServer, tmp_path: Path) -> None:
+    """The result can be serialized as JSON and contains no presigned links."""
     result = upload(str(shoot(tmp_path))).run()
 
     assert "http" not in json.dumps(result)
     assert "Signature" not in json.dumps(result)
 
 
-def test_upload_makes_each_value_an_xcom_of_its_own() -> None:
-    """``upload.output["file_ids"]`` works without a decorator."""
+def test_upload_has_multiple_outputs() -> None:
+    """``multiple_outputs`` is on, so that ``upload.output["file_ids"]`` works."""
     assert PiktidUploadImagesOperator(task_id="u", images="x", project_name="p").multiple_outputs is True
 
 
 @pytest.fixture
 def most_puts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images were being sent each time another one began; the real sending is only counted."""
+    """The number of parallel uploads, recorded at the start of each upload."""
     seen: list[int] = []
     sending = 0
     put = AsyncPiktidClient.put_upload
@@ -108,10 +106,10 @@ def most_puts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-def test_upload_keeps_to_its_concurrency(
+def test_upload_respects_max_concurrency(
     start: Start, tmp_path: Path, most_puts: list[int], limit: int
 ) -> None:
-    """Exactly as many images are sent at once as asked for, and as many requests for links go beside them."""
+    """The number of parallel uploads reaches ``max_concurrency`` and does not exceed it."""
     server = start(latency=0.02)
     shoot(tmp_path, *(f"{n}.jpg" for n in range(12)))
 
@@ -124,7 +122,7 @@ def test_upload_keeps_to_its_concurrency(
 def test_upload_concurrency_comes_from_the_connection(
     start: Start, tmp_path: Path, most_puts: list[int]
 ) -> None:
-    """An account may be set to less, once for all tasks."""
+    """``max_concurrency`` in the connection limits the parallel uploads."""
     start(latency=0.02, extra={"max_concurrency": 2})
     shoot(tmp_path, *(f"{n}.jpg" for n in range(8)))
 
@@ -134,10 +132,10 @@ def test_upload_concurrency_comes_from_the_connection(
 
 
 @pytest.mark.parametrize("kind", ["drop", "status"])
-def test_upload_survives_a_bad_moment(
+def test_upload_retries_a_failed_transfer(
     server: EmulatorServer, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A broken connection or a 503 costs a repetition."""
+    """A broken connection or HTTP 503 during an upload is retried."""
     server.faults.add("put_upload", kind)
     result = upload(str(shoot(tmp_path))).run()
 
@@ -146,7 +144,7 @@ def test_upload_survives_a_bad_moment(
 
 
 def test_upload_renews_an_expired_link(server: EmulatorServer, tmp_path: Path) -> None:
-    """A presigned link that a slow upload outlived is asked for anew."""
+    """If a presigned link has expired, a new one is requested."""
     body = "<Error><Code>AccessDenied</Code><Message>Request has expired</Message></Error>"
     server.faults.add("put_upload", "status", code=403, body=body)
 
@@ -156,13 +154,13 @@ def test_upload_renews_an_expired_link(server: EmulatorServer, tmp_path: Path) -
     assert requests(server)["upload"] == 2
 
 
-def test_upload_whose_links_are_always_refused_fails_without_showing_them(
+def test_upload_error_contains_no_links(
     server: EmulatorServer,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Signed links are secrets: not in the error, not in any log."""
+    """If every link is refused, neither the error nor a log contains a signed link or the token."""
     server.faults.add("put_upload", "status", code=403, times=None)
     caplog.set_level(logging.DEBUG)
 
@@ -174,7 +172,7 @@ def test_upload_whose_links_are_always_refused_fails_without_showing_them(
     assert "piktid-emulator" not in str(caught.value) + caplog.text + printed
 
 
-# -- bad input --------------------------------------------------------------------------------------------------
+# -- invalid input ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -183,17 +181,19 @@ def test_upload_whose_links_are_always_refused_fails_without_showing_them(
         pytest.param(lambda path: None, "does not exist", id="missing folder"),
         pytest.param(lambda path: path.mkdir(), "No image matches", id="empty folder"),
         pytest.param(lambda path: picture(path / "a.webp"), "No image matches", id="unsupported format"),
-        pytest.param(lambda path: (shoot(path) / "t.jpg").write_text("hi"), "t.jpg is not", id="text"),
+        pytest.param(
+            lambda path: (shoot(path) / "t.jpg").write_text("hi"), "t.jpg: file content is not", id="text"
+        ),
         pytest.param(lambda path: (shoot(path) / "e.jpg").touch(), "e.jpg is empty", id="empty file"),
         pytest.param(
-            lambda path: picture(path / "w.webp").rename(path / "w.jpg"), "WEBP picture", id="webp as jpg"
+            lambda path: picture(path / "w.webp").rename(path / "w.jpg"), "WEBP image", id="webp as jpg"
         ),
     ],
 )
-def test_upload_of_bad_input_sends_nothing(
+def test_upload_of_invalid_input_sends_no_request(
     server: EmulatorServer, tmp_path: Path, make: Any, words: str
 ) -> None:
-    """Every file is looked into before the first request; the error names it and is not retried."""
+    """Invalid input fails the task before the first request."""
     make(tmp_path / "in")
 
     with pytest.raises(AirflowFailException, match=words):
@@ -203,16 +203,14 @@ def test_upload_of_bad_input_sends_nothing(
 
 
 def test_upload_of_an_empty_list_fails(server: EmulatorServer) -> None:
-    """A mapped task may be given nothing."""
+    """An empty list of images fails the task without a retry."""
     with pytest.raises(AirflowFailException, match="list of images is empty"):
         upload([]).run()
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 129], ids=["empty", "blank", "too long"])
-def test_upload_to_a_project_without_a_proper_name_fails(
-    server: EmulatorServer, tmp_path: Path, name: str
-) -> None:
-    """A template that rendered to nothing is no name."""
+def test_upload_with_an_invalid_project_name_fails(server: EmulatorServer, tmp_path: Path, name: str) -> None:
+    """An empty, blank or too long ``project_name`` fails the task before the first request."""
     with pytest.raises(AirflowFailException, match="project_name must have 1 to 128"):
         upload(str(shoot(tmp_path)), project_name=name).run()
 
@@ -220,18 +218,18 @@ def test_upload_to_a_project_without_a_proper_name_fails(
 
 
 @pytest.mark.parametrize("limit", [1, "1"], ids=["number", "rendered template"])
-def test_upload_over_budget_sends_nothing(server: EmulatorServer, tmp_path: Path, limit: Any) -> None:
-    """A folder that is fuller than expected is noticed before it costs anything."""
+def test_upload_over_max_images_sends_no_request(server: EmulatorServer, tmp_path: Path, limit: Any) -> None:
+    """More images than ``max_images`` fail the task before the first request."""
     with pytest.raises(AirflowFailException, match="2 images found, but max_images is 1"):
         upload(str(shoot(tmp_path)), max_images=limit).run()
 
     assert requests(server) == {}
 
 
-def test_upload_with_a_wrong_token_fails_at_once(
+def test_upload_with_a_wrong_token_fails_permanently(
     server: EmulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line with the connection id, no retry, no token."""
+    """A wrong token fails the task without a retry; the one-line error does not contain it."""
     monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", connection_json(server.url, password="wrong-token"))
 
     with pytest.raises(AirflowFailException, match=r"^piktid_default: ") as caught:
@@ -244,7 +242,7 @@ def test_upload_with_a_wrong_token_fails_at_once(
 def test_upload_to_an_unreachable_host_can_be_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A service that is away may come back: no permanent failure, and the message names the host."""
+    """An unreachable host raises an error that Airflow retries and that names the host."""
 
     async def at_once(seconds: float) -> None:
         return None
@@ -272,15 +270,15 @@ def test_upload_to_an_unreachable_host_can_be_retried(
     ids=["different", "folders", "case", "collision", "collision twice"],
 )
 def test_unique_names(relatives: list[str], names: list[str] | None) -> None:
-    """No two pictures get one name, ignoring case, in any order of the files."""
+    """Names are unique, ignoring case, in any order of the files."""
     if names is not None:
         assert unique_names(relatives) == names
     for order in itertools.permutations(relatives):
         assert len({name.lower() for name in unique_names(order)}) == len(relatives)
 
 
-def test_name_that_is_no_utf8_can_be_sent(server: EmulatorServer, tmp_path: Path) -> None:
-    """Linux file names are bytes; such a picture is uploaded all the same."""
+def test_name_that_is_not_utf8_can_be_uploaded(server: EmulatorServer, tmp_path: Path) -> None:
+    """A file whose name is not valid UTF-8 is uploaded."""
     shoot(tmp_path, "a.jpg")
     os.rename(tmp_path / "a.jpg", os.fsencode(str(tmp_path)) + b"/\xff.jpg")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose notification is whose, and the record of paid requests."""
+"""Matching of notifications to paid requests, and the record of those requests."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def error(number: int | None = 5, at: float | None = ASKED + 9, **data: Any) -> 
     )
 
 
-def test_whole_list_is_scanned() -> None:
-    """Foreign notifications before ours, of other images or names, hide nothing and are not ours to delete."""
+def test_foreign_notifications_are_skipped() -> None:
+    """Foreign notifications before the matching one are skipped and not listed for deletion."""
     foreign = [result(2, address="other"), PersonNotification(id=3, name="superid"), result(4, id_person=7)]
     findings = match([*foreign, result(1)], [want()])
     assert list(findings.found) == ["0 oceania"]
@@ -50,20 +50,20 @@ def test_whole_list_is_scanned() -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param({"id_person": "0"}, id="person as text"),
-        pytest.param({"keyword": {"location": "OCEANIA"}}, id="keyword as object"),
+        pytest.param({"id_person": "0"}, id="person as a string"),
+        pytest.param({"keyword": {"location": "OCEANIA"}}, id="keyword as an object"),
         pytest.param({"address": None, "id_image": "img"}, id="image under another key"),
         pytest.param({"keyword": None}, id="no keyword"),
         pytest.param({"id_person": None}, id="no person"),
     ],
 )
-def test_result_is_matched_in_every_shape(data: dict[str, Any]) -> None:
-    """Types and keys of the notification do not matter; what is missing matters only if it leaves a choice."""
+def test_result_is_matched_in_every_format(data: dict[str, Any]) -> None:
+    """A result is matched in every known format of the notification."""
     assert list(match([result(**data)], [want()]).found) == ["0 oceania"]
 
 
-def test_persons_and_keywords_are_told_apart() -> None:
-    """Each result goes to its own person and keyword, in whatever order they come."""
+def test_results_are_matched_by_person_and_keyword() -> None:
+    """Each result is matched to its person and keyword, in any order."""
     wanted = [want(0, "oceania"), want(0, "africa"), want(1, "oceania")]
     listed = [result(3, id_person=1), result(1), result(2, keyword="Africa")]
     assert {name: item.id for name, item in match(listed, wanted).found.items()} == {
@@ -73,8 +73,8 @@ def test_persons_and_keywords_are_told_apart() -> None:
     }
 
 
-def test_results_without_keyword_are_dealt_out_and_said_to_be_assumed() -> None:
-    """Two results that do not name their keyword go to the two that are open, and the log can say so."""
+def test_results_without_a_keyword_are_assigned_in_order() -> None:
+    """Results without a keyword are assigned to the open requests and listed in ``assumed``."""
     findings = match([result(1, keyword=None), result(2, keyword=None, links=[{"l": "http://v"}])], [
         want(0, "oceania"),
         want(0, "africa"),
@@ -83,20 +83,20 @@ def test_results_without_keyword_are_dealt_out_and_said_to_be_assumed() -> None:
     assert findings.assumed == ["0 oceania", "0 africa"]
 
 
-def test_doubled_result_counts_once_and_both_are_ours() -> None:
-    """The first one counts; the second one is deleted with it."""
+def test_repeated_result_counts_once() -> None:
+    """Of two equal results the first one is used, and both are listed for deletion."""
     findings = match([result(1), result(2)], [want()])
     assert (findings.found["0 oceania"].id, findings.ids) == (1, [1, 2])
 
 
-def test_used_notification_is_passed_over() -> None:
-    """What was acted upon before is no answer to a new request; without an id its content tells."""
+def test_used_notification_is_ignored() -> None:
+    """A notification that was used before is ignored, also if it has no id."""
     bare = result(None)
     assert match([result(1), bare], [want()], used=[1, bare.identity]).settled == set()
 
 
 def test_result_without_link_is_a_failure() -> None:
-    """There is nothing to fetch, and waiting longer gives nothing."""
+    """A result without a link is a failure."""
     assert match([result(links=[])], [want()]).failed == {"0 oceania": "the notification has no link"}
 
 
@@ -105,35 +105,35 @@ def test_result_without_link_is_a_failure() -> None:
     [
         pytest.param([error()], [want()], True, ["0 oceania"], id="nothing else in flight"),
         pytest.param([error()], [want()], False, [], id="something else in flight"),
-        pytest.param([error()], [want(), want(1)], True, [], id="two of ours open"),
+        pytest.param([error()], [want(), want(1)], True, [], id="two open requests"),
         pytest.param([error(at=ASKED - 60)], [want()], True, [], id="older than the request"),
         pytest.param([error(at=None)], [want()], True, [], id="age unknown"),
-        pytest.param([error(tasks="superid")], [want()], True, [], id="another activity"),
+        pytest.param([error(tasks="superid")], [want()], True, [], id="another task type"),
         pytest.param([error(address="img")], [want()], False, ["0 oceania"], id="names the image"),
         pytest.param([error(address="other")], [want()], True, [], id="names another image"),
         pytest.param([error(id_image="img", id_person=1)], [want(), want(1)], False, ["1 oceania"], id="names person"),
         pytest.param([error(id_task="task-1-oceania")], [want(), want(1)], False, ["1 oceania"], id="names task"),
         pytest.param([error(id_task="task-9")], [want()], True, [], id="names another task"),
-        pytest.param([error(address="img")], [want(), want(1)], True, [], id="image with two open"),
+        pytest.param([error(address="img")], [want(), want(1)], True, [], id="image with two open requests"),
         pytest.param(
             [error(5, address="img"), error(6, address="img")],
             [want(), want(1)],
             False,
             ["0 oceania", "1 oceania"],
-            id="as many errors of the image as open",
+            id="as many errors of the image as open requests",
         ),
     ],
 )  # fmt: skip
-def test_error_fails_only_what_it_is_certainly_about(
+def test_error_fails_only_the_request_it_identifies(
     errors: list[PersonNotification], wanted: list[AwaitedGeneration], alone: bool, failed: list[str]
 ) -> None:
-    """An error with ids is taken at its word; one without only when nothing else can be meant."""
+    """An error fails a request only if its ids, or the lack of other open requests, identify that request."""
     findings = match(errors, wanted, alone=alone)
     assert sorted(findings.failed) == failed
 
 
-def test_last_open_generation_gets_the_error_that_names_nothing() -> None:
-    """Three of four are there, so the error is about the fourth."""
+def test_error_without_ids_fails_the_last_open_request() -> None:
+    """An error without ids fails the only request that is still open and is not listed for deletion."""
     wanted = [want(person) for person in range(4)]
     listed = [error(), *(result(10 + person, id_person=person) for person in range(3))]
     findings = match(listed, wanted, alone=True)
@@ -141,8 +141,8 @@ def test_last_open_generation_gets_the_error_that_names_nothing() -> None:
     assert 5 not in findings.ids, "it may be somebody else's: not ours to delete"
 
 
-def test_record_survives_the_strictest_store() -> None:
-    """It is made of JSON's own types, small, and comes back as it was."""
+def test_record_is_small_json() -> None:
+    """A record of 270 generations is JSON below 65,535 bytes and is loaded unchanged."""
     record = PersonRecord("f", 1.0, "img", 2.0, faces=[Face(0, True, 0.1)], used=[7, "~abc"])
     record.plan(range(30), [{"Location": word} for word in "abcdefghi"])
     for item in record.generations:
@@ -157,22 +157,25 @@ def test_record_survives_the_strictest_store() -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        pytest.param(None, id="nothing"),
-        pytest.param({"version": 1}, id="half"),
-        pytest.param({"version": 99, "fingerprint": "", "created_at": 0, "generations": []}, id="newer"),
+        pytest.param(None, id="none"),
+        pytest.param({"version": 1}, id="missing fields"),
         pytest.param(
-            {"version": 1, "fingerprint": "", "created_at": 0, "generations": [{"odd": 1}]}, id="other fields"
+            {"version": 99, "fingerprint": "", "created_at": 0, "generations": []}, id="newer version"
+        ),
+        pytest.param(
+            {"version": 1, "fingerprint": "", "created_at": 0, "generations": [{"odd": 1}]},
+            id="unknown fields",
         ),
     ],
 )
-def test_record_that_is_none_is_not_taken_for_no_record(value: Any) -> None:
-    """Taking it for "nothing was paid" would pay twice."""
+def test_invalid_record_raises(value: Any) -> None:
+    """An invalid record raises ``PiktidRecordError``."""
     with pytest.raises(PiktidRecordError):
         PersonRecord.from_json(value)
 
 
-def test_wanting_more_keeps_what_is_known() -> None:
-    """A keyword that is added is planned; what was paid stays, whatever the letter case."""
+def test_added_requests_keep_the_state_of_existing_ones() -> None:
+    """Added persons and keywords are planned; existing ones keep their state, ignoring case."""
     record = PersonRecord("f", 1.0)
     record.plan([0], [{"Location": "Oceania"}])
     record.generations[0].state = "done"
@@ -180,8 +183,8 @@ def test_wanting_more_keeps_what_is_known() -> None:
     assert [item.state for item in record.generations] == ["done", "planned", "planned", "planned"]
 
 
-def test_output_names_never_meet() -> None:
-    """Persons, groups and keywords of every script get files of their own that stay in their folder."""
+def test_output_names_are_unique() -> None:
+    """Output names are unique for each person, group and keyword, and contain no path."""
     keywords = [
         ("Location", "East Asia"),
         ("Mood", "East Asia"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One list of notifications for all who wait on an account."""
+"""The shared poller: one notification list for all waiting tasks of an account."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Account:
-    """Stands for a client: a list of notifications that tests change, and planned failures."""
+    """Replaces a client: its notifications and failures are set by the test."""
 
     def __init__(self) -> None:
         self.listed: list[PersonNotification] = []
@@ -85,8 +85,8 @@ async def within(task: Any) -> PollResult:
     return await asyncio.wait_for(task, 10)
 
 
-async def test_fifty_waiters_share_one_list(account: Account, shared: Poller) -> None:
-    """However many wait, requests keep their distance, and everybody gets what is theirs."""
+async def test_fifty_tasks_share_one_poller(account: Account, shared: Poller) -> None:
+    """Fifty tasks share the polls, which keep their interval, and each task gets its own result."""
     tasks = [asyncio.create_task(shared.wait(watch(f"i{number}"))) for number in range(50)]
     await account.next_polls(3)
     for number in range(50):
@@ -99,14 +99,14 @@ async def test_fifty_waiters_share_one_list(account: Account, shared: Poller) ->
     assert len(account.polls) <= 6
 
 
-async def test_same_account_and_loop_mean_the_same_poller(account: Account) -> None:
-    """Tasks find each other by account; another account is asked on its own."""
+async def test_each_account_has_one_poller(account: Account) -> None:
+    """Tasks of one account share a poller, and another account has another one."""
     assert shared_poller("a", account.connect, 3.0) is shared_poller("a", account.connect, 3.0)
     assert shared_poller("a", account.connect, 3.0) is not shared_poller("b", account.connect, 3.0)
 
 
-async def test_distance_is_kept_over_waits(account: Account, shared: Poller) -> None:
-    """A task that comes right after another one has left does not start a new rhythm."""
+async def test_interval_is_kept_between_waits(account: Account, shared: Poller) -> None:
+    """Polls keep their interval also between waits that follow each other."""
     account.finish("i")
     for _ in range(4):
         await within(shared.wait(watch("i")))
@@ -114,13 +114,13 @@ async def test_distance_is_kept_over_waits(account: Account, shared: Poller) -> 
     assert min(gaps) >= 0.05
 
 
-def test_default_distance_is_the_documented_one() -> None:
-    """PiktID asks for one request every 3 seconds at most."""
+def test_default_interval_is_the_documented_one() -> None:
+    """The default poll interval is 3 seconds, as PiktID documents."""
     assert PiktidSettings("c", None, None, None).v1_poll_interval == 3.0
 
 
-async def test_nobody_is_asked_when_nobody_waits(account: Account, shared: Poller) -> None:
-    """The last one to leave closes the client and ends the polling."""
+async def test_polling_stops_after_the_last_wait(account: Account, shared: Poller) -> None:
+    """After the last wait the client is closed and the polling stops."""
     account.finish("i")
     await within(shared.wait(watch("i")))
     count = len(account.polls)
@@ -128,8 +128,8 @@ async def test_nobody_is_asked_when_nobody_waits(account: Account, shared: Polle
     assert (len(account.polls), account.open) == (count, 0)
 
 
-async def test_passing_failures_do_not_end_the_wait(account: Account, shared: Poller) -> None:
-    """Broken connections, 5xx, 429 and surprises are waited out; the result is seen afterwards."""
+async def test_temporary_errors_do_not_end_the_wait(account: Account, shared: Poller) -> None:
+    """Connection errors, HTTP 5xx, HTTP 429 and unexpected errors do not end the wait."""
     account.failures = [
         PiktidConnectionError("cut"),
         PiktidServerError("503", status=503),
@@ -141,17 +141,15 @@ async def test_passing_failures_do_not_end_the_wait(account: Account, shared: Po
     assert len(account.polls) == 5
 
 
-async def test_lasting_failure_is_told_to_all(account: Account, shared: Poller) -> None:
-    """A refused account ends every wait with the error, not with silence."""
+async def test_permanent_error_ends_every_wait(account: Account, shared: Poller) -> None:
+    """A refused login raises ``PiktidAuthError`` in every waiting task."""
     account.failures = [PiktidAuthError("no", status=401)]
     outcomes = await asyncio.gather(*(shared.wait(watch(name)) for name in "ab"), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [PiktidAuthError, PiktidAuthError]
 
 
-async def test_deadline_ends_the_wait_also_while_the_service_is_silent(
-    shared: Poller, account: Account
-) -> None:
-    """No answer for ever is no wait for ever; what was found until then is handed over."""
+async def test_deadline_ends_the_wait(shared: Poller, account: Account) -> None:
+    """At the deadline the wait returns what was found, also if the service never responds."""
     account.finish("i")
     result = await within(shared.wait(watch("i", "j", end_time=time.time() + 0.2)))
     assert (result.ending, list(result.findings.found)) == ("timeout", ["i"])
@@ -160,7 +158,7 @@ async def test_deadline_ends_the_wait_also_while_the_service_is_silent(
 
 
 async def test_resume_time_ends_the_wait_with_what_was_found(shared: Poller, account: Account) -> None:
-    """The worker has something to ask for at that moment, whatever is out; not before, whatever is in."""
+    """At ``resume_at``, and not before, the wait returns what was found."""
     account.finish("i")
     moment = time.time() + 0.2
     result = await within(shared.wait(watch("i", resume_at=moment)))
@@ -168,22 +166,22 @@ async def test_resume_time_ends_the_wait_with_what_was_found(shared: Poller, acc
     assert time.time() >= moment
 
 
-async def test_old_result_is_handed_over_before_it_expires(shared: Poller, account: Account) -> None:
-    """One result is in, another is out: the first does not wait until its notification is gone."""
+async def test_old_result_ends_the_wait_before_it_expires(shared: Poller, account: Account) -> None:
+    """A result that is about to expire ends the wait, although another result is missing."""
     account.finish("i", at=time.time() - 301)
     result = await within(shared.wait(watch("i", "j")))
     assert (result.ending, list(result.findings.found)) == ("slot", ["i"])
 
 
 async def test_result_without_timestamp_ages_from_when_it_was_seen(shared: Poller, account: Account) -> None:
-    """The oldest sample has no timestamp; such a result is handed over in time all the same."""
+    """The age of a result without a timestamp is counted from when it was first seen."""
     account.finish("i")
     result = await within(shared.wait(watch("i", "j", collect_after=0.1)))
     assert result.ending == "slot"
 
 
-async def test_what_was_seen_stays_seen(shared: Poller, account: Account) -> None:
-    """Somebody deletes the notification in the middle of the wait: the result is not forgotten."""
+async def test_deleted_notification_is_not_forgotten(shared: Poller, account: Account) -> None:
+    """A result whose notification is deleted during the wait is still returned."""
     account.finish("i")
     task = asyncio.create_task(shared.wait(watch("i", "j")))
     await account.next_polls(2)
@@ -193,8 +191,8 @@ async def test_what_was_seen_stays_seen(shared: Poller, account: Account) -> Non
     assert sorted((await within(task)).findings.found) == ["i", "j"]
 
 
-async def test_error_without_ids_is_nobodys_while_others_wait(shared: Poller, account: Account) -> None:
-    """Two tasks have one generation each in flight: the error fails neither, until only one is left."""
+async def test_error_without_ids_fails_only_the_last_waiting_task(shared: Poller, account: Account) -> None:
+    """An error without ids fails no task while two are waiting, and then the one that is left."""
     tasks = [asyncio.create_task(shared.wait(watch(name))) for name in "ab"]
     account.fail()
     await account.next_polls(3)
@@ -204,8 +202,8 @@ async def test_error_without_ids_is_nobodys_while_others_wait(shared: Poller, ac
     assert list((await within(tasks[1])).findings.failed) == ["b"]
 
 
-async def test_cancelled_waiter_leaves_the_others_alone(shared: Poller, account: Account) -> None:
-    """A killed task's wait ends; the rest go on."""
+async def test_cancelled_wait_does_not_end_the_others(shared: Poller, account: Account) -> None:
+    """A cancelled wait does not end the wait of another task."""
     first, second = (asyncio.create_task(shared.wait(watch(name))) for name in "ab")
     await account.next_polls(1)
     first.cancel()

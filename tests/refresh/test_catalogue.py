@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a catalogue's rows say, and what has to be done because of them."""
+"""The rows of the catalogue and what follows from them for each source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_piktid.models.model_swap import ModelSwap
 from airflow_provider_piktid.refresh import catalogue
 from tests.support.catalogue import KEY, known_of, row, source
 
-#: A value other than its default for each option of a swap that decides the content.
+#: For each swap option that changes the output, a value other than the default.
 OTHER_OPTIONS: dict[str, Any] = {
     "model": "onda",
     "num_variations": 2,
@@ -32,15 +32,18 @@ OTHER_OPTIONS: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("before", "now", "reason"),
     [
-        pytest.param(None, source(), "new", id="never seen"),
+        pytest.param(None, source(), "new", id="unknown"),
         pytest.param(row(), source(), "same", id="equal version"),
-        pytest.param(row(), source(modified=99.0), "same", id="equal version, later date"),
+        pytest.param(row(), source(modified=99.0), "same", id="equal version, later time"),
         pytest.param(row(), source(version="v2", size=101), "changed", id="other version and size"),
         pytest.param(row(), source(version="v2"), "verify", id="other version, same size"),
-        pytest.param(row(source_sha256=None), source(version="v2"), "changed", id="nothing to verify by"),
-        pytest.param(row(source_version=None), source(version=None), "same", id="no versions, equal date"),
+        pytest.param(row(source_sha256=None), source(version="v2"), "changed", id="no checksum"),
+        pytest.param(row(source_version=None), source(version=None), "same", id="no versions, equal time"),
         pytest.param(
-            row(source_version=None), source(version=None, modified=11.0), "verify", id="no versions, touched"
+            row(source_version=None),
+            source(version=None, modified=11.0),
+            "verify",
+            id="no versions, later time",
         ),
         pytest.param(
             row(source_version=None), source(version=None, size=101), "changed", id="no versions, other size"
@@ -54,25 +57,27 @@ OTHER_OPTIONS: dict[str, Any] = {
             "changed",
             id="failed, then changed",
         ),
-        pytest.param(row(status="failed", options_key="other"), source(), "options", id="failed otherwise"),
-        pytest.param(row(status="rejected", attempts=0), source(), "failed", id="was no picture"),
-        pytest.param(row(status="pending"), source(), "pending", id="paid, not here"),
         pytest.param(
-            row(status="pending"), source(version="v2", size=1), "pending", id="paid, not here, changed since"
+            row(status="failed", options_key="other"), source(), "options", id="failed with other options"
+        ),
+        pytest.param(row(status="rejected", attempts=0), source(), "failed", id="rejected before"),
+        pytest.param(row(status="pending"), source(), "pending", id="pending"),
+        pytest.param(
+            row(status="pending"), source(version="v2", size=1), "pending", id="pending, then changed"
         ),
     ],
 )
 def test_source_is_compared_with_its_rows(
     before: catalogue.CatalogueRow | None, now: SourceFile, reason: str
 ) -> None:
-    """What is bought follows from content, options and what came of it before."""
+    """What to do with a source follows from its version, the options and its previous status."""
     known = known_of(before)["a.jpg"] if before else None
 
     assert catalogue.compare(known, now, KEY, max_attempts=3) == reason
 
 
-def test_newest_rows_count_in_whatever_order_they_are_read() -> None:
-    """Rows written later replace all older ones of their source, also if there were more of those."""
+def test_newest_rows_replace_older_ones() -> None:
+    """The newest rows of a source replace all older ones, in any order."""
     rows = [row(at=1.0, group_index=0), row(at=1.0, group_index=1), row(at=2.0, group_index=0, job_id="new")]
     for seed in range(6):
         shuffled = random.Random(seed).sample(rows, 3)
@@ -82,8 +87,8 @@ def test_newest_rows_count_in_whatever_order_they_are_read() -> None:
         assert only["job_id"] == "new"
 
 
-def test_rows_that_stand_twice_count_once() -> None:
-    """A crash between writing the whole and removing its parts leaves every row twice."""
+def test_repeated_rows_count_once() -> None:
+    """Rows that a crashed compaction left twice count once."""
     rows = [row(group_index=0), row(group_index=1)]
 
     assert len(known_of(*rows, *rows)["a.jpg"].rows) == 2
@@ -100,7 +105,7 @@ def test_rows_that_stand_twice_count_once() -> None:
     ids=str,
 )
 def test_source_of_several_outputs_has_one_status(statuses: list[Any], together: str) -> None:
-    """Something to fetch comes first; an output that is here keeps the rest from being paid for again."""
+    """The outputs of a source are combined into one status: pending, then done, then failed."""
     rows = [row(status=status, group_index=index) for index, status in enumerate(statuses)]
 
     assert known_of(*rows)["a.jpg"].status == together
@@ -116,18 +121,18 @@ def test_source_of_several_outputs_has_one_status(statuses: list[Any], together:
         b'{"schema": 1}',
         json.dumps(vars(row(status="bought"))).encode(),
     ],
-    ids=["cut", "empty", "a list", "no text", "no fields", "unknown status"],
+    ids=["truncated", "empty", "a list", "not text", "missing fields", "unknown status"],
 )
-def test_line_that_is_no_row_is_told(line: bytes) -> None:
-    """A damaged line is neither a row nor an error: the part is set aside by whoever reads it."""
+def test_invalid_line_is_rejected(line: bytes) -> None:
+    """An invalid line is rejected and adds no row."""
     known: dict[str, catalogue.SourceState] = {}
 
     assert not catalogue.add_line(known, line, "here")
     assert known == {}
 
 
-def test_newer_schema_stops_the_plan() -> None:
-    """Rows of a newer version of the package may mean anything: nothing is bought on them."""
+def test_newer_schema_raises() -> None:
+    """A row with a newer schema raises an error that says to update."""
     line = catalogue.dump([row(schema=catalogue.SCHEMA_VERSION + 1)])
 
     with pytest.raises(PiktidRecordError, match=r"part-1 has schema 2.*Update airflow-provider-piktid"):
@@ -135,7 +140,7 @@ def test_newer_schema_stops_the_plan() -> None:
 
 
 def test_unknown_fields_are_kept() -> None:
-    """A field that somebody added survives being read and written."""
+    """A line with an unknown field is kept unchanged."""
     line = json.dumps(vars(row()) | {"note": "ours"}).encode()
     known: dict[str, catalogue.SourceState] = {}
 
@@ -144,13 +149,13 @@ def test_unknown_fields_are_kept() -> None:
 
 
 @pytest.mark.parametrize("name", ["a b.jpg", "ümläut.jpg", "a#b?c%20.jpg", "\udcff.jpg", "line\nbreak.jpg"])
-def test_rows_survive_strange_names(name: str) -> None:
-    """A name comes back as it was, and never breaks a line in two."""
+def test_special_characters_in_names_are_kept(name: str) -> None:
+    """A name with special characters is read back unchanged."""
     assert known_of(row(name))[name].rows[0]["relative"] == name
 
 
-def test_options_that_are_left_out_are_their_defaults() -> None:
-    """Writing a default down, or giving a number as a template's text, buys nothing anew."""
+def test_default_options_do_not_change_the_key() -> None:
+    """Options with their default value, also as a string, do not change the key."""
     spelled = {"model": "auto", "num_variations": "1", "swap_options": None, "timeout": 7200}
 
     assert catalogue.options_key("PiktidSummer", spelled) == KEY
@@ -170,23 +175,23 @@ def test_options_that_are_left_out_are_their_defaults() -> None:
 def test_other_options_have_another_key(
     identity: str, options: dict[str, Any], rerun_key: str | None
 ) -> None:
-    """What decides the content decides the key."""
+    """Another identity, option or ``rerun_key`` changes the key."""
     assert catalogue.options_key(identity, options, rerun_key) != KEY
 
 
 @pytest.mark.parametrize(("name", "value"), OTHER_OPTIONS.items(), ids=OTHER_OPTIONS)
-def test_every_option_of_the_swap_decides_the_key(name: str, value: Any) -> None:
-    """No option that goes to PiktID is forgotten."""
+def test_every_swap_option_changes_the_key(name: str, value: Any) -> None:
+    """Every swap option that changes the output changes the key."""
     assert catalogue.options_key("PiktidSummer", {name: value}) != catalogue.options_key("PiktidSummer", {})
 
 
-def test_options_of_the_swap_are_all_tried() -> None:
-    """The table has every option that decides the content of a swap."""
+def test_every_swap_option_is_tested() -> None:
+    """``OTHER_OPTIONS`` contains every swap option that changes the output."""
     assert set(ModelSwap(identity_code="x").content()) == {"job_type", "identity_code", *OTHER_OPTIONS}
 
 
-def test_oldest_come_first_and_failures_last() -> None:
-    """A cap on a night leaves the newest for later, and what failed takes nobody's turn."""
+def test_oldest_sources_come_first_and_failed_ones_last() -> None:
+    """Sources are planned from the oldest to the newest, and failed ones last."""
     work: list[tuple[SourceFile, catalogue.Reason]] = [
         (source("late.jpg", modified=3.0), "new"),
         (source("bad.jpg", modified=1.0), "failed"),
@@ -207,10 +212,10 @@ def test_oldest_come_first_and_failures_last() -> None:
         (["n" * 1000 + "1.jpg", "n" * 1000 + "2.jpg"], []),
         (["a\n.jpg", "a.jpg"], ["a\n.jpg", "a.jpg"]),
     ],
-    ids=["apart", "endings", "case", "folders", "accents", "long", "control"],
+    ids=["different", "extensions", "case", "folders", "accents", "long", "control"],
 )
-def test_sources_that_would_share_an_output_get_a_mark(names: list[str], marked: list[str]) -> None:
-    """Batches are downloaded apart, so that no batch can see what another one writes."""
+def test_sources_that_would_share_an_output_get_distinct_names(names: list[str], marked: list[str]) -> None:
+    """Sources that would share an output get distinct target names."""
     files = [source(name) for name in names]
 
     named = catalogue.targets(files, names, {})
@@ -219,8 +224,8 @@ def test_sources_that_would_share_an_output_get_a_mark(names: list[str], marked:
     assert len({folded(output_stem(name)) for name in named.values()}) == len(names)
 
 
-def test_source_keeps_the_name_it_had() -> None:
-    """A source that comes later gets the mark, also when the first one is gone or is changed."""
+def test_source_keeps_its_target_name() -> None:
+    """A source keeps its target name, and a later one with the same name gets another."""
     known = known_of(row("a.jpg"))
 
     later = catalogue.targets([source("a.jpg"), source("a.png")], ["a.jpg", "a.png"], known)

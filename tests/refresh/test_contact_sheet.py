@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page and the picture with before and after."""
+"""The contact sheet: a page and an image with source and output side by side."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.service import picture
 
 
 def pair(folder: Path, name: str = "a.jpg", **fields: Any) -> Pair:
-    """Make a pair of two pictures that are there."""
+    """Return a pair of two existing images."""
     before = storage.locate(str(picture(folder / "in" / name, size=(900, 600))))
     after = storage.locate(str(picture(folder / "out" / name, size=(600, 900), color="teal")))
     fixed: dict[str, Any] = {"title": name, "before": before, "after": after, "note": "onda", "failed": False}
@@ -25,14 +25,14 @@ def pair(folder: Path, name: str = "a.jpg", **fields: Any) -> Pair:
 
 
 def written(folder: Path, *pairs: Pair) -> tuple[str, Path]:
-    """Write a sheet; its page, and the path of its picture."""
+    """Write a contact sheet; return its page and the path of its image."""
     target = storage.locate(str(folder / "sheet.html"))
     write_sheet(target, pairs, "2 done")
     return Path(target.path).read_text(), folder / "sheet.png"
 
 
 class References(HTMLParser):
-    """Collects what a page loads, and its tags."""
+    """Collects the tags of a page and what it loads."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -45,8 +45,8 @@ class References(HTMLParser):
         self.loaded += [value or "" for name, value in attrs if name in ("src", "href")]
 
 
-def test_page_needs_nothing_else(tmp_path: Path) -> None:
-    """Thumbnails are in the page itself; no script, no style, no picture comes from elsewhere."""
+def test_page_is_self_contained(tmp_path: Path) -> None:
+    """The page contains its thumbnails and loads nothing."""
     page = References(written(tmp_path, pair(tmp_path))[0])
 
     assert len(page.loaded) == 2
@@ -55,7 +55,7 @@ def test_page_needs_nothing_else(tmp_path: Path) -> None:
 
 
 def test_thumbnails_are_small(tmp_path: Path) -> None:
-    """A sheet of two hundred pairs can be opened: each picture is at most 240 pixels."""
+    """Thumbnails are at most 240 pixels wide and high."""
     page, _ = written(tmp_path, pair(tmp_path))
 
     assert 'width="240" height="160"' in page
@@ -63,7 +63,7 @@ def test_thumbnails_are_small(tmp_path: Path) -> None:
 
 
 def test_failure_is_shown_with_its_reason(tmp_path: Path) -> None:
-    """Where there is no output, the reason stands in its place."""
+    """A pair without an output shows the reason instead."""
     page, _ = written(tmp_path, pair(tmp_path, after=None, note="no face", failed=True))
 
     assert '<figure class="failed">' in page
@@ -71,15 +71,15 @@ def test_failure_is_shown_with_its_reason(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("field", ["title", "note"])
-def test_names_and_reasons_cannot_become_markup(tmp_path: Path, field: str) -> None:
-    """Both come from elsewhere."""
+def test_names_and_reasons_are_escaped(tmp_path: Path, field: str) -> None:
+    """Names and reasons are escaped."""
     page, _ = written(tmp_path, pair(tmp_path, **{field: "<script>alert(1)</script>"}))
 
     assert "script" not in References(page).tags
 
 
-def test_picture_that_cannot_be_read_leaves_a_gap(tmp_path: Path) -> None:
-    """Source or output may be gone, cut off or no picture: the others are shown."""
+def test_unreadable_image_is_replaced_by_a_note(tmp_path: Path) -> None:
+    """An image that cannot be read is replaced by a note, and the others are shown."""
     good, cut = pair(tmp_path, "good.jpg"), pair(tmp_path, "cut.jpg")
     Path(cut.before.path).write_bytes(Path(cut.before.path).read_bytes()[:50])
     assert cut.after is not None
@@ -90,8 +90,8 @@ def test_picture_that_cannot_be_read_leaves_a_gap(tmp_path: Path) -> None:
     assert (len(References(page).loaded), page.count("cannot be read")) == (2, 1)
 
 
-def test_long_list_is_cut_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A night of thousands does not make a page that no browser opens."""
+def test_page_is_limited_in_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The page shows at most ``PAGE_PAIRS`` pairs and says how many are not shown."""
     monkeypatch.setattr(contact_sheet, "PAGE_PAIRS", 2)
 
     page, _ = written(tmp_path, *[pair(tmp_path)] * 5)
@@ -101,8 +101,8 @@ def test_long_list_is_cut_and_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("count", [1, 4, 9])
-def test_picture_grows_with_the_pairs(tmp_path: Path, count: int) -> None:
-    """Four pairs a row, both sides drawn."""
+def test_image_grows_with_the_pairs(tmp_path: Path, count: int) -> None:
+    """The image has four pairs in a row, and its height grows with the rows."""
     _, drawn = written(tmp_path, *[pair(tmp_path, title="ümläut 名 " * 9)] * count)
 
     with Image.open(drawn) as image:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What OpenLineage is told of a refresh."""
+"""The OpenLineage facets of a refresh."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ TOLD: dict[str, Any] = {
 }
 
 
-def test_source_output_and_counts_are_told() -> None:
-    """Inputs, outputs with their size, and a facet of counts and credits."""
+def test_lineage_contains_source_output_and_counts() -> None:
+    """The lineage contains the input, the output with its size, and a facet of counts and credits."""
     lineage = refresh_lineage(TOLD)
 
     assert [(each.namespace, each.name) for each in lineage.inputs] == [("file", "/data/in")]
@@ -39,8 +39,8 @@ def test_source_output_and_counts_are_told() -> None:
     )
 
 
-def test_facets_can_be_sent() -> None:
-    """OpenLineage's own client turns them into JSON."""
+def test_facets_can_be_serialized() -> None:
+    """OpenLineage's client serializes the facet to JSON."""
     from openlineage.client.serde import Serde
 
     text = Serde.to_json(refresh_lineage(TOLD).run_facets["piktid_refresh"])
@@ -48,14 +48,14 @@ def test_facets_can_be_sent() -> None:
     assert '"credits": 2.5' in text
 
 
-def test_bucket_is_named_without_the_connection() -> None:
-    """Two ways to the same bucket are one dataset."""
+def test_dataset_of_a_bucket() -> None:
+    """The dataset of an S3 URI consists of the bucket and the key."""
     pytest.importorskip("s3fs")
     assert dataset("s3://bucket/in/summer") == ("s3://bucket", "in/summer")
 
 
-def test_operator_tells_what_it_left_in_xcom() -> None:
-    """The summary is read back, also on the listener's side of the process; without one nothing is told."""
+def test_operator_reads_its_lineage_from_xcom() -> None:
+    """The summary task reads its lineage from XCom; without a summary the lineage is empty."""
 
     class Instance:
         def __init__(self, told: Any) -> None:

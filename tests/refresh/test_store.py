@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Part files: written by many at once, put together by one, whole at every moment."""
+"""The parts of a catalogue: parallel writes, compaction and recovery."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def parts(folder: Path) -> list[str]:
 
 
 def test_parts_of_many_tasks_make_one_catalogue(tmp_path: Path) -> None:
-    """Forty tasks write at the same time, each its own part; no row is lost."""
+    """Forty tasks write their parts at the same time, and no row is lost."""
     store = store_in(tmp_path)
 
     with ThreadPoolExecutor(16) as pool:
@@ -34,7 +34,7 @@ def test_parts_of_many_tasks_make_one_catalogue(tmp_path: Path) -> None:
 
 
 def test_task_that_runs_again_replaces_its_part(tmp_path: Path) -> None:
-    """A retry writes under the same name."""
+    """A retried task replaces its part."""
     store = store_in(tmp_path)
 
     store.write("run-1", [row(status="failed")])
@@ -43,8 +43,8 @@ def test_task_that_runs_again_replaces_its_part(tmp_path: Path) -> None:
     assert [told["status"] for told in read_rows(str(tmp_path))] == ["done"]
 
 
-def test_compaction_leaves_one_part_with_what_counts(tmp_path: Path) -> None:
-    """Older rows of a source are left out; the reader sees the same as before."""
+def test_compaction_leaves_one_part_with_the_newest_rows(tmp_path: Path) -> None:
+    """A compaction writes one part with the newest rows and removes the others."""
     store = store_in(tmp_path)
     store.write("1", [row("a.jpg", at=1.0), row("b.jpg", at=1.0)])
     store.write("2", [row("a.jpg", at=2.0, job_id="new")])
@@ -57,8 +57,8 @@ def test_compaction_leaves_one_part_with_what_counts(tmp_path: Path) -> None:
     assert len((tmp_path / "_piktid" / "catalogue" / part).read_text().splitlines()) == 2
 
 
-def test_one_part_is_left_alone(tmp_path: Path) -> None:
-    """Nothing is written on a night without news."""
+def test_single_part_is_not_compacted(tmp_path: Path) -> None:
+    """A catalogue of one part is not written again."""
     store = store_in(tmp_path)
     store.write("1", [row()])
     before = parts(tmp_path)
@@ -69,10 +69,8 @@ def test_one_part_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["write_bytes", "_remove"])
-def test_crash_in_a_compaction_loses_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
-    """Before the whole is written, or before its parts are removed: every row is read, and once."""
+def test_crashed_compaction_loses_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """After a crash in a compaction every row is read once, and the next compaction completes it."""
     store = store_in(tmp_path)
     store.write("1", [row("a.jpg")])
     store.write("2", [row("b.jpg")])
@@ -91,8 +89,8 @@ def test_crash_in_a_compaction_loses_nothing(
     assert (read_rows(str(tmp_path)), len(parts(tmp_path))) == (before, 1)
 
 
-def test_two_compactions_at_once_lose_nothing(tmp_path: Path) -> None:
-    """Each removes only what it has written itself, and what is gone already is no error."""
+def test_parallel_compactions_lose_no_row(tmp_path: Path) -> None:
+    """Two compactions of the same parts lose no row, also not one that was written in between."""
     store = store_in(tmp_path)
     for number in range(3):
         store.write(str(number), [row(f"{number}.jpg")])
@@ -105,10 +103,8 @@ def test_two_compactions_at_once_lose_nothing(tmp_path: Path) -> None:
     assert [told["relative"] for told in read_rows(str(tmp_path))] == ["0.jpg", "1.jpg", "2.jpg", "late.jpg"]
 
 
-def test_parts_that_vanish_while_they_are_read_are_read_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A reader that listed the parts before a compaction starts over instead of failing."""
+def test_read_starts_over_if_parts_disappear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a compaction removes the listed parts, the read starts again."""
     store = store_in(tmp_path)
     store.write("1", [row("a.jpg")])
     store.write("2", [row("b.jpg")])
@@ -128,8 +124,8 @@ def test_parts_that_vanish_while_they_are_read_are_read_again(
     assert sorted(store.read().known) == ["a.jpg", "b.jpg"]
 
 
-def test_damaged_part_is_kept_aside_and_its_good_rows_count(tmp_path: Path) -> None:
-    """A cut line costs that line; the file is kept where no reader takes it for data."""
+def test_damaged_part_is_moved_and_its_valid_rows_are_kept(tmp_path: Path) -> None:
+    """A damaged part is moved to ``damaged``, and its valid rows are kept."""
     store = store_in(tmp_path)
     store.write("1", [row("a.jpg"), row("b.jpg")])
     (part,) = (tmp_path / "_piktid" / "catalogue").iterdir()
@@ -145,7 +141,7 @@ def test_damaged_part_is_kept_aside_and_its_good_rows_count(tmp_path: Path) -> N
 
 
 def test_newer_schema_is_refused(tmp_path: Path) -> None:
-    """The catalogue of a newer version is not read, and nothing of it is touched."""
+    """A catalogue with a newer schema raises, and its parts are not changed."""
     store = store_in(tmp_path)
     store.write("1", [row(schema=catalogue.SCHEMA_VERSION + 1)])
     before = parts(tmp_path)
@@ -161,10 +157,10 @@ def test_newer_schema_is_refused(tmp_path: Path) -> None:
     [(10, "PiktidSummer", "done"), (-10, "PiktidSummer", None), (10, "PiktidPremium", None)],
     ids=["newer than its source", "older than its source", "another identity"],
 )
-def test_lost_rows_are_found_again_in_the_manifests(
+def test_lost_rows_are_recovered_from_manifests(
     tmp_path: Path, age: float, identity: str, found: str | None
 ) -> None:
-    """What a batch's manifest names was paid for: it is taken, unless its source changed afterwards."""
+    """A lost row is recovered from a manifest that is newer than the source and has the same identity."""
     now = time.time()
     lost = storage.SourceFile(storage.locate("/in/a.jpg"), "a.jpg", 100, "v1", now)
     told = manifest.Row(
@@ -181,8 +177,8 @@ def test_lost_rows_are_found_again_in_the_manifests(
     assert [(each.relative, each.status) for each in rows] == ([("a.jpg", found)] if found else [])
 
 
-def test_outputs_are_removed_below_the_output_only(tmp_path: Path) -> None:
-    """A row cannot lead out of the folder, and a file that is gone is no error."""
+def test_remove_outputs_stays_below_output_path(tmp_path: Path) -> None:
+    """``remove_outputs`` removes no file outside the output folder and ignores missing files."""
     (tmp_path / "out").mkdir()
     for name in ("out/a.jpg", "b.jpg"):
         (tmp_path / name).touch()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The sensor waits for a job that something else started, and judges it as the swap operator does."""
+"""The job sensor: it waits for a job and raises for its outcome as the swap operator does."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def sensor(job_id: str, **arguments: Any) -> TaskRun:
 
 
 @BOTH
-def test_sensor_waits_for_the_end(server: EmulatorServer, deferrable: bool) -> None:
-    """It ends with the job, buys nothing, and leaves the link to it."""
+def test_sensor_waits_until_the_job_ends(server: EmulatorServer, deferrable: bool) -> None:
+    """The sensor ends with the job, submits nothing, and pushes the job's link."""
     job_id = buy(server)
     task = sensor(job_id, deferrable=deferrable)
 
@@ -52,7 +52,7 @@ def test_sensor_waits_for_the_end(server: EmulatorServer, deferrable: bool) -> N
 
 
 def test_sensor_of_an_ended_job_does_not_defer(server: EmulatorServer) -> None:
-    """A job that ended long ago costs no trigger."""
+    """The sensor of an ended job does not defer."""
     job_id = buy(server)
     server.state.complete_job(job_id)
     task = sensor(job_id, deferrable=True)
@@ -68,10 +68,10 @@ def test_sensor_of_an_ended_job_does_not_defer(server: EmulatorServer) -> None:
     [("fail_job", PiktidJobFailedError), ("abort_job", PiktidJobAbortedError)],
     ids=["failed", "aborted"],
 )
-def test_sensor_of_a_bad_end_fails(
+def test_sensor_of_a_failed_job_fails_permanently(
     server: EmulatorServer, deferrable: bool, fault: str, error: type[Exception]
 ) -> None:
-    """Both paths judge alike; a retry would see the same end, so there is none."""
+    """The sensor of a failed or aborted job fails without a retry."""
     server.faults.add("job", fault)
 
     with pytest.raises(AirflowFailException) as caught:
@@ -82,7 +82,7 @@ def test_sensor_of_a_bad_end_fails(
 
 @BOTH
 def test_sensor_of_a_partial_result(server: EmulatorServer, deferrable: bool) -> None:
-    """Single failed images warn, or fail on request."""
+    """A partial result succeeds by default and fails with ``fail_on_partial``."""
     server.faults.add("job", "fail_image")
     job_id = buy(server, images=2)
 
@@ -94,8 +94,8 @@ def test_sensor_of_a_partial_result(server: EmulatorServer, deferrable: bool) ->
 
 
 @BOTH
-def test_sensor_times_out_as_airflow_sensors_do(start: Start, deferrable: bool) -> None:
-    """Neither path is retried then; the job still runs."""
+def test_sensor_raises_airflow_sensor_timeout(start: Start, deferrable: bool) -> None:
+    """The sensor raises ``AirflowSensorTimeout`` at its timeout."""
     server = start(job_seconds=60)
 
     with pytest.raises(AirflowSensorTimeout) as caught:
@@ -109,8 +109,10 @@ def test_sensor_times_out_as_airflow_sensors_do(start: Start, deferrable: bool) 
 @BOTH
 @pytest.mark.parametrize("switch", ["soft_fail", "never_fail"])
 @pytest.mark.parametrize("end", ["fails", "times out", "is ended already"])
-def test_sensor_skips_where_told_to(start: Start, deferrable: bool, switch: str, end: str) -> None:
-    """``soft_fail`` and ``never_fail`` mean the same with and without a trigger."""
+def test_sensor_skips_with_soft_fail_and_never_fail(
+    start: Start, deferrable: bool, switch: str, end: str
+) -> None:
+    """``soft_fail`` and ``never_fail`` skip the task, deferrable or sync."""
     if (end, switch, deferrable) == ("times out", "never_fail", False):
         pytest.skip("Airflow itself lets a poking sensor time out all the same")
     server = start(job_seconds=60 if end == "times out" else 0.3)
@@ -127,10 +129,10 @@ def test_sensor_skips_where_told_to(start: Start, deferrable: bool, switch: str,
 
 
 @BOTH
-def test_sensor_of_an_unknown_job_fails(
+def test_sensor_of_an_unknown_job_fails_permanently(
     server: EmulatorServer, deferrable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the time that a fresh job may take to show, the id is wrong; the message names it."""
+    """The sensor of an unknown job fails without a retry, and the error names the job id."""
     monkeypatch.setattr(sensor_module, "FRESH_SECONDS", 0.0)
 
     with pytest.raises(AirflowFailException, match=r"'job-x'.*Correct `job_id`") as caught:
@@ -140,8 +142,8 @@ def test_sensor_of_an_unknown_job_fails(
 
 
 @BOTH
-def test_sensor_waits_for_a_fresh_job_to_show(start: Start, deferrable: bool) -> None:
-    """Behind a swap that does not wait the job may be a second old."""
+def test_sensor_accepts_404_for_a_new_job(start: Start, deferrable: bool) -> None:
+    """HTTP 404 for a new job does not fail the sensor."""
     server = start(variants={"fresh_404": "3"})
     job_id = buy(server)
 
@@ -154,7 +156,7 @@ def test_sensor_waits_for_a_fresh_job_to_show(start: Start, deferrable: bool) ->
     importlib.util.find_spec("airflow.sdk") is None, reason="Airflow 2 asks its database, and no task can"
 )
 def test_rescheduled_sensor_counts_from_its_first_poke(server: EmulatorServer) -> None:
-    """Each poke is another process; the tolerance for a fresh job is counted over all of them."""
+    """In ``reschedule`` mode the tolerance for HTTP 404 is counted from the first poke."""
 
     class Rescheduled(TaskInstance):
         def get_first_reschedule_date(self, context: Any) -> datetime:
@@ -168,10 +170,10 @@ def test_rescheduled_sensor_counts_from_its_first_poke(server: EmulatorServer) -
 
 
 @BOTH
-def test_sensor_with_a_wrong_token_fails_at_once(
+def test_sensor_with_a_wrong_token_fails_permanently(
     server: EmulatorServer, deferrable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One line with the connection, no retry, no token."""
+    """A wrong token fails the sensor without a retry, and the error does not contain it."""
     monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", connection_json(server.url, password="wrong-token"))
 
     with pytest.raises(AirflowFailException, match=r"^piktid_default: ") as caught:
@@ -181,12 +183,12 @@ def test_sensor_with_a_wrong_token_fails_at_once(
 
 
 @pytest.mark.parametrize("event", [None, {"status": "slot"}, {"status": "well"}], ids=str)
-def test_sensor_does_not_take_a_strange_event_for_success(server: EmulatorServer, event: Any) -> None:
-    """Only the events of its own trigger count."""
+def test_sensor_refuses_an_unexpected_event(server: EmulatorServer, event: Any) -> None:
+    """An unexpected trigger event raises ``PiktidEventError``."""
     with pytest.raises(PiktidEventError):
         PiktidJobSensor(task_id="wait", job_id="j").execute_complete({"ti": TaskInstance()}, event)
 
 
 def test_sensor_template_fields() -> None:
-    """The id usually comes from another task, and the connection may be a template."""
+    """Connection id and job id are the template fields."""
     assert set(PiktidJobSensor.template_fields) == {"piktid_conn_id", "job_id"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long a batch of jobs must take under the limits of an account, and how long it took."""
+"""The minimum duration of a batch under the account limits, and its actual duration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 @dataclass(frozen=True)
 class Account:
     """
-    Limits, and how long each job takes. Times are seconds.
+    Account limits and the duration of each job, in seconds.
 
     :param jobs_per_minute: Submissions in each ``rate_window``.
     """
@@ -22,7 +22,7 @@ class Account:
     job_seconds: float = 6.0
 
     def bound(self, jobs: int) -> float:
-        """Seconds from the first submission to the last end, if nobody ever wastes a moment."""
+        """Seconds from the first submission to the last end, if every slot is used at once."""
         starts: list[float] = []
         for number in range(jobs):
             moment = starts[-1] if starts else 0.0
@@ -35,7 +35,7 @@ class Account:
 
     @property
     def emulator_options(self) -> list[str]:
-        """Command line of an emulator with these limits."""
+        """Command line options of an emulator with these limits."""
         return [
             "--fast-images",
             *("--jobs-per-minute", str(self.jobs_per_minute)),
@@ -46,7 +46,7 @@ class Account:
 
     @property
     def extra(self) -> dict[str, Any]:
-        """The same for a connection."""
+        """Extra fields of a connection with these limits."""
         return {
             "jobs_per_minute": self.jobs_per_minute,
             "rate_window": self.rate_window,
@@ -55,5 +55,5 @@ class Account:
 
 
 def makespan(ledger: Sequence[dict[str, Any]]) -> float:
-    """Seconds from the first job's start to the last one's end, by the emulator's own clock."""
+    """Seconds from the start of the first job to the end of the last one, by the emulator's clock."""
     return float(max(job["updated_at"] for job in ledger) - min(job["created_at"] for job in ledger))

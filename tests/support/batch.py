@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model-swap batch to play with: uploaded images, an operator, and what the emulator counted."""
+"""A model swap batch: uploaded images, an operator, and the jobs that the emulator counted."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def _jpeg() -> bytes:
     return buffer.getvalue()
 
 
-#: A real picture, as downloads are decoded; the emulator with ``transform=False`` gives it back.
+#: A valid image, because downloads are decoded; with ``transform=False`` the emulator returns it unchanged.
 JPEG = _jpeg()
 
 
 def uploaded(server: EmulatorServer, count: int, project: str = "shoot") -> tuple[str, list[str]]:
-    """Upload small pictures and return the project id and their file ids."""
+    """Upload small images; return the project id and their file ids."""
     with PiktidClient("piktid-emulator", base_url=server.url) as client:
         project_id = client.ensure_project(project).project_id
         return project_id, [client.upload_image(f"{i}.jpg", JPEG).file_id for i in range(count)]
 
 
 def buy(server: EmulatorServer, images: int = 1, **options: Any) -> str:
-    """Start a model swap without an operator and return its id."""
+    """Submit a model swap without an operator; return the job id."""
     project_id, files = uploaded(server, images)
     wanted: dict[str, Any] = {"identity_code": "PiktidSummer", "project_id": project_id}
     with PiktidClient("piktid-emulator", base_url=server.url) as client:
@@ -41,7 +41,7 @@ def buy(server: EmulatorServer, images: int = 1, **options: Any) -> str:
 
 
 def swap_run(server: EmulatorServer, images: int | list[str] = 1, **arguments: Any) -> TaskRun:
-    """Make a task instance of a model swap. The images are uploaded if only their number is given."""
+    """Return a task instance of a model swap; upload the images if only their number is given."""
     project_id = "unset"
     if isinstance(images, int):
         project_id, images = uploaded(server, images)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows of a catalogue and sources to compare them with, made of what a test is about."""
+"""Catalogue rows and source files with defaults for every field."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEY = catalogue.options_key("PiktidSummer", {})
 
 
 def row(relative: str = "a.jpg", **fields: Any) -> CatalogueRow:
-    """Make a row of a source of 100 bytes with version ``v1``, done at time 1."""
+    """Return a row of a source of 100 bytes with version ``v1``, done at time 1."""
     fixed: dict[str, Any] = {
         "relative": relative,
         "source": f"s3://bucket/in/{relative}",
@@ -38,7 +38,7 @@ def row(relative: str = "a.jpg", **fields: Any) -> CatalogueRow:
 
 
 def source(relative: str = "a.jpg", **fields: Any) -> SourceFile:
-    """Make a source of 100 bytes with version ``v1``."""
+    """Return a source of 100 bytes with version ``v1``."""
     fixed: dict[str, Any] = {"size": 100, "version": "v1", "modified": 10.0}
     return SourceFile(storage.locate(f"/in/{relative}"), relative, **(fixed | fields))
 

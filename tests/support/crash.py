@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Die at an exact point of the way of a paid job, once.
+Kill the current process once, at a given point of a paid job.
 
-Used by DAG files under a real Airflow and by processes that stand for workers. ``SIGKILL`` leaves no chance
-to tidy up, as a lost machine or the kernel's memory killer.
+Used by DAG files in a running Airflow and by processes that replace workers. ``SIGKILL`` allows no cleanup,
+like a lost machine or the out-of-memory killer.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_piktid.common import records, task
+from airflow_provider_piktid.common import records
 from airflow_provider_piktid.common.records import Store
-from airflow_provider_piktid.jobs.record import JobRecord
+from airflow_provider_piktid.jobs.submission import JobRecord
 
-#: Where a worker can die around the record. The times in between are hit from outside.
+#: Where a worker can kill itself. At the times in between it is killed by the test.
 POINTS = ("before the intent", "after the intent", "before the record", "after the record")
 
 
 def die_once(marker: Path) -> None:
-    """Kill this process, unless ``marker`` tells that it was done before."""
+    """Kill this process, unless ``marker`` exists."""
     if not marker.exists():
         marker.touch()
         os.kill(os.getpid(), signal.SIGKILL)
@@ -30,11 +30,11 @@ def die_once(marker: Path) -> None:
 
 def arm(point: str | None, marker: Path, submission: int = -1) -> None:
     """
-    Let this process die when the record of one submission is about to change, or has just changed.
+    Kill this process before or after the record of one submission is written.
 
-    :param point: One of :data:`POINTS`; None or empty arms nothing.
-    :param marker: File that is made at the first death; while it exists nothing happens.
-    :param submission: Which submission of the record; default the last.
+    :param point: One of :data:`POINTS`; None or empty does nothing.
+    :param marker: File that is created by the first kill; while it exists, nothing is killed.
+    :param submission: Index of the submission in the record; default the last.
     """
     if not point or marker.exists():
         return
@@ -46,11 +46,11 @@ def arm(point: str | None, marker: Path, submission: int = -1) -> None:
         return DyingStore(original(*arguments, **options), point, marker, submission)
 
     # The process ends with this task, so nothing is put back.
-    vars(task)["choose_store"] = choose_store
+    vars(records)["choose_store"] = choose_store
 
 
 class DyingStore:
-    """A store whose process dies before or after a certain write."""
+    """A store that kills its process before or after a given write."""
 
     def __init__(self, inner: Store[JobRecord], point: str, marker: Path, submission: int) -> None:
         self.durable = inner.durable

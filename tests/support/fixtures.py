@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the tests that run operators against an emulator over a socket."""
+"""Fixtures of the tests that run operators against an emulator."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Start = Callable[..., EmulatorServer]
 
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Start an emulator with given settings; ``piktid_default`` leads to it. ``extra`` goes to the connection."""
+    """Start emulators with the given settings and ``extra``; ``piktid_default`` points to the latest."""
     with ExitStack() as stack:
 
         def begin(*, extra: dict[str, Any] | None = None, **settings: Any) -> EmulatorServer:
@@ -30,5 +30,5 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 
 @pytest.fixture
 def server(start: Start) -> EmulatorServer:
-    """An emulator with quick jobs and no rate limit, behind ``piktid_default``."""
+    """An emulator with short jobs and without a rate limit; ``piktid_default`` points to it."""
     return start()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A person generation to play with: a picture, an operator, and what the emulator counted."""
+"""A person task: an image, an operator, and the generations that the emulator counted."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from airflow_provider_piktid.operators.generate_person import PiktidGeneratePers
 from tests.support.service import picture
 from tests.support.tasks import TaskRun
 
-#: Two faces in each picture, and generations a hundred times shorter than PiktID's.
+#: Two faces in each image, and generations a hundred times shorter than PiktID's.
 QUICK_PERSONS: dict[str, Any] = {"faces": 2, "generate_seconds": 0.15, "mask_seconds": 0.05}
 
 
 def account_json(url: str, *, v1_poll_interval: float = 0.05, **more: Any) -> str:
-    """Describe a connection with a login, as ``AIRFLOW_CONN_*`` takes it; notifications are polled quickly."""
+    """Return a connection with a login as JSON for ``AIRFLOW_CONN_*``; notifications are polled quickly."""
     login = {"login": "demo@example.com", "password": "piktid-emulator"}
     extra = {"v1_poll_interval": v1_poll_interval}
     return json.dumps({"conn_type": "piktid", "host": url, "extra": extra, **login, **more})
 
 
 def person_run(folder: Path, **arguments: Any) -> TaskRun:
-    """Make a task instance that generates persons in a picture below ``folder``."""
+    """Return a task instance that generates persons in an image below ``folder``."""
     image = folder / "in" / "street.jpg"
     if not image.exists():
         picture(image)

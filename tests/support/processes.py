@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Run the steps of a task in processes that can be killed: execute, trigger, resume, each in its own.
+Run execute, trigger and resume of a task in separate processes that can be killed.
 
-Nothing but files is shared between the steps. It runs on every Airflow, and a step costs some tenths of a
-second, because the processes are forked from one that has imported everything.
+The steps share only files. This works on every Airflow version, and a step takes some tenths of a second,
+because the processes are forked from one that has imported everything.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _FORKS.set_forkserver_preload(["tests.support.warm"])
 
 
 class StepKilled(Exception):
-    """The process of a step was killed before it could say how it ended."""
+    """The process of a step was killed before it wrote its result."""
 
 
 class StepFailed(Exception):
-    """A step raised; the text begins with the name of the error's class."""
+    """A step raised; the message starts with the name of the exception's class."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +46,12 @@ class Death:
 @dataclass
 class ProcessTask:
     """
-    One task instance over all its tries.
+    One task instance with all its tries.
 
     :param operator: Import path of the operator's class.
     :param arguments: Its arguments.
     :param connection: ``piktid_default`` as JSON.
-    :param folder: For what outlives a process.
+    :param folder: For files that outlive a process.
     :param records: Where submitted jobs are recorded. The task state store is a file here.
     """
 
@@ -65,7 +65,7 @@ class ProcessTask:
     steps: int = 0
 
     def run(self) -> Any:
-        """Run one try to its end; its return value."""
+        """Run one try to its end; return the operator's return value."""
         self.tries += 1
         answer = self.finish(*self.start("execute", {}))
         while "trigger" in answer:
@@ -74,7 +74,7 @@ class ProcessTask:
         return answer["result"]
 
     def start(self, method: str, arguments: dict[str, Any]) -> tuple[BaseProcess, Path]:
-        """Start one step; ``trigger`` as method runs a trigger."""
+        """Start one step; the method ``trigger`` runs a trigger."""
         self.steps += 1
         answer = self.folder / f"step-{self.steps}.json"
         process = _FORKS.Process(target=_step, args=(self, method, arguments, answer))
@@ -83,7 +83,7 @@ class ProcessTask:
 
     def finish(self, process: BaseProcess, answer: Path, *, seconds: float = 60) -> dict[str, Any]:
         """
-        Wait for a step.
+        Wait for a step and return its result.
 
         :raises StepKilled: It was killed.
         :raises StepFailed: It raised.
@@ -131,7 +131,7 @@ class ProcessTask:
 
 
 class FileStateStore:
-    """Stands for the task state store: JSON values under keys, in a file."""
+    """Replaces the task state store: JSON values by key, in a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -149,7 +149,7 @@ class FileStateStore:
 
 
 def _step(task: ProcessTask, method: str, arguments: dict[str, Any], answer: Path) -> None:
-    """Run in the new process."""
+    """Run a step; called in the new process."""
     os.environ["AIRFLOW_CONN_PIKTID_DEFAULT"] = task.connection
     with (
         (task.folder / "steps.log").open("a") as log,
@@ -177,7 +177,7 @@ def _told(task: ProcessTask, method: str, arguments: dict[str, Any]) -> dict[str
     except TaskDeferred as deferral:
         path, kwargs = deferral.trigger.serialize()
         return {"method": deferral.method_name, "kwargs": deferral.kwargs or {}, "trigger": [path, kwargs]}
-    except Exception as error:  # noqa: BLE001 - the parent tells
+    except Exception as error:  # noqa: BLE001 - raised again by the parent
         return {"error": f"{type(error.__cause__ or error).__name__}: {error}"}
 
 
@@ -192,7 +192,7 @@ def _text(path: Path) -> str:
 
 @contextlib.contextmanager
 def ended_at_last(*processes: BaseProcess) -> Iterator[None]:
-    """End processes that a test leaves behind when it fails."""
+    """Kill processes that a failed test left running."""
     try:
         yield
     finally:

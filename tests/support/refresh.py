@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nights of a refresh without Airflow's processes: the tasks of the group in order, with their XCom between them."""
+"""Run the tasks of a refresh in order, with their XCom, without Airflow's processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ XCom = dict[tuple[str, int], dict[str, Any]]
 
 @dataclass
 class PullingInstance(TaskInstance):
-    """A task instance that also reads what others of its run left."""
+    """A task instance that can pull the XCom of other tasks in its run."""
 
     others: XCom = field(default_factory=dict)
 
@@ -34,7 +34,7 @@ class PullingInstance(TaskInstance):
 
 @dataclass
 class PullingRun(TaskRun):
-    """A task that may have an outlet."""
+    """A task run with outlet events."""
 
     outlet_events: dict[Any, Any] = field(default_factory=dict)
 
@@ -45,7 +45,7 @@ class PullingRun(TaskRun):
 
 @dataclass
 class Night:
-    """One run: what the plan said, what became of each batch, what the summary said."""
+    """One run: the XCom of all tasks, the batches, the errors and the asset event."""
 
     xcom: XCom = field(default_factory=dict)
     batches: list[str] = field(default_factory=list)
@@ -63,7 +63,7 @@ class Night:
 
 class Nights:
     """
-    A refresh that runs again and again.
+    A refresh that can run several times.
 
     :param source: Folder or prefix of the sources.
     :param output: Folder or prefix of the outputs.
@@ -84,7 +84,7 @@ class Nights:
         return night
 
     def begin(self, **plan: Any) -> Night:
-        """Run the plan of a new night; its errors are raised."""
+        """Run the plan of a new run and raise its errors."""
         self.count += 1
         night = Night()
         arguments = {"source": self.source, "output_path": self.output, "identity_code": "PiktidSummer"}
@@ -122,7 +122,7 @@ class Nights:
         )
 
     def summarize(self, night: Night, **summary: Any) -> None:
-        """Run the summary; what it tells its asset is the night's event."""
+        """Run the summary; its asset event is stored in ``night.event``."""
         outlet, events = "asset", {"asset": SimpleNamespace(extra=None)}
 
         def make() -> PiktidRefreshSummaryOperator:
@@ -141,7 +141,7 @@ class Nights:
     def step(
         self, night: Night, task_id: str, index: int, make: Any, outlet_events: dict[str, Any] | None = None
     ) -> Any:
-        """Run one task; what it left stays in the night, also when it failed."""
+        """Run one task and store its XCom, also if it failed."""
         ti = PullingInstance(
             dag_id=self.dag_id,
             task_id=task_id,

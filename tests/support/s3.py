@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An S3 server over HTTP on loopback, and the connection to it."""
+"""A local S3 server and the connection to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONNECTION_ID = "s3t"
 
 @contextlib.contextmanager
 def s3_server() -> Iterator[str]:
-    """Run moto's server in this process; its address."""
+    """Run moto's server in this process; yield its URL."""
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -33,7 +33,7 @@ def s3_server() -> Iterator[str]:
 
 
 def connection_to(endpoint: str) -> dict[str, Any]:
-    """Describe Airflow's connection to it."""
+    """Return the Airflow connection to the server."""
     return {
         "conn_type": "aws",
         "login": "key",
@@ -43,13 +43,13 @@ def connection_to(endpoint: str) -> dict[str, Any]:
 
 
 def connection_id_of(endpoint: str) -> str:
-    """Name the connection to a server after its port: a file system of another server is kept under its own."""
+    """Return a connection id that contains the port, because file systems are cached by connection id."""
     return f"{CONNECTION_ID}_{endpoint.rpartition(':')[2]}"
 
 
 @contextlib.contextmanager
 def bucket_in(endpoint: str, monkeypatch: Any) -> Iterator[str]:
-    """Make a bucket; its URI with the connection id."""
+    """Create a bucket; yield its URI with the connection id."""
     connection_id = connection_id_of(endpoint)
     monkeypatch.setenv(f"AIRFLOW_CONN_{connection_id.upper()}", json.dumps(connection_to(endpoint)))
     name = f"bucket-{uuid.uuid4().hex[:12]}"
@@ -61,7 +61,7 @@ def put(uri: str, content: bytes) -> None:
     storage.write_bytes(storage.locate(uri), content)
 
 
-#: Serve a bucket that is full from the start: filling it over HTTP would take longer than what is measured.
+#: Serves a bucket that already contains objects: uploading them would take longer than the measurement.
 FULL_SERVER = """
 import logging, sys
 from moto.backends import get_backend
@@ -85,7 +85,7 @@ sys.stdin.read()
 
 @contextlib.contextmanager
 def full_s3_server(bucket: str, count: int) -> Iterator[str]:
-    """Run a server as a process of its own with ``count`` small pictures below ``in/``; its address."""
+    """Run a server process with ``count`` small images below ``in/``; yield its URL."""
     import subprocess
 
     process = subprocess.Popen(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An emulator with quick jobs, the connection to it, and photographs."""
+"""An emulator with short jobs, the connection to it, and images."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ QUICK: dict[str, Any] = {
 
 
 def emulator(**settings: Any) -> EmulatorServer:
-    """Make an emulator whose jobs take 0.3 s; not started yet."""
+    """Return an emulator whose jobs take 0.3 s; it is not started."""
     return EmulatorServer(Settings(**(QUICK | settings)))
 
 
 def connection_json(url: str, *, password: str = "piktid-emulator", **extra: Any) -> str:
-    """Describe a connection as ``AIRFLOW_CONN_*`` wants it."""
+    """Return a connection as JSON for ``AIRFLOW_CONN_*``."""
     return json.dumps({"conn_type": "piktid", "host": url, "password": password, "extra": extra})
 
 
 def picture(path: Path, *, size: tuple[int, int] = (64, 48), color: str = "orange") -> Path:
-    """Write a small real picture; the name decides its format."""
+    """Write a small valid image; the file extension selects its format."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, color).save(path)
     return path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A shoot whose swap has ended, to be downloaded."""
+"""Images whose swap has ended, ready for download."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.tasks import TaskRun
 
 
 class Shoot:
-    """Pictures in a folder, uploaded and swapped; the jobs have ended."""
+    """Images in a folder that are uploaded and swapped; the jobs have ended."""
 
     def __init__(self, server: EmulatorServer, folder: Path, *names: str, **options: Any) -> None:
         self.server = server
@@ -29,7 +29,7 @@ class Shoot:
         self.job_id = self.swap(**options)
 
     def swap(self, **options: Any) -> str:
-        """Buy a job of all pictures and let it end."""
+        """Submit a job of all images and complete it."""
         job = ModelSwap(identity_code="PiktidSummer", project_id=self.uploaded["project_id"], **options)
         with PiktidClient("piktid-emulator", base_url=self.server.url) as client:
             job_id = client.create_job(job, self.uploaded["file_ids"]).job_id
@@ -37,7 +37,7 @@ class Shoot:
         return job_id
 
     def download(self, out: Path | str, **arguments: Any) -> dict[str, Any]:
-        """Run the operator once, and give what it returns."""
+        """Run the download operator once and return its result."""
         fixed: dict[str, Any] = {
             "task_id": "download",
             "job_ids": [self.job_id],
@@ -48,16 +48,16 @@ class Shoot:
         return result
 
     def link_part(self, index: int) -> str:
-        """The part of a result's link that tells it from others."""
+        """The part of a result's link that identifies it."""
         return str(self.server.state.v2.jobs.get(self.job_id).outputs[index].uuid)
 
     def fetched(self) -> int:
-        """How many pictures were asked for so far."""
+        """The number of requests for output files so far."""
         return self.server.state.counters.requests["result_image"]
 
 
 def files(out: Path) -> list[str]:
-    """Everything below a folder but the manifest, hidden files as well."""
+    """Every file below a folder except the manifest, including hidden files."""
     found = [str(path.relative_to(out)) for path in out.rglob("*") if not path.is_dir()]
     return sorted(name for name in found if not name.startswith("_piktid/manifest-"))
 

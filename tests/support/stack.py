@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-A whole Airflow 3 of separate processes, each of which can be killed and started again.
+A running Airflow 3 in separate processes, each of which can be killed and started again.
 
-SQLite, LocalExecutor, everything in one folder, ports of its own. Timings are shortened so that a task resumes
-some tenths of a second after its event, and the triggers of a dead triggerer move to another one in 4 s.
+It uses SQLite, LocalExecutor, one folder and its own ports. Intervals are shortened: a task resumes some
+tenths of a second after its event, and the triggers of a dead triggerer are reassigned after 4 s.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ PARTS = {
     "dag-processor": ["dag-processor"],
     "triggerer": ["triggerer", "--skip-serve-logs"],
 }
-#: A part is healthy by this name in the answer of the health endpoint.
+#: The name of each part in the response of the health endpoint.
 HEALTH = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
 ENDED = ("success", "failed")
 
 
 class StackError(AssertionError):
-    """Airflow did not do in time what a test waits for."""
+    """Airflow did not reach a state in time."""
 
 
 class AirflowStack:
@@ -48,7 +48,7 @@ class AirflowStack:
     :param home: Folder for database, logs and DAG files; the caller removes it.
     :param dags: DAG files to serve; they are copied.
     :param parallelism: Worker slots.
-    :param environment: More environment variables for all processes.
+    :param environment: Additional environment variables for all processes.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class AirflowStack:
         self.stop()
 
     def command(self, *arguments: str) -> None:
-        """Run a command of Airflow's to its end."""
+        """Run an Airflow command to its end."""
         done = subprocess.run(
             [sys.executable, "-m", "airflow", *arguments],
             env=self._environment,
@@ -99,7 +99,7 @@ class AirflowStack:
             raise StackError(f"airflow {' '.join(arguments[:2])}: {done.stdout[-3000:]}")
 
     def start(self, part: str, name: str | None = None) -> int:
-        """Start a part, a second one under another ``name``; its process id."""
+        """Start a part, or a second one under another ``name``; return its process id."""
         name = name or part
         with (self.home / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
@@ -107,21 +107,21 @@ class AirflowStack:
                 env=self._environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                # A group of its own, so that its children end with it, and only they.
+                # A separate process group, so that ``kill`` ends exactly the part and its children.
                 start_new_session=True,
             )
         self.processes[name] = process
         return process.pid
 
     def kill(self, name: str) -> None:
-        """End a part and all its children with SIGKILL, as a machine that is lost."""
+        """Kill a part and all its children with SIGKILL."""
         process = self.processes.pop(name)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def stop(self) -> None:
-        """End everything that was started here."""
+        """Stop all processes."""
         for process in self.processes.values():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
@@ -133,7 +133,7 @@ class AirflowStack:
             self.kill(name)
 
     def wait_until_healthy(self, *parts: str) -> None:
-        """Wait until parts, default all, report themselves healthy."""
+        """Wait until the given parts, by default all, are healthy."""
         names = [HEALTH[part] for part in parts or HEALTH]
 
         def healthy() -> bool:
@@ -145,7 +145,7 @@ class AirflowStack:
     # -- REST API -------------------------------------------------------------------------------------------
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Send a request to the REST API and return the decoded answer."""
+        """Send a request to the REST API; return the decoded response."""
         request = urllib.request.Request(
             f"{self.url}/api/v2/{path}",
             method=method,
@@ -161,7 +161,7 @@ class AirflowStack:
         return self.call("GET", path)
 
     def trigger(self, dag_id: str, **conf: Any) -> str:
-        """Start a DAG run with these params; its run id."""
+        """Start a DAG run with these params; return its run id."""
         answer = self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
         return str(answer["dag_run_id"])
 
@@ -169,7 +169,7 @@ class AirflowStack:
         return str(self.get(f"dags/{dag_id}/dagRuns/{quoted(run_id)}")["state"])
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """All task instances of a run, mapped ones too."""
+        """All task instances of a run, including mapped ones."""
         rows = self.get(f"dags/{dag_id}/dagRuns/{quoted(run_id)}/taskInstances?limit=500")["task_instances"]
         return list(rows)
 
@@ -188,7 +188,7 @@ class AirflowStack:
         self.wait(reached, f"{dag_id}.{task_id} to be {state}", seconds=seconds)
 
     def wait_for_run(self, dag_id: str, run_id: str, *, seconds: float = 120) -> str:
-        """Wait until a run has ended; its state."""
+        """Wait until a run has ended; return its state."""
         self.wait(
             lambda: self.run_state(dag_id, run_id) in ENDED, f"the run of {dag_id} to end", seconds=seconds
         )
@@ -204,9 +204,9 @@ class AirflowStack:
         interval: float = 0.25,
     ) -> None:
         """
-        Ask until a condition holds: Airflow tells nobody when a state changes.
+        Poll until a condition holds.
 
-        :param tolerant: Take an API that does not answer for "not yet".
+        :param tolerant: Treat a failed request as a condition that does not hold yet.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -223,14 +223,14 @@ class AirflowStack:
                 raise StackError(f"Waited {seconds:g} s for {what} in vain.\n{self.tail('scheduler')}")
             time.sleep(interval)
 
-    # -- what is left behind --------------------------------------------------------------------------------
+    # -- logs -----------------------------------------------------------------------------------------------
 
     def tail(self, name: str, lines: int = 25) -> str:
         path = self.home / f"{name}.log"
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
 
     def task_logs(self) -> dict[Path, str]:
-        """Text of every log of tasks and triggers, by path."""
+        """The text of all task and trigger logs, by path."""
         return {
             path: path.read_text(errors="replace")
             for path in (self.home / "logs").rglob("*.log*")
@@ -238,13 +238,13 @@ class AirflowStack:
         }
 
     def all_logs(self) -> dict[Path, str]:
-        """The same, with the output of the processes themselves."""
+        """The task logs and the output of the processes."""
         return self.task_logs() | {path: path.read_text(errors="replace") for path in self.home.glob("*.log")}
 
 
 @contextlib.contextmanager
 def emulator_process(*options: str) -> Iterator[str]:
-    """Run an emulator as a process of its own on a free port; its base URL."""
+    """Run an emulator process on a free port; yield its base URL."""
     command = [sys.executable, "-m", "airflow_provider_piktid.emulator", "--port", "0", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -263,7 +263,7 @@ def emulator_process(*options: str) -> Iterator[str]:
 
 
 def emulator_call(url: str, path: str, body: Any = None) -> Any:
-    """Ask an emulator's own address, or post to it."""
+    """Send a request to the emulator's control API; return the decoded response."""
     request = urllib.request.Request(
         f"{url}/_emulator/{path}",
         data=None if body is None else json.dumps(body).encode(),
@@ -286,7 +286,7 @@ def quoted(run_id: str) -> str:
 
 
 def _environment(home: Path, url: str, parallelism: int) -> dict[str, str]:
-    # Nothing of the developer's own Airflow may leak in: a connection in the environment hides the database's.
+    # The developer's Airflow settings are removed: a connection in the environment would hide the database's.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PIKTID_"))}
     return kept | {
         "AIRFLOW_HOME": str(home),
@@ -315,7 +315,7 @@ def _environment(home: Path, url: str, parallelism: int) -> dict[str, str]:
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "4",
-        # A worker that vanished is noticed by its missing heartbeat.
+        # A lost worker is detected by its missing heartbeat.
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "10",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
     }

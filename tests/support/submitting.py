@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A service that answers submissions as planned, for batches without HTTP."""
+"""A service with planned responses to submissions, without HTTP."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from typing import Any
 from airflow_provider_piktid.common.paid import PaidRequests, Terms
 from airflow_provider_piktid.exceptions import PiktidRecordError, PiktidSubmissionError
 from airflow_provider_piktid.jobs.queue import AccountLimits
-from airflow_provider_piktid.jobs.record import JobRecord, Submission, plan
-from airflow_provider_piktid.jobs.submission import JobPort
+from airflow_provider_piktid.jobs.submission import JobPort, JobRecord, Submission, plan
 
-#: When the clock stands, epoch seconds.
+#: The initial time of the clock, in epoch seconds.
 START = 1_000_000.0
-#: The fate of a request is unknown.
+#: The error after a lost reply.
 LOST = PiktidSubmissionError("the reply was lost.")
 
 
 @dataclass
 class Service:
-    """Answers as planned, and remembers everything in order, stores included."""
+    """Returns planned responses and logs every call, including writes of the record."""
 
     answers: list[str | Exception] = field(default_factory=list)
     listed: dict[tuple[str, ...], str] = field(default_factory=dict)
@@ -53,7 +52,7 @@ class Service:
 
 
 class World:
-    """One record, its service, a clock that stands until it is moved, and what was saved."""
+    """A record, its service, a clock that only the test moves, and the saved record."""
 
     def __init__(self, images: int = 1, per_job: int = 1, service: Service | None = None) -> None:
         self.images = [f"file-{n}" for n in range(images)]
@@ -92,7 +91,7 @@ class World:
         )
 
     def crash(self) -> None:
-        """Forget everything but what was saved."""
+        """Discard everything except the saved record."""
         assert self.saved is not None
         self.record = copy.deepcopy(self.saved)
 

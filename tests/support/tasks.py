@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Run an operator the way Airflow does, without Airflow's processes: execute, defer, trigger, resume, retry.
+Run an operator as Airflow does, without Airflow's processes: execute, defer, trigger, resume, retry.
 
-Only what carries state between processes is imitated, and as harshly as Airflow does it: arguments and events
-go through JSON, every resume and every try gets a new operator, XCom is cleared by a retry. The real scheduler
-and triggerer are used in ``tests/system``.
+Only the state between processes is imitated, as strictly as in Airflow: arguments and events are converted
+to JSON, every resume and every try uses a new operator, and a retry clears XCom. ``tests/system`` uses the
+real scheduler and triggerer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 
 class StateStore:
-    """Stands for the task state store: JSON values under keys, kept over retries."""
+    """Replaces the task state store: JSON values by key, kept between tries."""
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
@@ -43,7 +43,7 @@ class StateStore:
 
 
 def check_json(value: Any) -> None:
-    """Refuse what Airflow's own store refuses: tuples, sets and objects, which JSON would quietly change."""
+    """Refuse what Airflow's store refuses: tuples, sets and objects, which JSON would convert silently."""
     if isinstance(value, dict):
         for key, item in value.items():
             assert isinstance(key, str), f"{key!r} is no text"
@@ -59,7 +59,7 @@ def check_json(value: Any) -> None:
 
 @dataclass
 class TaskInstance:
-    """The parts of a task instance that the operators touch."""
+    """The parts of a task instance that the operators use."""
 
     dag_id: str = "dag"
     task_id: str = "task"
@@ -76,9 +76,9 @@ class TaskInstance:
 @dataclass
 class TaskRun:
     """
-    One task instance over all its tries.
+    One task instance with all its tries.
 
-    :param make: Builds the operator anew, as each process does.
+    :param make: Returns a new operator, as each process creates one.
     :param store: The task state store; None imitates an Airflow older than 3.3.
     """
 
@@ -97,7 +97,7 @@ class TaskRun:
         return context
 
     def run(self, *, limit: int = 200) -> Any:
-        """Run one try to its end, and give the return value."""
+        """Run one try to its end; return the operator's return value."""
         self.ti.try_number += 1
         self.ti.xcom.clear()
         method = "execute"
@@ -116,7 +116,7 @@ class TaskRun:
 
 
 def rebuild(trigger: BaseTrigger) -> BaseTrigger:
-    """Make the trigger again from what it serializes to, through JSON, as the triggerer does."""
+    """Create the trigger from its serialized form, through JSON, as the triggerer does."""
     path, kwargs = trigger.serialize()
     module, _, name = path.rpartition(".")
     made: BaseTrigger = getattr(import_module(module), name)(**json.loads(json.dumps(kwargs)))
@@ -124,13 +124,13 @@ def rebuild(trigger: BaseTrigger) -> BaseTrigger:
 
 
 def fire(trigger: BaseTrigger) -> dict[str, Any]:
-    """Run a trigger until its first event, and give the payload as the worker gets it."""
+    """Run a trigger until its first event; return the payload after a round trip through JSON."""
 
     payload: dict[str, Any] = json.loads(json.dumps(asyncio.run(first_event(rebuild(trigger)))))
     return payload
 
 
 async def first_event(trigger: BaseTrigger) -> Any:
-    """Give the payload of a trigger's first event, and close the trigger."""
+    """Return the payload of a trigger's first event, and close the trigger."""
     async with aclosing(cast("AsyncGenerator[TriggerEvent]", trigger.run())) as events:
         return (await anext(events)).payload

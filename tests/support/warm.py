@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that a step imports late, so that processes forked after this import start at once."""
+"""Imports everything that a step imports late, so that processes forked afterwards start quickly."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ for _name in (
 ):
     import_module(_name)
 
-# Finding the file systems of all providers takes longer than a whole step.
+# The discovery of the providers' file systems takes longer than a whole step.
 storage.read_json(storage.locate(tempfile.gettempdir()).join("none.json"))

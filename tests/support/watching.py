@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wait for jobs of an emulator, the way triggers do."""
+"""Wait for jobs of an emulator as triggers do."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.jobs.watch import JobWatcher, WatchOptions, WatchResult
 from airflow_provider_piktid.models import Job
 
-#: Longer than any test: whoever waits for this has missed the hint.
+#: Longer than any test: a wait of this length means that a notification was missed.
 NEVER = 60.0
 SOON = 8.0
 
 
 class Connect:
-    """Makes clients, with the tokens given one after the other; remembers them."""
+    """Returns clients with the given tokens in order, and keeps them."""
 
     def __init__(self, server: EmulatorServer, *tokens: str | Exception) -> None:
         self._server = server
@@ -46,7 +46,7 @@ async def watch(
     on_change: Callable[[Job], None] | None = None,
     **options: Any,
 ) -> WatchResult:
-    """Wait for jobs; fail if that takes long. Without options only hints can make it quick."""
+    """Wait for jobs, at most ``SOON`` seconds. By default only notifications end the wait in time."""
     settings = {"poll_interval": NEVER, "status_interval": NEVER, "coalesce_seconds": 0.05}
     watcher = JobWatcher(
         connect or Connect(server),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A running Airflow for all tests of a session, and an emulator of its own for each."""
+"""A running Airflow for the whole session, and an emulator for each test."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DAGS = Path(__file__).parent / "dags"
 
 @pytest.fixture(scope="session")
 def running_airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
-    """Scheduler, triggerer, DAG processor and API server; takes half a minute, once."""
+    """Scheduler, triggerer, DAG processor and API server; the start takes half a minute."""
     home = tmp_path_factory.mktemp("stack") / "airflow"
     nightly = unscheduled(EXAMPLE_DAGS / "example_refresh.py", home.parent)
     downstream = EXAMPLE_DAGS / "example_refresh_downstream.py"
@@ -35,7 +35,7 @@ def running_airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflo
 
 
 def unscheduled(example: Path, folder: Path) -> Path:
-    """Copy an example without its schedule: its first run would start by itself and hold up the tests' own."""
+    """Copy an example DAG without its schedule, so that no scheduled run delays the tests."""
     text, count = re.subn(r'schedule="[^"]+"', "schedule=None", example.read_text())
     assert count == 1
     copy = folder / example.name
@@ -45,7 +45,7 @@ def unscheduled(example: Path, folder: Path) -> Path:
 
 @pytest.fixture
 def airflow(running_airflow: AirflowStack) -> AirflowStack:
-    """The running Airflow with all its parts alive, also after a test that killed some."""
+    """The running Airflow; parts that an earlier test killed are started again."""
     for part in ("scheduler", "triggerer"):
         if part not in running_airflow.processes:
             running_airflow.start(part)
@@ -58,7 +58,7 @@ Emulate = Callable[..., str]
 
 @pytest.fixture
 def emulate(airflow: AirflowStack) -> Iterator[Emulate]:
-    """Start an emulator as a process; the metadata database's ``piktid_default`` leads to it. Its URL."""
+    """Start an emulator process, store the connection ``piktid_default``, and return the URL."""
     with ExitStack() as stack:
 
         def begin(*options: str, **extra: Any) -> str:
@@ -75,7 +75,7 @@ def connect(airflow: AirflowStack, url: str, extra: dict[str, Any]) -> None:
 
 
 def store_connection(airflow: AirflowStack, connection_id: str, body: dict[str, Any]) -> None:
-    """Put a connection into the metadata database, in place of one of that id."""
+    """Store a connection in the metadata database, or replace it."""
     body = {"connection_id": connection_id, **body}
     try:
         airflow.call("POST", "connections", body)

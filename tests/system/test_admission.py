@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Thirty jobs on an account that takes five at once and five in a window, under a whole Airflow."""
+"""Thirty jobs on an account with five active jobs and five submissions per window, in a running Airflow."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.system.conftest import TOKEN, Emulate
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.chaos]
 
 JOBS = 30
-#: Airflow takes a second or two to start a task again, each window anew: the shorter the window, the more that
-#: weighs. PiktID's is a minute.
+#: Airflow takes a second or two to resume a task, once per window: the shorter the window, the larger
+#: its share. PiktID's window is a minute.
 ONE_TASK = Account(rate_window=12.0, job_seconds=6.0)
 MAPPED = Account(rate_window=20.0, job_seconds=10.0)
 
 
 @dataclass
 class Watch:
-    """What was seen of a run while it lasted."""
+    """What was observed during a run."""
 
     polls: int = 0
     idle_while_waiting: int = 0
@@ -40,7 +40,7 @@ class Watch:
 
 
 def windows(ledger: list[dict[str, Any]], account: Account) -> list[float]:
-    """How many windows after the first each fifth job was submitted."""
+    """When each fifth job was submitted, in windows after the first."""
     starts = sorted(job["created_at"] for job in ledger)
     return [
         round((moment - starts[0]) / account.rate_window, 2) for moment in starts[:: account.jobs_per_minute]
@@ -52,13 +52,13 @@ def windows(ledger: list[dict[str, Any]], account: Account) -> list[float]:
     [("admission_one_task", ONE_TASK), ("admission_mapped", MAPPED)],
     ids=["one task", "mapped"],
 )
-def test_thirty_jobs_run_through_a_full_account(
+def test_thirty_jobs_succeed_within_the_account_limits(
     airflow: AirflowStack, emulate: Emulate, dag_id: str, account: Account, record_property: Any
 ) -> None:
     """
-    No task fails or retries, each chunk is bought once, and nobody holds a worker while the account is full.
+    Each chunk is bought once, no task fails or retries, and deferred tasks hold no worker slot.
 
-    The time is near the bound that the limits allow.
+    The total time is at most 1.25 times what the limits require.
     """
     url = emulate(*account.emulator_options, **account.extra)
     with PiktidClient(TOKEN, base_url=url) as client:

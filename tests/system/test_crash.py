@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Workers and triggers killed with SIGKILL at every point, as real processes; each chunk of images is bought once.
+Workers and triggers are killed with SIGKILL at every point; each chunk of images is bought once.
 
-The processes stand for Airflow's, so that this runs on every version. ``test_crash_stack`` does the same to a
-whole Airflow for some of the points.
+Separate processes replace Airflow's, so that the tests run on every version. ``test_crash_stack`` kills
+processes of a running Airflow at some of these points.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.support.service import connection_json
 SWAP = "airflow_provider_piktid.operators.model_swap.PiktidModelSwapOperator"
 DOWNLOAD = "airflow_provider_piktid.operators.download.PiktidDownloadOperator"
 IMAGES = 4
-#: Two images a job: two paid requests, so that one is recorded when the worker dies in the other.
+#: Two images per job: two submissions, so that one is recorded when the worker dies during the other.
 CONNECTION: dict[str, Any] = {"images_per_job": 2, "jobs_per_minute": 100}
 
 MakeSwap = Callable[..., ProcessTask]
@@ -33,7 +33,7 @@ BOTH_STORES = pytest.mark.parametrize("kept", ["state_path", "task state store"]
 
 @pytest.fixture
 def make_swap(server: EmulatorServer, tmp_path: Path) -> MakeSwap:
-    """Make a swap of four images in two jobs, that may die once."""
+    """Return a swap of four images in two jobs that can kill itself once."""
 
     def make(
         kept: Records, *, point: str = "", submission: int = -1, server: EmulatorServer = server, **more: Any
@@ -56,7 +56,7 @@ def make_swap(server: EmulatorServer, tmp_path: Path) -> MakeSwap:
 
 
 def assert_bought_once(server: EmulatorServer, swap: ProcessTask, result: Any) -> None:
-    """One job per chunk, in order, with nothing doubled and all outputs there to be downloaded."""
+    """Each chunk has one job, the ids are in order, and every output can be downloaded."""
     images = swap.arguments["images"]
     bought = {tuple(job["images"]): job["job_id"] for job in jobs(server)}
     assert len(jobs(server)) == IMAGES // 2
@@ -82,7 +82,7 @@ def requests_of(server: EmulatorServer, operation: str) -> int:
 def test_worker_killed_around_the_record_buys_once(
     server: EmulatorServer, make_swap: MakeSwap, point: str, kept: Records, submission: int
 ) -> None:
-    """The retry goes on where the dead worker stopped: by the record, or else by what PiktID lists."""
+    """After a kill before or after a write of the record, the retry submits only what is missing."""
     swap = make_swap(kept, point=point, submission=submission)
     with pytest.raises(StepKilled):
         swap.run()
@@ -94,14 +94,10 @@ def test_worker_killed_around_the_record_buys_once(
 
 @BOTH_STORES
 @pytest.mark.parametrize("submission", [0, 1], ids=["first job", "second job"])
-def test_worker_killed_between_intent_and_request_does_not_guess(
+def test_worker_killed_between_intent_and_request_fails_by_default(
     server: EmulatorServer, make_swap: MakeSwap, kept: Records, submission: int
 ) -> None:
-    """
-    Whether the request was sent cannot be known: by default the retry fails rather than pay twice.
-
-    So fewer jobs than chunks are bought, and the message says how to go on.
-    """
+    """After a kill between intent and request, the retry fails by default and does not submit again."""
     swap = make_swap(kept, point="after the intent", submission=submission)
     with pytest.raises(StepKilled):
         swap.run()
@@ -114,10 +110,10 @@ def test_worker_killed_between_intent_and_request_does_not_guess(
 
 @BOTH_STORES
 @pytest.mark.parametrize("submission", [0, 1], ids=["first job", "second job"])
-def test_worker_killed_between_intent_and_request_resubmits_if_told(
+def test_worker_killed_between_intent_and_request_can_resubmit(
     server: EmulatorServer, make_swap: MakeSwap, kept: Records, submission: int
 ) -> None:
-    """With ``on_lost_reply="resubmit"`` the retry submits what PiktID does not list after the grace period."""
+    """With ``on_lost_reply="resubmit"`` the retry submits a job that PiktID does not list."""
     swap = make_swap(kept, point="after the intent", submission=submission, on_lost_reply="resubmit")
     with pytest.raises(StepKilled):
         swap.run()
@@ -131,7 +127,7 @@ def test_worker_killed_between_intent_and_request_resubmits_if_told(
 def test_worker_killed_between_request_and_reply_buys_once(
     server: EmulatorServer, make_swap: MakeSwap, kept: Records
 ) -> None:
-    """The job exists, its id was never seen: the retry finds it at PiktID."""
+    """After a kill between request and reply, the retry finds the job in PiktID's list."""
     server.faults.add("model_swap", "hang", after=1, done=True)
     swap = make_swap(kept)
     swap.kill_when(lambda: len(jobs(server)) == 2)
@@ -145,7 +141,7 @@ def test_worker_killed_between_request_and_reply_buys_once(
 def test_job_that_is_listed_late_is_found_within_the_grace_period(
     server: EmulatorServer, make_swap: MakeSwap, kept: Records
 ) -> None:
-    """The first look of the retry may be too early: it looks again when the grace period is over."""
+    """A job that is missing in the first listing is found after the grace period."""
     server.faults.add("model_swap", "hang", after=1, done=True)
     server.faults.add("gallery_jobs", "status", code=200, body={"jobs": [], "pagination": {}})
     swap = make_swap(kept, lost_reply_grace=3.0)
@@ -158,8 +154,8 @@ def test_job_that_is_listed_late_is_found_within_the_grace_period(
 
 
 @pytest.mark.parametrize("kept", get_args(Records))
-def test_worker_killed_during_its_wait_attaches(start: Start, make_swap: MakeSwap, kept: Records) -> None:
-    """A worker that waits itself is killed; the retry waits for the same jobs."""
+def test_worker_killed_during_its_wait_reattaches(start: Start, make_swap: MakeSwap, kept: Records) -> None:
+    """After a kill during a sync wait, the retry re-attaches to the jobs."""
     server = start(job_seconds=1.5)
     swap = make_swap(kept, server=server, deferrable=False)
     swap.kill_when(lambda: len(jobs(server)) == 2 and requests_of(server, "job_status") >= 2)
@@ -170,10 +166,8 @@ def test_worker_killed_during_its_wait_attaches(start: Start, make_swap: MakeSwa
 
 
 @BOTH_STORES
-def test_trigger_killed_during_the_wait_is_taken_over(
-    start: Start, make_swap: MakeSwap, kept: Records
-) -> None:
-    """Another triggerer rebuilds the trigger from its arguments; nothing is bought and nothing is missed."""
+def test_trigger_killed_during_the_wait_is_replaced(start: Start, make_swap: MakeSwap, kept: Records) -> None:
+    """After a trigger is killed, a copy with the same arguments completes the wait."""
     server = start(job_seconds=1.5)
     swap = make_swap(kept, server=server)
     swap.tries = 1
@@ -187,8 +181,8 @@ def test_trigger_killed_during_the_wait_is_taken_over(
 
 
 @BOTH_STORES
-def test_two_triggers_at_once_do_no_harm(start: Start, make_swap: MakeSwap, kept: Records) -> None:
-    """A triggerer that was only slow runs beside its successor: both tell the same, and neither changes anything."""
+def test_two_copies_of_a_trigger_do_not_interfere(start: Start, make_swap: MakeSwap, kept: Records) -> None:
+    """Two copies of a trigger report the same end, and neither deletes a notification."""
     server = start(job_seconds=1.0)
     swap = make_swap(kept, server=server)
     swap.tries = 1
@@ -204,10 +198,10 @@ def test_two_triggers_at_once_do_no_harm(start: Start, make_swap: MakeSwap, kept
     assert_bought_once(server, swap, told["result"])
 
 
-def test_worker_killed_during_the_download_fetches_only_the_rest(
+def test_worker_killed_during_the_download_keeps_complete_files(
     server: EmulatorServer, make_swap: MakeSwap, tmp_path: Path
 ) -> None:
-    """What arrived whole before the death stays and is not fetched again; no half file has a final name."""
+    """After a kill during the download, the retry transfers only the missing files."""
     swap = make_swap("state_path")
     result = swap.run()
     output = tmp_path / "output"

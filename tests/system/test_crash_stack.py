@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Workers and triggerers of a whole Airflow killed with SIGKILL; Airflow's own retries go on, and buy nothing twice.
+Workers and triggerers of a running Airflow are killed with SIGKILL; Airflow's retries buy nothing twice.
 
-``test_crash`` covers every point and every store with processes that stand for Airflow's; here Airflow itself
-does the rest for some of them.
+``test_crash`` covers every point and every store without Airflow's processes.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Batch:
         self.airflow.wait(condition, what, interval=0.05)
 
     def kill_task(self, task_id: str, *, with_supervisor: bool = False) -> None:
-        """Kill the process of a running task, with what watches over it as if the worker were gone."""
+        """Kill the process of a running task, and its supervisor if the worker should be lost too."""
         pid, parent = map(int, (self.folder / f"{task_id}.pids").read_text().split())
         for victim in (parent, pid) if with_supervisor else (pid,):
             with contextlib.suppress(ProcessLookupError):
@@ -62,7 +61,7 @@ class Batch:
         return int(row["try_number"])
 
     def assert_bought_once(self, *, retried: str) -> None:
-        """The run succeeds, after a retry; one job per chunk; every result is there."""
+        """The run succeeds after one retry, with one job per chunk and every output."""
         assert self.airflow.wait_for_run(self.dag_id, self.run_id, seconds=90) == "success"
         assert self.tries(retried) == 2
         assert sorted(len(job["images"]) for job in self.ledger()) == [2, 2]
@@ -79,7 +78,7 @@ Begin = Callable[..., Batch]
 
 @pytest.fixture
 def begin(airflow: AirflowStack, emulate: Emulate, tmp_path: Path) -> Begin:
-    """Start a batch against an emulator with given options and planned failures."""
+    """Start a batch against an emulator with the given options and planned faults."""
 
     def start(
         dag_id: str,
@@ -112,15 +111,15 @@ def begin(airflow: AirflowStack, emulate: Emulate, tmp_path: Path) -> Begin:
 @BOTH_STORES
 @pytest.mark.parametrize("point", ["before the intent", "before the record", "after the record"])
 def test_worker_killed_around_the_record_buys_once(begin: Begin, point: str, kept: str) -> None:
-    """Airflow's retry goes on where the dead worker stopped."""
+    """After a kill before or after a write of the record, Airflow's retry submits only what is missing."""
     batch = begin("crash_deferred", kept, point=point)
 
     batch.assert_bought_once(retried="swap")
 
 
 @BOTH_STORES
-def test_worker_killed_between_intent_and_request_pays_nothing_by_default(begin: Begin, kept: str) -> None:
-    """Whether the request was sent cannot be known: all retries fail rather than pay twice."""
+def test_worker_killed_between_intent_and_request_fails_by_default(begin: Begin, kept: str) -> None:
+    """After a kill between intent and request, the run fails by default and does not submit again."""
     batch = begin("crash_deferred", kept, point="after the intent")
 
     assert batch.airflow.wait_for_run(batch.dag_id, batch.run_id) == "failed"
@@ -130,7 +129,7 @@ def test_worker_killed_between_intent_and_request_pays_nothing_by_default(begin:
 
 @BOTH_STORES
 def test_worker_killed_between_request_and_reply_buys_once(begin: Begin, kept: str) -> None:
-    """The job exists and its id was never seen: Airflow's retry finds it at PiktID."""
+    """After a kill between request and reply, Airflow's retry finds the job in PiktID's list."""
     hang = {"operation": "model_swap", "kind": "hang", "after": 1, "done": True}
     batch = begin("crash_deferred", kept, faults=[hang])
     batch.wait(lambda: len(batch.ledger()) == 2, "the request whose reply is held back")
@@ -141,8 +140,8 @@ def test_worker_killed_between_request_and_reply_buys_once(begin: Begin, kept: s
 
 
 @pytest.mark.parametrize("with_supervisor", [False, True], ids=["task", "task and supervisor"])
-def test_worker_killed_during_its_wait_attaches(begin: Begin, with_supervisor: bool) -> None:
-    """A task that waits in its worker is killed, alone or with its supervisor; the retry waits for the same jobs."""
+def test_worker_killed_during_its_wait_reattaches(begin: Begin, with_supervisor: bool) -> None:
+    """After a kill during a sync wait, with or without its supervisor, the retry re-attaches to the jobs."""
     batch = begin("crash_sync", job_seconds=5)
     batch.wait(lambda: len(batch.ledger()) == 2 and batch.requests("job_status") >= 2, "the wait")
 
@@ -151,8 +150,8 @@ def test_worker_killed_during_its_wait_attaches(begin: Begin, with_supervisor: b
     batch.assert_bought_once(retried="swap")
 
 
-def test_worker_killed_during_the_download_fetches_only_the_rest(begin: Begin) -> None:
-    """What arrived before the death stays, and the retry does not fetch it again."""
+def test_worker_killed_during_the_download_keeps_complete_files(begin: Begin) -> None:
+    """After a kill during the download, the retry transfers only the missing files."""
     batch = begin("crash_deferred", faults=[{"operation": "result_image", "kind": "hang", "after": 2}])
     batch.wait(lambda: batch.requests("result_image") == 3, "the download that is held back")
 
@@ -162,12 +161,8 @@ def test_worker_killed_during_the_download_fetches_only_the_rest(begin: Begin) -
     assert batch.requests("result_image") == IMAGES + 1
 
 
-def test_two_triggerers_at_once_do_no_harm(begin: Begin, airflow: AirflowStack) -> None:
-    """
-    A triggerer that hangs is taken for dead, another one takes its triggers, and then the first one wakes up.
-
-    Both watch the same jobs for a while, and the run ends once.
-    """
+def test_two_triggerers_do_not_interfere(begin: Begin, airflow: AirflowStack) -> None:
+    """If a suspended triggerer resumes after another one took its triggers, the run succeeds once."""
     batch = begin("crash_deferred", job_seconds=14)
     airflow.wait_for_state(batch.dag_id, batch.run_id, "swap", "deferred")
     batch.wait(lambda: batch.requests("events") >= 1, "the first triggerer to listen")
@@ -186,8 +181,8 @@ def test_two_triggerers_at_once_do_no_harm(begin: Begin, airflow: AirflowStack) 
     assert len(batch.pictures()) == IMAGES
 
 
-def test_scheduler_killed_during_the_wait_loses_nothing(begin: Begin, airflow: AirflowStack) -> None:
-    """The scheduler dies with its workers while the task is deferred; the next one resumes it."""
+def test_scheduler_killed_during_the_wait_is_replaced(begin: Begin, airflow: AirflowStack) -> None:
+    """After the scheduler is killed while the task is deferred, a new one completes the run."""
     batch = begin("crash_deferred", job_seconds=4)
     airflow.wait_for_state(batch.dag_id, batch.run_id, "swap", "deferred")
 

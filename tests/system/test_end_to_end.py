@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The example batch under a real scheduler, triggerer and API server, on real photographs."""
+"""The example DAG in a running Airflow, with real photographs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.system.conftest import TOKEN, Emulate
 pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
 DAG = "example_piktid_model_swap"
-#: What only a signed link has, in any of the ways that services write it.
+#: What identifies a signed link, in the formats of different services.
 SIGNED = re.compile(r"Signature=|[?&]sig=|[?&]Expires=|X-Amz-Credential|/download/[\w-]{16,}", re.IGNORECASE)
 
 
@@ -34,20 +34,14 @@ def manifest(folder: Path) -> list[dict[str, Any]]:
 
 
 def differs(first: Path, second: Path) -> bool:
-    """Whether two pictures differ visibly."""
+    """Whether two images differ visibly."""
     with Image.open(first) as one, Image.open(second) as other:
         small = [picture.convert("RGB").resize((64, 64)) for picture in (one, other)]
     return any(ImageChops.difference(*small).convert("L").histogram()[32:])
 
 
-def test_batch_waits_without_a_worker_and_gives_pictures(
-    airflow: AirflowStack, emulate: Emulate, tmp_path: Path
-) -> None:
-    """
-    Photographs are uploaded, swapped and downloaded; the only worker slot is free while the job runs.
-
-    Another DAG's task runs to its end in that slot while the swap is deferred.
-    """
+def test_batch_waits_without_a_worker_slot(airflow: AirflowStack, emulate: Emulate, tmp_path: Path) -> None:
+    """While the swap is deferred the only worker slot is free, and another DAG runs in it."""
     url = emulate("--job-seconds", "8")
     airflow.call("PATCH", "pools/default_pool?update_mask=slots", {"name": "default_pool", "slots": 1})
     try:
@@ -68,10 +62,10 @@ def test_batch_waits_without_a_worker_and_gives_pictures(
     assert len(emulator_call(url, "ledger")["jobs"]) == 1
 
 
-def test_nothing_kept_or_logged_holds_a_secret(
+def test_no_xcom_link_or_log_contains_a_secret(
     airflow: AirflowStack, emulate: Emulate, tmp_path: Path
 ) -> None:
-    """The button's link, XCom and every log are free of the token and of signed links."""
+    """XCom, the job link and all logs contain neither the token nor a signed link."""
     url = emulate("--job-seconds", "2")
     run = begin(airflow, tmp_path)
     assert airflow.wait_for_run(DAG, run) == "success"
@@ -102,7 +96,7 @@ def test_nothing_kept_or_logged_holds_a_secret(
 def test_killed_triggerer_is_replaced_during_the_wait(
     airflow: AirflowStack, emulate: Emulate, tmp_path: Path
 ) -> None:
-    """A triggerer lost in the middle of the wait costs neither the run nor a second job."""
+    """After the triggerer is killed during the wait, a new one completes the run, and one job is bought."""
     url = emulate("--job-seconds", "8")
     run = begin(airflow, tmp_path)
     airflow.wait_for_state(DAG, run, "swap", "deferred")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generated persons under a real scheduler, triggerer and API server, on a real photograph."""
+"""Generated persons in a running Airflow, with a real photograph."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.system.conftest import TOKEN, Emulate
 pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
 
-def test_persons_come_although_the_triggerer_is_killed(
+def test_persons_are_generated_once_after_the_triggerer_is_killed(
     airflow: AirflowStack, emulate: Emulate, tmp_path: Path
 ) -> None:
-    """Stagger and wait hold no worker; a triggerer that is lost in the wait loses nothing and pays nothing."""
+    """After the triggerer is killed during the wait, a new one completes the run and buys nothing."""
     url = emulate("--generate-seconds", "6", "--mask-seconds", "0")
     photograph = two_persons(tmp_path / "persons.jpg")
     run = airflow.trigger("person", image=str(photograph), output_path=str(tmp_path / "out"))

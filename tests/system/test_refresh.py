@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Three nights of the example under a real Airflow, from bucket to bucket over a real S3 server."""
+"""Three runs of the refresh example in a running Airflow, from bucket to bucket on a local S3 server."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DOWNSTREAM = "example_piktid_refresh_downstream"
 
 @pytest.fixture
 def bucket(airflow: AirflowStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    """A bucket with real photographs below ``in/``; its connection is in the metadata database."""
+    """A bucket with photographs below ``in/``; its connection is stored in the metadata database."""
     with s3_server() as endpoint, bucket_in(endpoint, monkeypatch) as uri:
         told = connection_to(endpoint)
         store_connection(airflow, connection_id_of(endpoint), told | {"extra": json.dumps(told["extra"])})
@@ -42,7 +42,7 @@ def bucket(airflow: AirflowStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 
 def night(airflow: AirflowStack, bucket: str) -> tuple[str, str]:
-    """Run the example once; its run id and how it ended."""
+    """Run the example once; return its run id and final state."""
     run = airflow.trigger(
         DAG, source=f"{bucket}/in", output_path=f"{bucket}/out", max_images=500, dry_run=False
     )
@@ -73,11 +73,11 @@ def xcom(airflow: AirflowStack, dag: str, run: str, task: str, key: str = "retur
     return json.loads(value) if isinstance(value, str) and value[:1] in "[{" else value
 
 
-def test_three_nights_of_the_example(airflow: AirflowStack, emulate: Emulate, bucket: str) -> None:
+def test_three_runs_of_the_example(airflow: AirflowStack, emulate: Emulate, bucket: str) -> None:
     """
-    The first run does all, the second nothing; one photograph is changed, the third run does one.
+    The first run buys every image, the second none, and the third the changed one.
 
-    Another DAG runs after each night that brought something, and after no other.
+    The downstream DAG runs after the first and the third run only.
     """
     url = emulate("--job-seconds", "2", images_per_job=2)
 
@@ -110,7 +110,7 @@ def test_three_nights_of_the_example(airflow: AirflowStack, emulate: Emulate, bu
 
 
 def assert_downstream_read(airflow: AirflowStack, files: list[str], *, runs: int) -> None:
-    """Wait for the DAG that is scheduled on the asset, and compare what it read."""
+    """Wait for the DAG that is scheduled on the asset, and check which files it read."""
 
     def woken() -> list[dict[str, Any]]:
         found = airflow.get(f"dags/{DOWNSTREAM}/dagRuns?order_by=-run_after")["dag_runs"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The group as a part of a DAG: its tasks, their order, its outlet."""
+"""The refresh task group: its tasks, their order, and its asset."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ def dag_with(**arguments: Any) -> DAG:
     return dag
 
 
-def test_group_stands_between_the_tasks_of_a_dag() -> None:
-    """Two lines put it in place: the plan runs after what comes before, what comes after waits for the summary."""
+def test_group_can_be_placed_between_tasks() -> None:
+    """An upstream task precedes the plan, and a downstream task follows the summary."""
     dag = dag_with()
 
     assert dag.get_task("extract").downstream_task_ids == {"piktid_refresh.plan"}
     assert dag.get_task("publish").upstream_task_ids == {"piktid_refresh.summary"}
 
 
-def test_batches_are_mapped_each_for_itself() -> None:
-    """Upload, swap and collect belong to one mapped group, and follow one another in it."""
+def test_batch_tasks_run_in_order() -> None:
+    """In each batch upload, swap and collect run in this order, followed by the summary."""
     dag = dag_with()
 
     assert dag.get_task("piktid_refresh.batch.upload").downstream_task_ids >= {"piktid_refresh.batch.swap"}
@@ -42,7 +42,7 @@ def test_batches_are_mapped_each_for_itself() -> None:
 
 
 def test_two_groups_fit_in_one_dag() -> None:
-    """Their ids differ by ``group_id``."""
+    """Two groups with different ``group_id`` can be part of one DAG."""
     with DAG(dag_id="shop", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
         for name in ("a", "b"):
             piktid_refresh(group_id=name, source="/in", output_path=f"/out-{name}", identity_code=name)
@@ -50,8 +50,8 @@ def test_two_groups_fit_in_one_dag() -> None:
     assert {"a.plan", "b.plan", "a.summary", "b.batch.swap"} <= set(dag.task_ids)
 
 
-def test_arguments_of_the_swap_reach_it_and_the_plan() -> None:
-    """What the swap does and what the plan compares cannot differ; a swap waits deferred unless told otherwise."""
+def test_swap_arguments_are_passed_to_swap_and_plan() -> None:
+    """``swap`` and ``rerun_key`` are passed to the swap and the plan; the swap is deferrable by default."""
     dag = dag_with(swap={"num_variations": 2, "timeout": 7200}, rerun_key="spring")
 
     plan: Any = dag.get_task("piktid_refresh.plan")
@@ -71,15 +71,15 @@ def test_arguments_of_the_swap_reach_it_and_the_plan() -> None:
     ],
 )
 def test_asset_is_named_after_the_output(output_path: str, uri: str) -> None:
-    """Without the connection id, which says how to get there and not where it is."""
+    """The default asset's URI is ``output_path`` without the connection id."""
     asset = default_asset(output_path)
 
     assert asset is not None
     assert asset.uri.rstrip("/") == uri
 
 
-def test_template_needs_an_asset_of_its_own() -> None:
-    """What a template will be is not known when other DAGs are scheduled on it."""
+def test_templated_output_path_has_no_default_asset() -> None:
+    """A templated ``output_path`` has no default asset; ``asset`` sets one."""
     assert default_asset("{{ params.out }}") is None
     summary: Any = dag_with(output_path="{{ params.out }}").get_task("piktid_refresh.summary")
     assert summary.outlets == []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The trigger of generated persons: what it is rebuilt from, and its one event on every path."""
+"""The person trigger: serialization and its events."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Serve = Callable[..., EmulatorServer]
 
 @pytest.fixture
 def serve(start: Serve, monkeypatch: pytest.MonkeyPatch) -> Serve:
-    """Start an emulator behind a login; polls come quickly."""
+    """Start an emulator with a login and poll quickly."""
     TOKENS.clear()
 
     def begin(**settings: Any) -> EmulatorServer:
@@ -57,8 +57,8 @@ def finish(server: EmulatorServer, image: str = "img", person: int = 0) -> int:
     return server.state.v1.notices.publish("edit_generate", data).id
 
 
-def test_trigger_is_rebuilt_from_json() -> None:
-    """What it serializes to is JSON and gives the same trigger, on whichever machine."""
+def test_trigger_is_restored_from_json() -> None:
+    """A trigger that is restored from its JSON serializes to the same JSON."""
     trigger = PiktidGeneratePersonTrigger(
         [wanted()],
         "conn",
@@ -71,8 +71,8 @@ def test_trigger_is_rebuilt_from_json() -> None:
     assert rebuild(trigger).serialize() == trigger.serialize()
 
 
-def test_done_names_what_ended_without_links(serve: Serve) -> None:
-    """The event is stored in the database: names and notification ids, no link; `resume_state` comes back."""
+def test_done_event_contains_no_links(serve: Serve) -> None:
+    """The event contains names, notification ids and ``resume_state``, and no links."""
     server = serve()
     number = finish(server)
     event = fire(PiktidGeneratePersonTrigger([wanted()], resume_state={"record": 1}))
@@ -85,8 +85,8 @@ def test_done_names_what_ended_without_links(serve: Serve) -> None:
     assert "http://x/s" not in json.dumps(event)
 
 
-def test_trigger_deletes_and_pays_nothing(serve: Serve) -> None:
-    """It may run twice at once and may vanish: two of it give the same event, and the list stays as it is."""
+def test_trigger_only_reads(serve: Serve) -> None:
+    """The trigger buys nothing and deletes no notification; two runs return the same event."""
     server = serve()
     finish(server)
     trigger = PiktidGeneratePersonTrigger([wanted()])
@@ -95,29 +95,29 @@ def test_trigger_deletes_and_pays_nothing(serve: Serve) -> None:
     assert server.state.generations() == []
 
 
-def test_failure_is_named_with_its_reason(serve: Serve) -> None:
-    """The worker need not find the error notification again."""
+def test_event_contains_the_reason_of_a_failure(serve: Serve) -> None:
+    """The event contains the reason of a failed generation."""
     server = serve()
     server.state.v1.notices.publish("error", {"tasks": "edit_generate", "msg": "too dark", "address": "img"})
     event = fire(PiktidGeneratePersonTrigger([wanted()]))
     assert event["ended"] == {"img 0": "failed: too dark"}
 
 
-def test_deadline_gives_an_event(serve: Serve) -> None:
-    """Airflow's own time-out would skip the resume method: ours comes first."""
+def test_deadline_yields_a_timeout_event(serve: Serve) -> None:
+    """At ``end_time`` the trigger yields a ``timeout`` event."""
     serve()
     event = fire(PiktidGeneratePersonTrigger([wanted()], end_time=time.time() + 0.2))
     assert (event["status"], event["ended"]) == ("timeout", {})
 
 
-def test_mere_wait_asks_nobody(serve: Serve) -> None:
-    """With nothing outstanding it sleeps until its time, without a connection or a request."""
+def test_wait_without_generations_needs_no_connection(serve: Serve) -> None:
+    """Without generations the trigger waits until ``resume_at`` and does not use the connection."""
     event = fire(PiktidGeneratePersonTrigger([], "no_such_connection", resume_at=time.time() + 0.1))
     assert event["status"] == "slot"
 
 
-def test_restart_within_the_life_of_a_notification_loses_nothing(serve: Serve) -> None:
-    """A triggerer vanishes, the result comes meanwhile, another triggerer sees it."""
+def test_restarted_trigger_finds_the_result(serve: Serve) -> None:
+    """A restarted trigger finds a result that arrived 500 seconds before."""
     server = serve()
     trigger = PiktidGeneratePersonTrigger([wanted()])
 
@@ -131,8 +131,8 @@ def test_restart_within_the_life_of_a_notification_loses_nothing(serve: Serve) -
     assert fire(trigger)["ended"] == {"img 0": "completed"}
 
 
-def test_wrong_login_is_an_event_not_a_silence(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is permanent, names the connection, and holds no password."""
+def test_wrong_password_yields_a_permanent_error_event(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong password yields a permanent error event that names the connection, not the password."""
     server = serve()
     monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", account_json(server.url, password="wr0ng-one"))
     event = fire(PiktidGeneratePersonTrigger([wanted()]))
@@ -141,8 +141,8 @@ def test_wrong_login_is_an_event_not_a_silence(serve: Serve, monkeypatch: pytest
     assert "wr0ng-one" not in json.dumps(event)
 
 
-def test_connection_mended_during_the_wait_is_used(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refused account is looked up once more before the wait is given up."""
+def test_corrected_connection_is_used(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a refused login the connection is looked up again, and a corrected password is used."""
     server = serve()
     finish(server)
     good = account_json(server.url)
@@ -158,16 +158,16 @@ def test_connection_mended_during_the_wait_is_used(serve: Serve, monkeypatch: py
     assert fire(PiktidGeneratePersonTrigger([wanted()]))["status"] == "done"
 
 
-def test_unknown_connection_is_an_event(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lookup is tried some times, then the wait ends with an error that names the kind."""
+def test_unknown_connection_yields_an_error_event(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown connection yields an error event that names it."""
     monkeypatch.setattr("airflow_provider_piktid.triggers.generate_person.LOOKUP_PAUSE", 0.01)
     event = fire(PiktidGeneratePersonTrigger([wanted()], "no_such_connection"))
     assert event["status"] == "error"
     assert "no_such_connection" in event["message"]
 
 
-def test_waiting_tasks_of_one_account_share_the_polls(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twenty triggers, under two connection ids of one account, are one poller at the service."""
+def test_triggers_of_one_account_share_polls_and_login(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty triggers with two connections of one account share the polls and the login."""
     server = serve()
     monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", account_json(server.url, v1_poll_interval=0.2))
     monkeypatch.setenv("AIRFLOW_CONN_PIKTID_TWIN", account_json(server.url))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Triggers give one event on every path; they read, and never pay, delete or cancel."""
+"""The job and slot triggers: serialization, events and ``on_kill``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def slot_trigger(*job_ids: str, **arguments: Any) -> PiktidSlotTrigger:
 
 
 def all_events(trigger: JobWatchTrigger) -> list[dict[str, Any]]:
-    """Everything a trigger ever says."""
+    """Return all events of a trigger."""
 
     async def collect() -> list[dict[str, Any]]:
         return [event.payload async for event in trigger.run()]
@@ -66,10 +66,12 @@ FULL_SLOT = slot_trigger(
 
 
 @pytest.mark.parametrize(
-    "trigger", [FULL_JOB, FULL_SLOT, job_trigger("a"), slot_trigger()], ids=["job", "slot", "few", "none"]
+    "trigger",
+    [FULL_JOB, FULL_SLOT, job_trigger("a"), slot_trigger()],
+    ids=["job", "slot", "job defaults", "slot defaults"],
 )
-def test_trigger_survives_serialisation(trigger: JobWatchTrigger) -> None:
-    """A restarted triggerer builds the same trigger from JSON."""
+def test_trigger_is_restored_from_json(trigger: JobWatchTrigger) -> None:
+    """A trigger that is restored from its JSON equals the original."""
     again = rebuild(trigger)
 
     assert type(again) is type(trigger)
@@ -79,8 +81,8 @@ def test_trigger_survives_serialisation(trigger: JobWatchTrigger) -> None:
 
 
 @pytest.mark.parametrize("kind", [PiktidJobTrigger, PiktidSlotTrigger])
-def test_trigger_serialises_every_argument(kind: type[JobWatchTrigger]) -> None:
-    """An argument that is left out would be lost at a restart of the triggerer."""
+def test_trigger_serializes_every_argument(kind: type[JobWatchTrigger]) -> None:
+    """``serialize`` returns every argument of the constructor."""
     import inspect
 
     names = set(inspect.signature(kind.__init__).parameters) - {"self"}
@@ -88,11 +90,11 @@ def test_trigger_serialises_every_argument(kind: type[JobWatchTrigger]) -> None:
     assert set(kind(job_ids=[]).serialize()[1]) == names
 
 
-# -- the job trigger --------------------------------------------------------------------------------------------
+# -- job trigger ------------------------------------------------------------------------------------------------
 
 
 def test_done_event_in_full(server: EmulatorServer) -> None:
-    """Job ids with their last words, what was seen, and what the worker gave along; nothing else."""
+    """The ``done`` event contains the jobs with their status, notification ids and ``resume_state``."""
     one, two = buy(server), buy(server)
 
     event = fire(job_trigger(one, two, resume_state={"record": {"x": 1}}))
@@ -109,7 +111,7 @@ def test_done_event_in_full(server: EmulatorServer) -> None:
 
 
 def test_timeout_event_in_full(server: EmulatorServer) -> None:
-    """The deadline is an epoch; jobs that have ended are told."""
+    """At ``end_time`` the trigger yields a ``timeout`` event with the jobs that have ended."""
     server.faults.add("job", "never_end")
     endless, ending = buy(server), buy(server)
 
@@ -118,15 +120,15 @@ def test_timeout_event_in_full(server: EmulatorServer) -> None:
     assert (event["status"], event["ended"]) == ("timeout", {ending: "completed"})
 
 
-def test_lost_job_is_an_end(server: EmulatorServer) -> None:
-    """What a lost job means is decided by the worker."""
+def test_unknown_job_is_reported_as_lost(server: EmulatorServer) -> None:
+    """An unknown job is reported as ``lost``."""
     assert fire(job_trigger("job-x"))["ended"] == {"job-x": "lost"}
 
 
-def test_refused_token_is_a_permanent_error_in_one_line(
+def test_refused_token_yields_a_permanent_error_event(
     server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The worker can tell that no retry helps; the token is in no message."""
+    """A refused token yields a permanent error event whose one-line message does not contain it."""
     monkeypatch.setenv(CONN, connection_json(server.url, password=SECRET))
 
     event = fire(job_trigger("job-x"))
@@ -137,8 +139,8 @@ def test_refused_token_is_a_permanent_error_in_one_line(
     assert SECRET not in json.dumps(event)
 
 
-def test_connection_without_token_is_a_permanent_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What waiting does not mend ends the wait."""
+def test_connection_without_a_token_yields_a_permanent_error_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection without a token yields a permanent error event."""
     monkeypatch.setenv(CONN, json.dumps({"conn_type": "piktid"}))
 
     event = fire(job_trigger("job-x", resume_state={"k": "v"}))
@@ -147,7 +149,7 @@ def test_connection_without_token_is_a_permanent_error(monkeypatch: pytest.Monke
 
 
 def failing_lookups(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> Counter[str]:
-    """Let the lookup of the connection fail first."""
+    """Let the first lookups of the connection fail; return the number of lookups."""
     calls: Counter[str] = Counter()
     real = hook_module._async_connection
 
@@ -161,10 +163,8 @@ def failing_lookups(monkeypatch: pytest.MonkeyPatch, error: Exception, times: in
     return calls
 
 
-def test_lookup_that_fails_a_few_times_is_tolerated(
-    server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The API server of Airflow may restart while tasks wait."""
+def test_connection_lookup_is_retried(server: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection lookup that fails three times is retried."""
     job_id = buy(server)
     calls = failing_lookups(monkeypatch, ConnectionError("away"), 3)
 
@@ -172,10 +172,10 @@ def test_lookup_that_fails_a_few_times_is_tolerated(
     assert calls["piktid_default"] == 4
 
 
-def test_foreign_error_becomes_an_event_without_its_text(
+def test_unexpected_error_yields_an_event_without_its_message(
     server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error of somebody else may hold an address with a signature: its type must do."""
+    """An unexpected error yields an error event with its type and without its message."""
     failing_lookups(monkeypatch, RuntimeError(f"https://x?Signature={SECRET}"), 99)
 
     event = fire(job_trigger("job-x", poll_interval=0.01))
@@ -185,8 +185,8 @@ def test_foreign_error_becomes_an_event_without_its_text(
     assert SECRET not in json.dumps(event)
 
 
-def test_unknown_connection_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told, after a few looks, by its id."""
+def test_unknown_connection_yields_an_error_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown connection yields an error event that names it."""
     event = fire(job_trigger("job-x", poll_interval=0.01, piktid_conn_id="piktid_nowhere"))
 
     assert event["status"] == "error"
@@ -201,10 +201,10 @@ def test_unknown_connection_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None
         pytest.param(None, {"piktid_conn_id": "piktid_nowhere"}, "error", id="error"),
     ],
 )
-def test_trigger_gives_exactly_one_event(
+def test_job_trigger_yields_exactly_one_event(
     server: EmulatorServer, fault: str | None, arguments: dict[str, Any], status: str
 ) -> None:
-    """No path ends without an event, and none gives two."""
+    """The job trigger yields exactly one event."""
     if fault:
         server.faults.add("job", fault)
     trigger = job_trigger(buy(server), **({"poll_interval": 0.01} | arguments))
@@ -213,7 +213,7 @@ def test_trigger_gives_exactly_one_event(
 
 
 def test_trigger_only_reads(server: EmulatorServer) -> None:
-    """It asks for the status and listens; notifications are left for the worker to delete."""
+    """The trigger requests the status and the stream, and deletes no notification."""
     job_id = buy(server)
     before = Counter(server.state.counters.requests)
 
@@ -223,8 +223,8 @@ def test_trigger_only_reads(server: EmulatorServer) -> None:
     assert set(event["notification_ids"]) <= {note.id for note in server.state.v2.notices.current()}
 
 
-def test_two_triggers_at_once_do_no_harm(server: EmulatorServer) -> None:
-    """Airflow may run a trigger twice for a while: both say the same."""
+def test_two_copies_of_a_trigger_yield_the_same_result(server: EmulatorServer) -> None:
+    """Two copies of a trigger that run at once report the same end."""
     job_id = buy(server)
 
     async def both() -> list[Any]:
@@ -235,16 +235,16 @@ def test_two_triggers_at_once_do_no_harm(server: EmulatorServer) -> None:
     assert first["ended"] == second["ended"] == {job_id: "completed"}
 
 
-def test_event_holds_no_links(server: EmulatorServer) -> None:
-    """Events are stored in the database of Airflow."""
+def test_event_contains_no_links(server: EmulatorServer) -> None:
+    """The event contains no link."""
     assert "http" not in json.dumps(fire(job_trigger(buy(server))))
 
 
-# -- kill -------------------------------------------------------------------------------------------------------
+# -- on_kill ----------------------------------------------------------------------------------------------------
 
 
 class Recorder:
-    """Stands for the logger."""
+    """Replaces the logger."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -258,14 +258,14 @@ class Recorder:
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Warnings of triggers."""
+    """The warnings that triggers logged."""
     recorder = Recorder()
     monkeypatch.setattr(JobWatchTrigger, "log", recorder)
     return recorder.lines
 
 
-def test_kill_during_the_wait_says_what_still_runs(start: Start, told: list[str]) -> None:
-    """PiktID cannot cancel: the reader learns of the jobs, the bill and the next try, once."""
+def test_on_kill_during_the_wait_logs_running_jobs(start: Start, told: list[str]) -> None:
+    """``on_kill`` during the wait logs once which jobs are still running and will be billed."""
     server = start(job_seconds=60)
     trigger = job_trigger(buy(server), buy(server))
 
@@ -284,8 +284,8 @@ def test_kill_during_the_wait_says_what_still_runs(start: Start, told: list[str]
     assert "are still running and will be billed" in line
 
 
-def test_kill_after_the_event_is_silent(server: EmulatorServer, told: list[str]) -> None:
-    """Airflow also calls it when a trigger has done its work: nothing runs then."""
+def test_on_kill_after_the_event_logs_nothing(server: EmulatorServer, told: list[str]) -> None:
+    """``on_kill`` after the event logs nothing."""
     trigger = job_trigger(buy(server))
     asyncio.run(first_event(trigger))
 
@@ -294,18 +294,18 @@ def test_kill_after_the_event_is_silent(server: EmulatorServer, told: list[str])
     assert told == []
 
 
-def test_kill_without_jobs_is_silent(told: list[str]) -> None:
-    """A task that waits for its first slot has bought nothing."""
+def test_on_kill_without_jobs_logs_nothing(told: list[str]) -> None:
+    """``on_kill`` without jobs logs nothing."""
     asyncio.run(slot_trigger().on_kill())
 
     assert told == []
 
 
-# -- the slot trigger -------------------------------------------------------------------------------------------
+# -- slot trigger -----------------------------------------------------------------------------------------------
 
 
-def test_slot_of_a_free_account_comes_at_once(server: EmulatorServer) -> None:
-    """Without jobs of our own nothing is asked of the service."""
+def test_slot_is_free_without_own_jobs(server: EmulatorServer) -> None:
+    """Without own jobs the slot is free at once, and no request is sent."""
     event = fire(slot_trigger(resume_state={"queue_until": 5.0}))
 
     assert (event["status"], event["ended"], event["resume_state"]["queue_until"]) == ("slot", {}, 5.0)
@@ -313,8 +313,8 @@ def test_slot_of_a_free_account_comes_at_once(server: EmulatorServer) -> None:
     assert not server.state.counters.requests
 
 
-def test_slot_waits_until_its_time(server: EmulatorServer) -> None:
-    """The server said when to come back."""
+def test_slot_respects_not_before(server: EmulatorServer) -> None:
+    """The trigger does not yield before ``not_before``."""
     not_before = time.time() + 0.3
 
     fire(slot_trigger(not_before=not_before))
@@ -322,8 +322,8 @@ def test_slot_waits_until_its_time(server: EmulatorServer) -> None:
     assert time.time() >= not_before
 
 
-def test_slot_comes_early_when_an_own_job_ends(server: EmulatorServer) -> None:
-    """The end of a job is the best reason to try; the worker learns which one it was."""
+def test_end_of_an_own_job_frees_the_slot(server: EmulatorServer) -> None:
+    """With ``until_job_ends`` the end of an own job yields the event before ``not_before``."""
     job_id = buy(server)
 
     event = fire(slot_trigger(job_id, not_before=time.time() + 60, until_job_ends=True, active_jobs=1))
@@ -331,8 +331,8 @@ def test_slot_comes_early_when_an_own_job_ends(server: EmulatorServer) -> None:
     assert (event["status"], event["ended"]) == ("slot", {job_id: "completed"})
 
 
-def test_slot_for_a_window_does_not_come_early(server: EmulatorServer) -> None:
-    """A job that ends makes no room in a used-up minute."""
+def test_end_of_an_own_job_does_not_shorten_the_rate_limit(server: EmulatorServer) -> None:
+    """Without ``until_job_ends`` the end of an own job does not yield the event before ``not_before``."""
     not_before = time.time() + 0.8
 
     event = fire(slot_trigger(buy(server), not_before=not_before))
@@ -341,8 +341,8 @@ def test_slot_for_a_window_does_not_come_early(server: EmulatorServer) -> None:
     assert time.time() >= not_before
 
 
-def test_slot_gives_up_at_its_end(start: Start) -> None:
-    """A full account ends in a timeout event, not in silence."""
+def test_slot_times_out(start: Start) -> None:
+    """If no slot is free until ``end_time``, the trigger yields a ``timeout`` event."""
     server = start(job_seconds=60)
     job_id = buy(server)
 
@@ -351,17 +351,17 @@ def test_slot_gives_up_at_its_end(start: Start) -> None:
     assert (event["status"], event["ended"]) == ("timeout", {})
 
 
-def test_slot_comes_even_if_own_jobs_cannot_be_watched(
+def test_slot_is_yielded_if_own_jobs_cannot_be_watched(
     server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever is wrong, the worker finds out when it tries."""
+    """If the own jobs cannot be watched, the trigger yields ``slot`` at ``not_before``."""
     monkeypatch.setenv(CONN, connection_json(server.url, password=SECRET))
 
     assert fire(slot_trigger("job-x", not_before=time.time() + 0.2))["status"] == "slot"
 
 
-def test_waiting_tasks_take_turns(server: EmulatorServer) -> None:
-    """Of several tasks of one process only as many go as the account takes in a window."""
+def test_slots_are_limited_by_the_rate(server: EmulatorServer) -> None:
+    """Of five waiting tasks only two get a slot if the rate is two."""
 
     async def race() -> tuple[int, int]:
         triggers = [slot_trigger(jobs_per_minute=2, active_jobs=10, rate_window=60.0) for _ in range(5)]
@@ -375,7 +375,7 @@ def test_waiting_tasks_take_turns(server: EmulatorServer) -> None:
     assert asyncio.run(race()) == (2, 3)
 
 
-def test_slot_gives_exactly_one_event(server: EmulatorServer) -> None:
-    """The same rule as for jobs."""
+def test_slot_trigger_yields_exactly_one_event(server: EmulatorServer) -> None:
+    """The slot trigger yields exactly one event."""
     assert len(all_events(slot_trigger())) == 1
     assert len(all_events(slot_trigger(not_before=time.time() + 60, end_time=0.0))) == 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same images as one task of many jobs, and as many mapped tasks of one job, on an account of its own each."""
+"""The same images as one task of many jobs, and as mapped tasks of one job, each with its own account."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ with DAG(dag_id="mapped", **COMMON):
 
     @task
     def batches(images: list[str]) -> list[list[str]]:
-        """Ten images each."""
+        """Return lists of ten images."""
         return [images[start : start + 10] for start in range(0, len(images), 10)]
 
     PiktidModelSwapOperator.partial(piktid_conn_id="piktid_mapped", **SWAP).expand(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A swap and a download whose workers die once where the run's parameters say, or can be killed from outside."""
+"""A swap and a download whose workers kill themselves at a given point, or are killed by the test."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support import crash
 
 
 def prepare(context: Any) -> None:
-    """Leave the process ids of the task and of its supervisor, and arm what should kill it."""
+    """Write the process ids of the task and its supervisor, and set up the planned kill."""
     params = context["params"]
     note = Path(params["folder"]) / f"{context['ti'].task_id}.pids"
     fresh = note.with_suffix(".new")
@@ -26,7 +26,7 @@ def prepare(context: Any) -> None:
 
 
 class MortalSwap(PiktidModelSwapOperator):
-    """A swap that may die."""
+    """A swap that may be killed."""
 
     def execute(self, context: Any) -> Any:
         prepare(context)
@@ -34,7 +34,7 @@ class MortalSwap(PiktidModelSwapOperator):
 
 
 class MortalDownload(PiktidDownloadOperator):
-    """A download that may die."""
+    """A download that may be killed."""
 
     def execute(self, context: Any) -> Any:
         prepare(context)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A task that takes a worker slot for a moment."""
+"""A task that uses a worker slot for a moment."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generated persons with a short stagger, for the tests of the whole."""
+"""Generated persons with a short stagger, for the system tests."""
 
 from __future__ import annotations
 

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How tasks behave towards Airflow: permanent errors are not retried."""
+"""``fail_fast_if_permanent``: permanent errors are not retried."""
 
 from __future__ import annotations
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowFailException
 
-from airflow_provider_piktid.common.task import fail_fast_if_permanent
 from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidConnectionError
+from airflow_provider_piktid.operators.base import fail_fast_if_permanent
 
 
 def test_permanent_error_fails_without_a_retry() -> None:
-    """The error itself stays the cause, so that its kind can be read."""
+    """A permanent error raises ``AirflowFailException`` with the error as its cause."""
     error = PiktidConfigError("no token")
 
     with pytest.raises(AirflowFailException, match="no token") as caught, fail_fast_if_permanent():
@@ -21,10 +21,10 @@ def test_permanent_error_fails_without_a_retry() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [PiktidConnectionError("away"), RuntimeError("bug")], ids=["passing", "foreign"]
+    "error", [PiktidConnectionError("away"), RuntimeError("bug")], ids=["temporary", "unexpected"]
 )
-def test_other_errors_pass_as_they_are(error: Exception) -> None:
-    """Airflow's retries deal with them."""
+def test_other_errors_are_raised_unchanged(error: Exception) -> None:
+    """Other errors are raised unchanged."""
     with pytest.raises(type(error)) as caught, fail_fast_if_permanent():
         raise error
 
