@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The order in which the waiting tasks of one triggerer process may try to submit.
+The queue in which the tasks of one triggerer process wait to submit.
 
-An account allows a number of submissions per minute and of active jobs. Waking every waiting task whenever a job
-ends would send many requests that are refused, so tasks queue here and one is released when a slot is likely. This
-only reduces requests; it is not a lock: other processes are not seen, and the server's answer decides.
+An account has limits for submissions per minute and for active jobs. If every waiting task tried whenever a job
+ends, most requests would be refused. So tasks queue here, and one is released when a slot is likely to be free. This
+only reduces requests and is not a lock: it does not know other processes, and the server decides.
 """
 
 from __future__ import annotations
@@ -24,26 +24,25 @@ from airflow_provider_piktid.get_provider_info import (
     DEFAULT_RATE_WINDOW,
 )
 
-#: A released task counts as an active job for this long, unless it comes back before.
+#: A released task counts as an active job for this long, unless it returns earlier.
 SETTLING_SECONDS = 20.0
 
-#: The first task of the queue is released after this long even if the account still looks full: what this process
-#: knows may be out of date, and a refused request is free.
+#: The first task of the queue is released after this long even if the limits still seem to be reached: the counts of
+#: this process may be outdated, and a refused request is free.
 PATIENCE_SECONDS = 60.0
 
-
-#: Submissions are remembered this long; rate windows are shorter.
+#: Submissions are counted for this long; rate windows are shorter.
 KEPT_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
 class AccountLimits:
     """
-    What the account allows.
+    The limits of an account.
 
-    :param jobs_per_minute: Submissions in each window.
-    :param active_jobs: Jobs at once.
-    :param rate_window: Length of the window in seconds.
+    :param jobs_per_minute: Submissions in each window. Default: 5, PiktID's limit.
+    :param active_jobs: Concurrent jobs. Default: 5, PiktID's limit.
+    :param rate_window: Length of the window in seconds. Default: 60.
     """
 
     jobs_per_minute: int = DEFAULT_JOBS_PER_MINUTE
@@ -65,9 +64,9 @@ class AdmissionQueue:
     def __init__(self) -> None:
         self._queue: deque[_Place] = deque()
         self._watched: Counter[str] = Counter()
-        #: When jobs were submitted, by job id. ``time.monotonic()``, as all moments here.
+        #: Job id to the time of its submission. ``time.monotonic()``, as all times here.
         self._submitted: dict[str, float] = {}
-        #: When tasks were released that have not come back yet, by ticket.
+        #: Ticket to the time of the release, for tasks that have not returned yet.
         self._released: dict[str, float] = {}
 
     @contextlib.contextmanager
@@ -79,10 +78,10 @@ class AdmissionQueue:
         ticket: str | None = None,
     ) -> Iterator[ActiveJobs]:
         """
-        Count jobs as active while they are watched, until :meth:`ActiveJobs.ended` says otherwise.
+        Count jobs as active inside the block, each until :meth:`ActiveJobs.ended` is called for it.
 
-        :param submitted_at: Job id to submission time, epoch seconds: what the rate is counted by.
-        :param ticket: The turn that led to these jobs, if one did.
+        :param submitted_at: Job id to submission time, epoch seconds, for the rate limit.
+        :param ticket: Ticket of the turn in which these jobs were submitted. Default: none.
         """
         self._returned(ticket)
         lead = time.monotonic() - time.time()
@@ -100,10 +99,11 @@ class AdmissionQueue:
         """
         Return when it is this task's turn and a slot is likely.
 
-        :param delay: Seconds before which trying is pointless, as the server refused a moment ago.
-        :param until_job_ends: Whether the end of a job shortens the delay, for the first such task in the queue.
-        :param ticket: The ticket of the task's last turn, which ends with this call.
-        :return: A ticket, to be passed when the task comes back with or without a new job.
+        :param delay: Seconds before which trying is pointless, as the server has just refused.
+        :param until_job_ends: Whether the end of a job ends the delay, for the first such task in the queue. Default:
+            True.
+        :param ticket: Ticket of the task's last turn, which ends with this call. Default: none.
+        :return: A ticket, to be passed when the task returns with or without a new job.
         """
         self._returned(ticket)
         now = time.monotonic()
@@ -123,7 +123,7 @@ class AdmissionQueue:
             self._wake()
 
     def _returned(self, ticket: str | None) -> None:
-        """The result of a turn is known: a job that is watched now, or nothing."""
+        """End a turn: the task has returned with or without a new job."""
         if ticket and self._released.pop(ticket, None) is not None:
             self._wake()
 
@@ -159,7 +159,7 @@ class AdmissionQueue:
             place.changed.set()
 
     def count_in(self, job_ids: Iterable[str]) -> None:
-        """Count jobs as active; several triggers may watch the same ones."""
+        """Count jobs as active; several triggers may watch the same jobs."""
         self._watched.update(job_ids)
 
     def count_out(self, job_ids: Iterable[str]) -> None:
@@ -177,7 +177,7 @@ class AdmissionQueue:
 
 
 class ActiveJobs:
-    """The jobs that one trigger watches, as far as they are active."""
+    """The active jobs that one trigger watches."""
 
     def __init__(self, queue: AdmissionQueue, job_ids: list[str]) -> None:
         self._queue = queue
@@ -185,7 +185,7 @@ class ActiveJobs:
         queue.count_in(self._open)
 
     def ended(self, job_id: str) -> None:
-        """Make room for the next task."""
+        """Stop counting a job and release the next task."""
         if job_id in self._open:
             self._open.discard(job_id)
             self._queue.count_out([job_id])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The record of outputs that were requested again, and the wait for their new versions."""
+"""The record of regenerated outputs, and the wait for their new versions."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _STATES = ("planned", "intent", "submitted")
 @dataclass
 class Regeneration(PaidRequest):
     """
-    One output to make again.
+    One output to regenerate.
 
-    :param version: Its newest version before; the new one is higher.
+    :param version: Its newest version before the request; the new one is higher.
     """
 
     job_id: str
@@ -46,13 +46,13 @@ class Regeneration(PaidRequest):
 
     @property
     def label(self) -> str:
-        """How messages name it."""
+        """The name of the output in messages."""
         return f"image {self.image_index}, variation {self.group_index} of job {self.job_id}"
 
 
 @dataclass
 class RegenerationRecord:
-    """All outputs that a task instance requested again."""
+    """All outputs that a task instance regenerates."""
 
     fingerprint: str
     items: list[Regeneration]
@@ -70,7 +70,7 @@ class RegenerationRecord:
         """
         Rebuild a record.
 
-        :raises PiktidRecordError: It is not one, or is of a newer version.
+        :raises PiktidRecordError: It is not a record, or was written by a newer version of this package.
         """
         return read_record(value, RECORD_VERSION, "regenerated images", cls._build)
 
@@ -83,7 +83,7 @@ class RegenerationRecord:
 
 
 def failed_outputs(jobs: Mapping[str, JobResults]) -> list[Regeneration]:
-    """Choose the outputs that have failed; those that still run are left alone."""
+    """Return the outputs that have failed; running ones are not included."""
     return [
         Regeneration(job_id, result.image_index, result.group_index, result.version)
         for job_id, results in jobs.items()
@@ -94,26 +94,28 @@ def failed_outputs(jobs: Mapping[str, JobResults]) -> list[Regeneration]:
 
 def chosen_outputs(jobs: Mapping[str, JobResults], images: Iterable[Mapping[str, Any]]) -> list[Regeneration]:
     """
-    Choose outputs by place.
+    Return the outputs that the DAG author chose.
 
-    :param images: Each ``{"image_index"}``, with ``"group_index"`` (0) and, for several jobs, ``"job_id"``.
-    :raises PiktidConfigError: No such output.
+    :param images: Each ``{"image_index"}``, with ``"group_index"`` (default 0) and, for several jobs, ``"job_id"``.
+    :raises PiktidConfigError: An output does not exist.
     """
     newest = newest_results(jobs.items())
     chosen = []
     for image in images:
         if len(jobs) > 1 and "job_id" not in image:
-            raise PiktidConfigError("images must name a job_id each, as there are several jobs.")
+            raise PiktidConfigError("Each item of `images` needs a job_id, as there are several jobs.")
         job_id = str(image.get("job_id") or next(iter(jobs)))
         place = (job_id, int(image["image_index"]), int(image.get("group_index") or 0))
         if place not in newest:
-            raise PiktidConfigError(f"There is no image {place[1]}, variation {place[2]}, in job {job_id}.")
+            raise PiktidConfigError(
+                f"Job {job_id} has no image {place[1]}, variation {place[2]}. Correct `images`."
+            )
         chosen.append(Regeneration(*place, newest[place].version))
     return chosen
 
 
 def newest_results(jobs: Iterable[tuple[str, JobResults]]) -> dict[tuple[str, int, int], ImageResult]:
-    """Map the place of each output to its newest version."""
+    """Map job, image and variation of each output to its newest version."""
     newest: dict[tuple[str, int, int], ImageResult] = {}
     for job_id, results in jobs:
         for result in results.results:
@@ -124,7 +126,7 @@ def newest_results(jobs: Iterable[tuple[str, JobResults]]) -> dict[tuple[str, in
 
 
 def has_ended(result: ImageResult) -> bool:
-    """Whether nothing more will happen to this version."""
+    """Return whether this version is final."""
     return result.status in ("completed", "failed", "aborted") or (
         not result.status and bool(result.download_url)
     )
@@ -133,7 +135,7 @@ def has_ended(result: ImageResult) -> bool:
 def still_open(
     items: Sequence[Regeneration], newest: Mapping[tuple[str, int, int], ImageResult]
 ) -> list[Regeneration]:
-    """Choose the items whose new version is not there yet, or has not ended."""
+    """Return the items whose new version does not exist yet, or has not ended."""
     return [
         item
         for item in items
@@ -152,13 +154,13 @@ async def watch_results(
     end_time: float,
 ) -> bool:
     """
-    Poll the results of jobs until they satisfy ``done``; False if the deadline passes first.
+    Poll the results of jobs until they satisfy ``done``; return False if the deadline passes first.
 
-    Whether a job's status changes while an image is regenerated is undocumented, so its results are polled.
+    It is not documented whether a job's status changes while an image is regenerated, so the results are polled.
 
-    :param connect: Makes a client; closed at the end.
-    :param end_time: Epoch seconds.
-    :raises PiktidAPIError: PiktID refuses for a reason that waiting does not mend.
+    :param connect: Returns a client, which is closed at the end.
+    :param end_time: Deadline, epoch seconds.
+    :raises PiktidAPIError: PiktID refuses for a reason that waiting does not resolve.
     """
     ids = list(job_ids)
     async with await connect() as client:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Wait for jobs. Triggers and the sync path both use this and nothing else.
+Wait for jobs, for triggers and the sync path.
 
-The status is the authority, notifications are hints: subscribe, ask for the status once subscribed, then ask
-again at every event of our jobs, at every reconnect, and every two minutes. Without a stream, poll.
+Only the status counts, notifications are hints: subscribe, then get the status, and get it again at every event of
+these jobs, at every reconnect, and every two minutes. Without a stream, poll.
 """
 
 from __future__ import annotations
@@ -20,14 +20,11 @@ from typing import TYPE_CHECKING, Literal
 from airflow_provider_piktid.common.concurrency import run_bounded
 from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.exceptions import (
+    TRANSIENT_ERRORS,
     PiktidAPIError,
     PiktidAuthError,
-    PiktidConnectionError,
     PiktidError,
     PiktidNotFoundError,
-    PiktidRateLimitError,
-    PiktidResponseError,
-    PiktidServerError,
 )
 from airflow_provider_piktid.jobs.outcome import LOST
 
@@ -37,24 +34,25 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Answers that say nothing about the job: the wait goes on until its deadline.
-_PASSING = (PiktidConnectionError, PiktidServerError, PiktidRateLimitError, PiktidResponseError)
-
 _TERMINAL_WORDS = frozenset({"completed", "failed", "aborted", "error"})
 
 
 @dataclass(frozen=True)
 class WatchOptions:
     """
-    :param until: ``all``: return when every job has ended; ``any``: when at least one has.
-    :param end_time: Deadline, epoch seconds.
-    :param poll_interval: Seconds between two status requests of a job while there is no stream.
-    :param status_interval: The same while there is one. A lost last event costs at most this long.
-    :param fresh_seconds: How long after submission a job may answer 404, before its first 200 only.
-        Default 30: the official clients' ten tries three seconds apart.
-    :param subscribe_seconds: How long the first status request waits for the subscription.
-    :param coalesce_seconds: Events that say nothing about the end are gathered this long.
-    :param lookup_failures: Failures in a row to get a client before giving up.
+    How to wait.
+
+    :param until: ``all``: return when every job has ended; ``any``: when at least one has. Default: ``all``.
+    :param end_time: Deadline, epoch seconds. Default: none.
+    :param poll_interval: Seconds between two status requests of a job while there is no stream. Default: 10.
+    :param status_interval: The same while there is a stream; the maximum delay if the last event is lost. Default:
+        120.
+    :param fresh_seconds: Seconds after submission for which a job may answer 404, until its first 200. Default: 30,
+        from PiktID's clients, which try ten times every three seconds.
+    :param subscribe_seconds: How long the first status request waits for the subscription. Default: 5.
+    :param coalesce_seconds: Progress events within this time lead to one status request. Default: 1.
+    :param lookup_failures: Consecutive failures to get a client before giving up. Default: 5.
+    :param stream: Whether to listen to notifications. Default: True.
     """
 
     until: Literal["all", "any"] = "all"
@@ -70,7 +68,7 @@ class WatchOptions:
 
 @dataclass
 class WatchResult:
-    """How a wait ended. ``timed_out`` is the only way to end with running jobs under ``all``."""
+    """The result of a wait. With ``all``, jobs are still running only if ``timed_out`` is set."""
 
     jobs: dict[str, Job] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
@@ -84,7 +82,7 @@ class WatchResult:
         return words | dict.fromkeys(sorted(self.lost), LOST)
 
     def to_event(self) -> JobEvent:
-        """Return what the wait means for the task."""
+        """Return the trigger event with this result."""
         return JobEvent(
             "timeout" if self.timed_out else "done",
             ended=self.ended,
@@ -100,12 +98,12 @@ class JobWatcher:
     """
     Waits for one set of jobs.
 
-    :param connect: Makes a client. Called inside the tolerant loop, and again after the token was refused,
-        since it may have been replaced in the connection.
+    :param connect: Returns a client. Called again after a failure, and after the token was refused, as it may have
+        been replaced in the connection.
     :param submitted_at: Job id to the time of its submission, epoch seconds; missing ones count as old.
     """
 
-    #: Notification ids kept for deletion; the rest expires by itself after ten minutes.
+    #: Notification ids kept for deletion; the others expire after ten minutes.
     MAX_NOTIFICATION_IDS = 1000
 
     def __init__(
@@ -130,7 +128,7 @@ class JobWatcher:
         self._wake = asyncio.Event()
         self._subscribed = asyncio.Event()
         self._hinted: set[str] = set()
-        self._asked_all = float("-inf")
+        self._polled_all_at = float("-inf")
         self._live = False
         self._failing = False
         self._coalescing: asyncio.TimerHandle | None = None
@@ -140,7 +138,7 @@ class JobWatcher:
         Return when enough jobs have ended or the deadline has passed.
 
         :raises PiktidAuthError: The token is refused, also after the connection was looked up again.
-        :raises PiktidAPIError: The API refuses to tell the status for a reason that waiting does not mend.
+        :raises PiktidAPIError: The API refuses the status request for a reason that waiting does not resolve.
         """
         lookups_failed = 0
         refused_before = False
@@ -159,7 +157,7 @@ class JobWatcher:
                     await self._pause()
                     continue
                 try:
-                    await self._ask(client)
+                    await self._poll(client)
                     refused_before = False
                 except PiktidAuthError:
                     if refused_before:
@@ -181,7 +179,7 @@ class JobWatcher:
             self._client = await self._connect()
             if self._options.stream:
                 self._listener = asyncio.create_task(self._listen(self._client))
-                # Not `wait_for`: on Python 3.11 it may swallow a cancellation, and the wait would never end.
+                # Not `wait_for`: on Python 3.11 it may swallow a cancellation, and the wait never ends.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._options.subscribe_seconds):
                         await self._subscribed.wait()
@@ -199,9 +197,9 @@ class JobWatcher:
             client, self._client = self._client, None
             await client.aclose()
 
-    # -- asking ---------------------------------------------------------------------------------------------
+    # -- polling --------------------------------------------------------------------------------------------
 
-    def _open(self) -> list[str]:
+    def _outstanding(self) -> list[str]:
         ended = self._result.ended
         return [job_id for job_id in self._job_ids if job_id not in ended]
 
@@ -209,41 +207,41 @@ class JobWatcher:
         ended = self._result.ended
         return bool(ended) if self._options.until == "any" else len(ended) >= len(self._job_ids)
 
-    async def _ask(self, client: AsyncPiktidClient) -> None:
+    async def _poll(self, client: AsyncPiktidClient) -> None:
         hinted, self._hinted = self._hinted, set()
         self._wake.clear()
         now = time.monotonic()
-        everything = not hinted or now - self._asked_all >= self._interval()
+        everything = not hinted or now - self._polled_all_at >= self._interval()
         if everything:
-            self._asked_all = now
-        wanted = [job_id for job_id in self._open() if everything or job_id in hinted]
+            self._polled_all_at = now
+        due = [job_id for job_id in self._outstanding() if everything or job_id in hinted]
         gate = asyncio.Semaphore(8)
 
-        async def ask(job_id: str) -> Job:
+        async def get(job_id: str) -> Job:
             async with gate:
                 return await client.get_job(job_id)
 
-        answers = await asyncio.gather(*(ask(job_id) for job_id in wanted), return_exceptions=True)
-        passing: PiktidError | None = None
-        for job_id, answer in zip(wanted, answers, strict=True):
+        answers = await asyncio.gather(*(get(job_id) for job_id in due), return_exceptions=True)
+        failure: PiktidError | None = None
+        for job_id, answer in zip(due, answers, strict=True):
             if isinstance(answer, PiktidNotFoundError):
-                self._not_found(job_id)
-            elif isinstance(answer, _PASSING):
-                passing = answer
+                self._handle_not_found(job_id)
+            elif isinstance(answer, TRANSIENT_ERRORS):
+                failure = answer
             elif isinstance(answer, BaseException):
                 raise answer
             else:
-                self._note(job_id, answer)
-        self._log_failure(passing)
+                self._update(job_id, answer)
+        self._log_failure(failure)
 
-    def _note(self, job_id: str, job: Job) -> None:
+    def _update(self, job_id: str, job: Job) -> None:
         before = self._result.jobs.get(job_id)
         self._result.jobs[job_id] = job
         self._result.lost.discard(job_id)
-        if before is None or _shown(before) != _shown(job):
+        if before is None or _progress(before) != _progress(job):
             self._on_change(job)
 
-    def _not_found(self, job_id: str) -> None:
+    def _handle_not_found(self, job_id: str) -> None:
         fresh_until = self._submitted_at.get(job_id, 0.0) + self._options.fresh_seconds
         if job_id not in self._result.jobs and self._clock() < fresh_until:
             log.debug("Job %s is not visible yet.", job_id)
@@ -268,13 +266,13 @@ class JobWatcher:
         fresh = min(
             (
                 self._submitted_at.get(job_id, 0.0) + options.fresh_seconds
-                for job_id in self._open()
+                for job_id in self._outstanding()
                 if job_id not in self._result.jobs and job_id in self._submitted_at
             ),
             default=0.0,
         )
         if fresh > self._clock():
-            # A job without its first 200 may be lost: do not wait for the long interval to find out.
+            # A job without its first 200 may be lost: do not wait for the long interval.
             seconds = min(seconds, options.poll_interval)
         seconds = min(seconds, max(0.0, options.end_time - self._clock()))
         with contextlib.suppress(TimeoutError):
@@ -282,7 +280,7 @@ class JobWatcher:
                 await self._wake.wait()
 
     async def _listen(self, client: AsyncPiktidClient) -> None:
-        """Read the stream for as long as the wait lasts; a broken one is opened again, ever more slowly."""
+        """Read the stream until the wait ends; reconnect with increasing delays."""
         failures = 0
         only = self._job_ids[0] if len(self._job_ids) == 1 else None
         while True:
@@ -295,11 +293,11 @@ class JobWatcher:
                         self._go_live()
             except PiktidError as error:
                 log.debug("Notification stream: %s", error)
-                if isinstance(error, PiktidAPIError) and not isinstance(error, _PASSING):
+                if isinstance(error, PiktidAPIError) and not isinstance(error, TRANSIENT_ERRORS):
                     failures = max(failures, 5)
             finally:
                 if self._live:
-                    # The long interval is over with the stream: ask now, and poll until it is back.
+                    # Without a stream the short interval applies: get the status now, and poll until it is back.
                     self._live = False
                     self._wake.set()
                 self._subscribed.set()
@@ -307,10 +305,10 @@ class JobWatcher:
             await asyncio.sleep(min(60.0, 2.0 ** min(failures, 6)) * random.uniform(0.5, 1.0))
 
     def _go_live(self) -> None:
-        """Whatever happened while the stream was down is found out by asking."""
+        """Use the long interval; after a reconnect, get the status of all jobs, as events may have been missed."""
         self._live = True
         if self._subscribed.is_set():
-            self._asked_all = float("-inf")
+            self._polled_all_at = float("-inf")
             self._wake.set()
         self._subscribed.set()
 
@@ -331,7 +329,7 @@ class JobWatcher:
             self._coalescing = loop.call_later(self._options.coalesce_seconds, self._wake.set)
 
 
-def _shown(job: Job) -> tuple[object, ...]:
+def _progress(job: Job) -> tuple[object, ...]:
     return job.status, job.processed_images, job.total_images, job.post_processing_status
 
 
@@ -344,9 +342,9 @@ def progress_line(job: Job) -> str:
 
 async def delete_notifications(client: AsyncPiktidClient, ids: list[int]) -> int:
     """
-    Delete notifications that were used, and return how many were deleted.
+    Delete processed notifications and return how many were deleted.
 
-    A failure does not fail a paid task: they expire after ten minutes.
+    A failure does not fail a paid task, as they expire after ten minutes.
     """
 
     async def delete(notification_id: int) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The arguments of a person generation, checked: the picture, the persons in it, the keywords."""
+"""The checked arguments of a person generation: the picture, the persons in it, the keywords."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ V1_FORMATS: tuple[ImageFormat, ...] = ("webp", "jpeg", "png")
 @dataclass(frozen=True)
 class Source:
     """
-    The picture.
+    The picture: one of ``location``, ``url`` and ``id_image``.
 
-    :param stem: What the names of its results begin with; two pictures of the same name do not share it.
-    :param location: Where it lies, or
-    :param url: the address that PiktID fetches it from, or
-    :param id_image: what it was uploaded as before.
-    :param content: Its bytes, once they were read.
+    :param stem: Prefix of the names of its results, unique for each picture.
+    :param location: The file.
+    :param url: URL that PiktID can read.
+    :param id_image: Id of a picture that was uploaded before.
+    :param content: Its bytes; None until it is read.
     """
 
     stem: str
@@ -49,14 +49,14 @@ class Source:
 
     @property
     def identity(self) -> str:
-        """What decides its content, for the fingerprint. A signature in the query of an address does not."""
+        """The identity of its content, for the fingerprint. The query of a URL is ignored, as it may be a signature."""
         if self.content is not None:
             return f"sha256 {hashlib.sha256(self.content).hexdigest()}"
         return f"id {self.id_image}" if self.id_image else f"url {_bare(self.url or '')}"
 
     def read(self) -> Source:
         """
-        Return it with its bytes, checked.
+        Return the picture with its checked content.
 
         :raises PiktidImageError: It does not exist, or is not WEBP, JPEG or PNG.
         """
@@ -69,9 +69,9 @@ class Source:
 
 def name_source(image: str | None, id_image: str | None) -> Source:
     """
-    Tell which picture is meant, without reading it.
+    Return the picture, without reading it.
 
-    :raises PiktidConfigError: Both or neither is given.
+    :raises PiktidConfigError: Both or neither of the arguments are set.
     """
     if bool(image) == bool(id_image):
         raise PiktidConfigError(
@@ -89,9 +89,9 @@ def name_source(image: str | None, id_image: str | None) -> Source:
 @dataclass(frozen=True, kw_only=True)
 class PersonArguments:
     """
-    What a DAG author asks for, checked. Units and defaults: see the operator.
+    The checked arguments of the operator; see there for units and defaults.
 
-    :param output_path: As given; ``folder`` is the same, resolved.
+    :param output_path: As passed; ``folder`` is the resolved location.
     """
 
     source: Source
@@ -112,7 +112,7 @@ class PersonArguments:
     @cached_property
     def folder(self) -> storage.Location | None:
         """
-        Where results go; None: nowhere.
+        The folder of the results; None if they are not downloaded.
 
         :raises PiktidDownloadError: The path cannot be resolved.
         """
@@ -123,9 +123,9 @@ class PersonArguments:
 
     def check_folder(self) -> None:
         """
-        Make sure that results can be written before anything is paid for.
+        Check that results can be written, before anything is paid for.
 
-        :raises PiktidDownloadError: They cannot.
+        :raises PiktidDownloadError: They cannot be written.
         """
         if self.folder is None:
             return
@@ -152,7 +152,7 @@ def _read(location: storage.Location) -> bytes:
         raise PiktidImageError(f"{location.uri} does not exist. Correct `image`, or create it.") from None
     except (OSError, ValueError) as error:
         raise PiktidImageError(
-            f"{location.uri} cannot be read ({type(error).__name__}). It has to be one readable picture."
+            f"{location.uri} cannot be read ({type(error).__name__}). Pass the path of one readable picture."
         ) from error
 
 
@@ -165,7 +165,7 @@ def faces_of(target: Target) -> list[Face]:
     """
     Return the persons that PiktID found.
 
-    :raises PiktidImageError: None, or more than it accepts.
+    :raises PiktidImageError: It found none, or more than it accepts.
     """
     from airflow_provider_piktid.models.v1 import MAX_PERSONS
 
@@ -177,7 +177,7 @@ def faces_of(target: Target) -> list[Face]:
         )
     if not target.coordinates_list:
         return [Face(number) for number in range(target.count)]
-    # Rounded: the record has to stay small.
+    # Rounded to keep the record small.
     return [
         Face(person.id, person.approve is not False, round(person.area, 6))
         for person in target.coordinates_list
@@ -188,12 +188,12 @@ def choose_persons(
     persons: str | Sequence[int | str], faces: list[Face] | None, *, fail_unusable: bool
 ) -> tuple[list[int], list[int]]:
     """
-    Choose who is replaced, and who is skipped because the face is too blurry.
+    Return the ids of persons to replace, and of those to skip because the face is too blurry.
 
     :param persons: ``all``, ``largest`` or a list of person ids.
     :param faces: The persons in the picture; None if they are not known.
-    :raises PiktidConfigError: Not understood, or nobody, or somebody who is not in the picture.
-    :raises PiktidImageError: Only blurry faces, or one of them and ``fail_unusable`` is set.
+    :raises PiktidConfigError: ``persons`` is invalid, empty, or contains an id that is not in the picture.
+    :raises PiktidImageError: All chosen faces are too blurry, or one is and ``fail_unusable`` is set.
     """
     ids = _ids(persons)
     if faces is None:
@@ -209,9 +209,9 @@ def choose_persons(
         ids = sorted(by_id)
         if persons == "largest":
             ids = [max(usable or faces, key=lambda face: (face.area, -face.id)).id]
-    if strangers := [number for number in ids if number not in by_id]:
+    if unknown := [number for number in ids if number not in by_id]:
         raise PiktidConfigError(
-            f"persons names {strangers}, but PiktID found {sorted(by_id)} in the picture. Correct persons; nothing "
+            f"persons contains {unknown}, but PiktID found {sorted(by_id)} in the picture. Correct persons; nothing "
             "was paid."
         )
     blurry = [number for number in ids if not by_id[number].usable]
@@ -226,7 +226,7 @@ def choose_persons(
 
 
 def _ids(persons: str | Sequence[int | str]) -> list[int] | None:
-    """Return a list of ids, None for a rule."""
+    """Return a list of ids; None for ``all`` and ``largest``."""
     value: Any = persons
     if isinstance(value, str) and value.strip().startswith("["):
         value = _decoded(value)
@@ -241,7 +241,7 @@ def _ids(persons: str | Sequence[int | str]) -> list[int] | None:
             f"persons must be 'all', 'largest' or a list of person ids, not {persons!r}"
         ) from None
     if not ids:
-        raise PiktidConfigError("persons is empty: there is nobody to replace. Pass ids, or 'all'.")
+        raise PiktidConfigError("persons is empty. Pass person ids, or 'all'.")
     if min(ids) < 0:
         raise PiktidConfigError(f"persons are numbered from 0, not {min(ids)}")
     return list(dict.fromkeys(ids))
@@ -249,10 +249,10 @@ def _ids(persons: str | Sequence[int | str]) -> list[int] | None:
 
 def read_keywords(keywords: Any, *, allow_unknown: bool) -> list[dict[str, str]]:
     """
-    Return keywords as the API takes them.
+    Return keywords in the form of the API.
 
     :param keywords: One or several of ``{"Location": "Oceania"}``, the same as JSON text, or the plain word.
-    :raises PiktidConfigError: None, an unknown one, or the same twice.
+    :raises PiktidConfigError: There is none, one is unknown, or one is a duplicate.
     """
     from airflow_provider_piktid.models.v1 import as_keyword, keyword_key
 
@@ -262,14 +262,14 @@ def read_keywords(keywords: Any, *, allow_unknown: bool) -> list[dict[str, str]]
     if isinstance(value, str | Mapping):
         value = [value]
     if not isinstance(value, Sequence) or not value:
-        raise PiktidConfigError("keywords is empty: there is nothing to do. Pass for example ['Oceania'].")
+        raise PiktidConfigError("keywords is empty. Pass for example ['Oceania'].")
     try:
         found = [as_keyword(item, allow_unknown=allow_unknown) for item in value]
     except ValueError as error:
         raise PiktidConfigError(f"keywords: {error}") from None
     if len({keyword_key(item) for item in found}) != len(found):
         raise PiktidConfigError(
-            "keywords names the same twice, which would be paid twice. Remove the duplicate."
+            "keywords contains a duplicate, which would be billed twice. Remove the duplicate."
         )
     return found
 
@@ -278,7 +278,7 @@ def read_options(options: Any) -> dict[str, Any] | None:
     """
     Return the options to pass through.
 
-    :raises PiktidConfigError: No mapping, or nothing that JSON can represent.
+    :raises PiktidConfigError: It is not a mapping, or not JSON serializable.
     """
     if not options:
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The steps of person generation: request each once, fetch what is announced, tell what is late."""
+"""The steps of person generation: request each one once, download results, detect late ones."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.files.storage import Location
     from airflow_provider_piktid.models.v1 import PersonNotification
 
-#: Between two tries while the account accepts no more requests, if the server does not say.
+#: Seconds between two tries while the rate limit is reached, if the server does not send `Retry-After`.
 BUSY_SECONDS = 15.0
 
 
 class PersonPort:
     """
-    The kernel's view of a batch of generations.
+    The port of the kernel for person generation.
 
     :param stagger: Seconds between the first request of a picture and the others.
     :param options: Passed through.
-    :param upload: Uploads the picture again and notes it in the record; raises if that is impossible.
+    :param upload: Uploads the picture again and updates the record; raises if that is impossible.
     """
 
     def __init__(
@@ -70,13 +70,13 @@ class PersonPort:
             self._upload()
         due = self._due()
         if due > self._clock():
-            return SlotWait("the first request of a picture goes ahead of the others", due)
+            return SlotWait("the first request of a picture is sent before the others", due)
         item.id_image = self._record.id_image
-        item.asks += 1
+        item.paid_requests += 1
         return None
 
     def _due(self) -> float:
-        """The first request of a picture goes alone: the others reuse what it makes."""
+        """Return when the next request may be sent: the others reuse intermediate results of the first one."""
         sent = [
             item.intent_at
             for item in self._record.generations
@@ -93,14 +93,14 @@ class PersonPort:
         self._log.info("Requested %s.", item.label)
 
     def find(self, item: Generation) -> None:
-        """A notification will tell: it is waited for with those of the other requests."""
+        """Return None: the outcome is in a notification, which is awaited with those of the other requests."""
 
     def refused(self, item: Generation, error: PiktidError) -> SlotWait | None:
-        """Nothing was paid. What was paid before is waited for all the same."""
-        item.asks -= 1
+        """Handle a refusal, after which nothing is paid. Earlier paid requests are still awaited."""
+        item.paid_requests -= 1
         if isinstance(error, PiktidRateLimitError):
             pause = max(1.0, error.retry_after or BUSY_SECONDS * random.uniform(0.8, 1.2))
-            self._log.info("The account accepts no more requests now; continuing in %.0f s.", pause)
+            self._log.info("Rate limit of the account reached; continuing in %.0f s.", pause)
             return SlotWait("submission rate limit of the account reached", self._clock() + pause)
         if isinstance(error, PiktidNotFoundError) and self._record.uploaded_at and not self._renewed:
             self._log.warning("PiktID no longer knows the uploaded picture; uploading it again.")
@@ -108,7 +108,7 @@ class PersonPort:
             return None
         if not self._record.in_state("intent", "submitted", "done"):
             raise error
-        self._log.warning("%s Waiting for what was requested before.", error)
+        self._log.warning("%s Waiting for the earlier requests.", error)
         self._record.refused_for_good = error.permanent
         for planned in self._record.in_state("planned"):
             planned.state, planned.error = "refused", str(error)
@@ -125,7 +125,7 @@ class PersonBatch:
     """
     The generations of one record.
 
-    :param requests: The kernel, over the same record.
+    :param requests: The kernel with the same record.
     :param save: Writes the record; called before and after each paid request.
     """
 
@@ -150,13 +150,13 @@ class PersonBatch:
 
     def advance(self) -> SlotWait | None:
         """
-        Send as many paid requests as it is time for, late ones again where the author chose that.
+        Send as many paid requests as possible now, and late ones again if ``on_lost_reply`` is ``resubmit``.
 
-        :return: None if all are sent, else what to wait for before calling this again.
-        :raises PiktidError: The first request was refused for another reason than the rate.
+        :return: None if all are sent, otherwise what to wait for before calling this again.
+        :raises PiktidError: The first request was refused, but not for the rate limit.
         """
         for item in self.late():
-            # Each once, and one that PiktID accepted not in the try that sent it.
+            # At most once each; one that PiktID accepted only in a later try.
             if item.state == "intent" or (item.intent_at or 0.0) < self._record.attached_at:
                 self._requests.resubmit(item)
         wait = self._requests.advance()
@@ -185,16 +185,17 @@ class PersonBatch:
         self, findings: Findings, *, folder: Location | None, stem: str, delete: bool, limit: int
     ) -> None:
         """
-        Make results safe and note failures. Notifications are deleted only after that.
+        Download results and record failures. Notifications are deleted only afterwards.
 
-        :param folder: Where pictures go; None: nowhere, and their notifications stay.
-        :param limit: Downloads at once.
+        :param folder: Folder of the results; None: do not download them.
+        :param delete: Delete the processed notifications.
+        :param limit: Concurrent downloads.
         """
         if not findings.settled and not findings.ids:
             return
         items = {item.label: item for item in self._record.generations}
         for name in findings.assumed:
-            self._log.warning("PiktID did not say which keyword a result is for; using it as %s.", name)
+            self._log.warning("A result has no keyword; assuming that it is %s.", name)
         for name, reason in findings.failed.items():
             items[name].state, items[name].error = "failed", reason
             self._log.warning("PiktID failed to generate %s: %s", name, reason)
@@ -204,15 +205,15 @@ class PersonBatch:
         else:
             for item, _ in found:
                 item.state, item.error = "done", None
-        spent = [mark for mark in findings.ids if not self._keeps(mark, found)]
-        self._record.used = list(dict.fromkeys([*self._record.used, *spent]))
+        processed = [mark for mark in findings.ids if not self._is_needed(mark, found)]
+        self._record.used = list(dict.fromkeys([*self._record.used, *processed]))
         self._save()
         if delete:
-            self._client.run(delete_ids, spent)
+            self._client.run(delete_ids, processed)
 
     @staticmethod
-    def _keeps(mark: int | str, found: list[tuple[Generation, PersonNotification]]) -> bool:
-        """Tell whether a notification still leads to a result that could not be fetched."""
+    def _is_needed(mark: int | str, found: list[tuple[Generation, PersonNotification]]) -> bool:
+        """Return whether a notification is needed for a result that could not be downloaded."""
         return any(item.state != "done" and notification.identity == mark for item, notification in found)
 
     async def _fetch_all(
@@ -229,20 +230,20 @@ class PersonBatch:
                 item.file = await _fetch(client, notification.link or "", item, folder, stem)
             except (PiktidError, OSError) as error:
                 reason = str(error) if isinstance(error, PiktidError) else type(error).__name__
-                item.state, item.error = "expired", f"generated, but not fetched: {reason}"
+                item.state, item.error = "expired", f"generated, but not downloaded: {reason}"
                 self._log.warning("%s: %s", item.label, item.error)
             else:
                 item.state, item.error = "done", None
-                self._log.info("Fetched %s: %s", item.label, item.file)
+                self._log.info("Downloaded %s: %s", item.label, item.file)
 
         await run_bounded(fetch, found, limit)
 
 
 async def delete_ids(client: AsyncPiktidV1Client, marks: list[int | str]) -> None:
     """
-    Delete notifications that were used; those without an id cannot be.
+    Delete processed notifications; those without an id cannot be deleted.
 
-    A failure does not fail a paid task: they expire after ten minutes.
+    A failure does not fail a paid task, as they expire after ten minutes.
     """
 
     async def delete(mark: int | str) -> None:
@@ -256,12 +257,12 @@ async def delete_ids(client: AsyncPiktidV1Client, marks: list[int | str]) -> Non
 async def _fetch(
     client: AsyncPiktidV1Client, link: str, item: Generation, folder: Location, stem: str
 ) -> str:
-    """Fetch one picture; it gets its name only once it is complete."""
+    """Download one picture atomically and return its URI."""
 
-    async def land(stream: Any) -> str:
+    async def save(stream: Any) -> str:
         async with receive.receive(folder, stream.chunks(), "person") as received:
             if not await receive.is_whole_picture(received):
-                raise PiktidDownloadError(f"it arrived truncated or is not a picture ({received.size} bytes)")
+                raise PiktidDownloadError(f"it is truncated or not an image ({received.size} bytes)")
             found = formats.sniff(received.head)
             target = folder.join(output_name(stem, item, formats.EXTENSIONS[found][0] if found else ".jpg"))
             await receive.publish(received, target)
@@ -269,7 +270,7 @@ async def _fetch(
 
     for attempt in range(1, FETCH_TRIES + 1):
         try:
-            return await client.fetch(link, land)
+            return await client.fetch(link, save)
         except (PiktidConnectionError, PiktidDownloadError, PiktidAPIError, PiktidResponseError) as error:
             if attempt == FETCH_TRIES or isinstance(error, PiktidLinkError):
                 raise

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Which notification is about which generation.
+Match the notifications of an account to generations.
 
-Pure: no Airflow, no HTTP. Notifications of an account come in one list, for everybody who uses it.
+Pure: no Airflow, no HTTP. An account has one list of notifications for all of its users.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from airflow_provider_piktid.person.record import Generation
 if TYPE_CHECKING:
     from airflow_provider_piktid.models.v1 import PersonNotification
 
-#: How far PiktID's clock may lag behind ours before an error counts as older than the request.
+#: Seconds by which PiktID's clock may be behind before an error counts as older than the request.
 ERROR_SLACK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class AwaitedGeneration:
     """
-    A generation that somebody waits for.
+    A generation that a task waits for.
 
-    :param name: What the waiting side calls it.
+    :param name: Its label.
     :param keyword: Group and value, lower case.
-    :param since: Epoch seconds of the request: what is older is no answer to it.
+    :param since: Epoch seconds of the request; older notifications are not about it.
     """
 
     name: str
@@ -60,12 +60,12 @@ class AwaitedGeneration:
 @dataclass
 class Findings:
     """
-    What a list of notifications says about some generations.
+    The outcomes of generations, as found in a list of notifications.
 
-    :param found: Name to the notification with the result; the first one counts.
+    :param found: Name to the first notification with its result.
     :param failed: Name to the reason.
-    :param ids: Notifications that are certainly about these generations, by identity.
-    :param assumed: Names whose notification did not say the keyword.
+    :param ids: Identities of notifications that are certainly about these generations.
+    :param assumed: Names whose notification did not contain the keyword.
     """
 
     found: dict[str, PersonNotification] = field(default_factory=dict)
@@ -80,40 +80,43 @@ class Findings:
 
 def match(
     notifications: Iterable[PersonNotification],
-    wanted: Sequence[AwaitedGeneration],
+    awaited: Sequence[AwaitedGeneration],
     *,
     used: Collection[int | str] = (),
     alone: bool = False,
 ) -> Findings:
     """
-    Find what concerns some generations in the account's list, wherever it stands in there.
+    Find the notifications about some generations in the account's list.
 
-    :param used: Notifications to pass over, by identity.
-    :param alone: Nothing else is in flight on the account, as far as is known: an error that names nothing is
-        then about the last generation that is open.
+    :param used: Identities of notifications to skip. Default: none.
+    :param alone: Whether no other generation of the account is known to be running; an error without ids is then
+        about the last outstanding generation. Default: False.
     """
     findings = Findings()
     fresh = [item for item in notifications if item.identity not in used]
-    images = {want.id_image for want in wanted}
+    images = {generation.id_image for generation in awaited}
     results = [item for item in fresh if item.name == "edit_generate" and item.id_image in images]
-    # Those that say everything first: the others then have less to be confused with.
+    # Complete notifications first, so that fewer generations are left for the ambiguous ones.
     for item in sorted(results, key=lambda item: (item.keyword is None) + (item.id_person is None)):
-        _take(item, wanted, findings)
-    _blame([item for item in fresh if item.name == "error"], wanted, findings, alone=alone)
+        _assign_result(item, awaited, findings)
+    _assign_errors([item for item in fresh if item.name == "error"], awaited, findings, alone=alone)
     return findings
 
 
-def _take(item: PersonNotification, wanted: Sequence[AwaitedGeneration], findings: Findings) -> None:
+def _assign_result(
+    item: PersonNotification, awaited: Sequence[AwaitedGeneration], findings: Findings
+) -> None:
     fits = [
-        want
-        for want in wanted
-        if want.id_image == item.id_image
-        and item.id_person in (None, want.id_person)
-        and item.keyword in (None, want.keyword)
+        generation
+        for generation in awaited
+        if generation.id_image == item.id_image
+        and item.id_person in (None, generation.id_person)
+        and item.keyword in (None, generation.keyword)
     ]
     whole = item.keyword is not None and item.id_person is not None
     target = next(
-        (want for want in fits if want.name not in findings.settled), fits[0] if whole and fits else None
+        (generation for generation in fits if generation.name not in findings.settled),
+        fits[0] if whole and fits else None,
     )
     if target is None:
         return
@@ -128,56 +131,58 @@ def _take(item: PersonNotification, wanted: Sequence[AwaitedGeneration], finding
         findings.failed[target.name] = "the notification has no link"
 
 
-def _blame(
+def _assign_errors(
     errors: Sequence[PersonNotification],
-    wanted: Sequence[AwaitedGeneration],
+    awaited: Sequence[AwaitedGeneration],
     findings: Findings,
     *,
     alone: bool,
 ) -> None:
-    """Attribute errors, those first that name more. What cannot be told is left to the deadline."""
+    """Match errors to generations, specific ones first. An ambiguous error is ignored; the deadline then decides."""
     vague: dict[str | None, list[PersonNotification]] = {}
     for item in errors:
         if item.activity and "generate" not in item.activity:
             continue
-        fits = [want for want in _open(wanted, findings) if _names(item, want)]
+        fits = [generation for generation in _open(awaited, findings) if _may_concern(item, generation)]
         if len(fits) == 1 and (item.id_task or item.id_image):
             _fail(item, fits[0], findings)
         elif fits and (item.id_image or alone):
             vague.setdefault(item.id_image, []).append(item)
     for id_image, items in vague.items():
-        rest = [want for want in _open(wanted, findings) if id_image in (None, want.id_image)]
-        mine = [item for item in items if item.id_image or _is_after(item, rest)]
-        # As many errors as open generations: all of them failed, whichever is whose.
+        rest = [
+            generation for generation in _open(awaited, findings) if id_image in (None, generation.id_image)
+        ]
+        mine = [item for item in items if item.id_image or _is_newer(item, rest)]
+        # As many errors as outstanding generations: all of them failed.
         if rest and len(mine) >= len(rest) and (id_image is not None or len(rest) == 1):
-            for item, want in zip(mine, rest, strict=False):
-                _fail(item, want, findings)
+            for item, generation in zip(mine, rest, strict=False):
+                _fail(item, generation, findings)
 
 
-def _open(wanted: Sequence[AwaitedGeneration], findings: Findings) -> list[AwaitedGeneration]:
-    return [want for want in wanted if want.name not in findings.settled]
+def _open(awaited: Sequence[AwaitedGeneration], findings: Findings) -> list[AwaitedGeneration]:
+    return [generation for generation in awaited if generation.name not in findings.settled]
 
 
-def _names(item: PersonNotification, want: AwaitedGeneration) -> bool:
-    """Whether nothing in an error speaks against its being about this generation."""
-    if item.id_task and want.id_task:
-        return item.id_task == want.id_task
+def _may_concern(item: PersonNotification, generation: AwaitedGeneration) -> bool:
+    """Return whether an error can be about this generation."""
+    if item.id_task and generation.id_task:
+        return item.id_task == generation.id_task
     return (
-        item.id_image in (None, want.id_image)
-        and item.id_person in (None, want.id_person)
-        and item.keyword in (None, want.keyword)
-        and (item.timestamp is None or item.timestamp >= want.since - ERROR_SLACK_SECONDS)
+        item.id_image in (None, generation.id_image)
+        and item.id_person in (None, generation.id_person)
+        and item.keyword in (None, generation.keyword)
+        and (item.timestamp is None or item.timestamp >= generation.since - ERROR_SLACK_SECONDS)
     )
 
 
-def _is_after(item: PersonNotification, wanted: Sequence[AwaitedGeneration]) -> bool:
-    """Whether an error that names nothing is provably not older than the request."""
+def _is_newer(item: PersonNotification, awaited: Sequence[AwaitedGeneration]) -> bool:
+    """Return whether an error without ids is certainly not older than the requests."""
     return item.timestamp is not None and all(
-        item.timestamp >= want.since - ERROR_SLACK_SECONDS for want in wanted
+        item.timestamp >= generation.since - ERROR_SLACK_SECONDS for generation in awaited
     )
 
 
-def _fail(item: PersonNotification, want: AwaitedGeneration, findings: Findings) -> None:
-    findings.failed[want.name] = item.message
+def _fail(item: PersonNotification, generation: AwaitedGeneration, findings: Findings) -> None:
+    findings.failed[generation.name] = item.message
     if item.id_image or item.id_task:
         findings.ids.append(item.identity)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the end of a person generation means, for the deferrable and the sync path."""
+"""The outcome of a person generation, for the deferrable and the sync path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_provider_piktid.person.record import Generation, PersonRecord
 
 
 def result_rows(record: PersonRecord, links: Mapping[str, str]) -> list[dict[str, Any]]:
-    """List what is done, one row for each person and keyword."""
+    """Return the finished generations, one row for each person and keyword."""
     return [
         {
             "id_image": item.id_image,
@@ -32,7 +32,7 @@ def result_rows(record: PersonRecord, links: Mapping[str, str]) -> list[dict[str
 
 
 def summary(record: PersonRecord, late: Sequence[Generation]) -> dict[str, Any]:
-    """Count, and name what is missing with its reason."""
+    """Return counts, and one line for each missing generation."""
     missing = record.in_state("failed", "refused", "expired")
     lines = [f"{item.label}: {item.error}" for item in missing]
     lines += [f"{item.label}: {_lateness(item)}" for item in late]
@@ -41,7 +41,7 @@ def summary(record: PersonRecord, late: Sequence[Generation]) -> dict[str, Any]:
         "generations": len(record.generations),
         "successful": len(record.in_state("done")),
         "failed": len(lines),
-        "paid_requests": sum(item.asks for item in record.generations),
+        "paid_requests": sum(item.paid_requests for item in record.generations),
         "failures": lines,
     }
 
@@ -50,13 +50,13 @@ def raise_for_outcome(
     record: PersonRecord, late: Sequence[Generation], *, fail_on_partial: bool, connection: str
 ) -> list[str]:
     """
-    Decide whether the end is a success.
+    Raise if the generation was not successful.
 
     :param fail_on_partial: Whether failed generations fail the task, if others succeeded.
     :return: Warnings to log.
-    :raises PiktidSubmissionError: What became of a request stays unknown.
-    :raises PiktidJobTimeout: A result did not come in time.
-    :raises PiktidDownloadError: A result was made and could not be fetched.
+    :raises PiktidSubmissionError: The outcome of a request is unknown.
+    :raises PiktidJobTimeout: A result did not arrive in time.
+    :raises PiktidDownloadError: A result was generated but could not be downloaded.
     :raises PiktidPartialResultError: Requests were refused, or generations failed and ``fail_on_partial`` is set.
     :raises PiktidJobFailedError: All failed.
     """
@@ -64,29 +64,29 @@ def raise_for_outcome(
     unknown = [item for item in late if item.state == "intent"]
     if unknown:
         raise PiktidSubmissionError(
-            f"{connection}: no reply and no result for {_labels(unknown)}; it may have been paid for or not.{kept} "
-            "A retry looks again; on_lost_reply='resubmit' then asks once more."
+            f"{connection}: no reply and no result for {_labels(unknown)}; they may have been billed.{kept} "
+            "A retry looks for the results again; with on_lost_reply='resubmit' it then requests them once more."
         )
     if late:
         raise PiktidJobTimeout(
-            f"{connection}: no result in time for {_labels(late)}.{kept} A retry looks for it again; "
-            "on_lost_reply='resubmit' then asks once more, and a higher `timeout` waits longer.",
+            f"{connection}: no result in time for {_labels(late)}.{kept} A retry looks for the results again; with "
+            "on_lost_reply='resubmit' it then requests them once more. Raise `timeout` to wait longer.",
             job_ids=tuple(item.label for item in late),
         )
     expired = record.in_state("expired")
     if expired:
         lines = tuple(f"{item.label}: {item.error}" for item in expired)
         raise PiktidDownloadError(
-            f"{connection}: results were lost: {'; '.join(lines[:5])}.{kept} A retry looks for them, and asks anew "
-            "only for those that PiktID does not announce any more.",
+            f"{connection}: results were not downloaded: {'; '.join(lines[:5])}.{kept} A retry looks for them, and "
+            "requests again only those that PiktID no longer lists.",
             failed=lines,
         )
     refused = record.in_state("refused")
     if refused:
         raise _with_permanence(
             PiktidPartialResultError(
-                f"{connection}: {len(refused)} generation(s) were refused and not paid: {refused[0].error}{kept} "
-                "A later try asks only for what is missing."
+                f"{connection}: {len(refused)} generation(s) were refused and not billed: {refused[0].error}{kept} "
+                "A retry requests only the missing ones."
             ),
             permanent=record.refused_for_good,
         )
@@ -102,10 +102,10 @@ def _raise_for_failed(
     reasons = "; ".join(f"{item.label}: {item.error}" for item in failed[:5])
     text = f"{connection}: PiktID failed to generate {len(failed)} of {len(record.generations)} ({reasons})."
     if not record.in_state("done"):
-        raise PiktidJobFailedError(f"{text} A retry asks for them again.")
+        raise PiktidJobFailedError(f"{text} A retry requests them again.")
     if fail_on_partial:
         raise _with_permanence(
-            PiktidPartialResultError(f"{text}{kept} A retry asks only for what is missing."), permanent=False
+            PiktidPartialResultError(f"{text}{kept} A retry requests only the missing ones."), permanent=False
         )
     return [f"{text}{kept}"]
 
@@ -116,7 +116,9 @@ def _with_permanence(error: PiktidError, *, permanent: bool) -> PiktidError:
 
 
 def _lateness(item: Generation) -> str:
-    return "its reply was lost, and no result came" if item.state == "intent" else "no result came in time"
+    if item.state == "intent":
+        return "its reply was lost, and no result arrived"
+    return "no result arrived in time"
 
 
 def _labels(items: Sequence[Generation]) -> str:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-One list of notifications for all waits on an account.
+One poller of notifications for all tasks that wait on an account.
 
-PiktID allows one request every 3 seconds for an account, however many tasks wait. So there is one poller for each
-account and event loop, and it polls as long as any task has something outstanding.
+PiktID allows one request every 3 seconds for an account, for all tasks together. So there is one poller for each
+account and event loop, and it polls as long as a task has outstanding generations.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The longest pause while the service does not answer: notifications live 600 s.
+#: Maximum pause while the service does not answer, as notifications expire after 600 s.
 LONGEST_PAUSE = 30.0
 
 Ending = Literal["done", "slot", "timeout"]
@@ -36,14 +36,14 @@ Connect = Callable[[], Awaitable["AsyncPiktidV1Client"]]
 @dataclass(frozen=True)
 class PollRequest:
     """
-    What somebody waits for.
+    The wait of one task.
 
-    :param awaited: The generations; none means: only until ``resume_at``.
-    :param used: Notifications to pass over, by identity.
-    :param resume_at: Epoch seconds at which the wait ends in any case, with ``slot``; None: when all are in.
-    :param end_time: Deadline, epoch seconds.
-    :param collect_after: Seconds after which a result that was seen is handed over, even if others are still
-        out: its notification will not live for ever.
+    :param awaited: The generations; if empty, wait only until ``resume_at``.
+    :param used: Identities of notifications to skip. Default: none.
+    :param resume_at: Epoch seconds at which the wait always ends, with ``slot``. Default: none, wait for all.
+    :param end_time: Deadline, epoch seconds. Default: none.
+    :param collect_after: Seconds after which a result is returned even if others are still outstanding, as its
+        notification expires. Default: 300.
     """
 
     awaited: Sequence[AwaitedGeneration]
@@ -55,7 +55,7 @@ class PollRequest:
 
 @dataclass
 class PollResult:
-    """How a wait ended, and what was found until then."""
+    """How a wait ended, and its findings."""
 
     ending: Ending
     findings: Findings
@@ -81,9 +81,9 @@ class _Waiter:
 
 class Poller:
     """
-    Asks for an account's notifications while somebody waits.
+    Polls the notifications of an account while tasks wait.
 
-    :param connect: Makes a client; called when the first one starts to wait, and after a failure.
+    :param connect: Returns a client; called when the first task starts to wait, and after a failure.
     :param interval: Seconds from an answer to the next request.
     """
 
@@ -93,7 +93,7 @@ class Poller:
         self._clock = clock
         self._waiters: list[_Waiter] = []
         self._task: asyncio.Task[None] | None = None
-        self._asked_at = float("-inf")
+        self._polled_at = float("-inf")
         self._failures = 0
 
     async def wait(
@@ -104,10 +104,10 @@ class Poller:
         on_change: Callable[[Findings], None] | None = None,
     ) -> PollResult:
         """
-        Return when everything is in, something must be fetched, or a time has come.
+        Return when all generations have ended, a result must be downloaded, or a deadline has passed.
 
-        :param connect: Takes the place of the poller's: the newest to come knows the connection best.
-        :raises PiktidError: The service refuses to answer for a reason that waiting does not mend.
+        :param connect: Replaces that of the poller, as the newest task has the current connection. Default: none.
+        :raises PiktidError: The service refuses for a reason that waiting does not resolve.
         """
         self._connect = connect or self._connect
         waiter = _Waiter(request, on_change or (lambda findings: None))
@@ -120,7 +120,7 @@ class Poller:
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
-            await self._rest()
+            await self._stop_if_idle()
 
     async def _until(self, waiter: _Waiter) -> PollResult:
         request = waiter.request
@@ -146,11 +146,11 @@ class Poller:
                     await waiter.changed.wait()
 
     def _due(self, waiter: _Waiter) -> float:
-        """When the oldest result that was seen has to be handed over."""
+        """Return when the oldest result has to be returned."""
         return min(waiter.first_seen.values(), default=float("inf")) + waiter.request.collect_after
 
-    async def _rest(self) -> None:
-        """End the polling when nobody waits any more."""
+    async def _stop_if_idle(self) -> None:
+        """Stop polling if no task waits."""
         if not self._waiters and self._task is not None:
             task, self._task = self._task, None
             task.cancel()
@@ -160,21 +160,21 @@ class Poller:
         client: AsyncPiktidV1Client | None = None
         try:
             while True:
-                await asyncio.sleep(max(0.0, self._asked_at + self._pause() - time.monotonic()))
+                await asyncio.sleep(max(0.0, self._polled_at + self._pause() - time.monotonic()))
                 if not any(waiter.open for waiter in self._waiters):
-                    self._asked_at = time.monotonic()
+                    self._polled_at = time.monotonic()
                     continue
                 try:
                     client = client or await self._connect()
                     self._distribute(await client.list_notifications())
                     self._failures = 0
-                except Exception as error:  # noqa: BLE001 - a poller that dies leaves everybody waiting
-                    self._failed(error)
+                except Exception as error:  # noqa: BLE001 - if the poller ends, all tasks wait forever
+                    self._handle_failure(error)
                     if client is not None:
                         await client.aclose()
                     client = None
                 finally:
-                    self._asked_at = time.monotonic()
+                    self._polled_at = time.monotonic()
         finally:
             if client is not None:
                 await client.aclose()
@@ -182,23 +182,23 @@ class Poller:
     def _pause(self) -> float:
         return min(self._interval * 2.0 ** min(self._failures, 8), max(LONGEST_PAUSE, self._interval))
 
-    def _failed(self, error: Exception) -> None:
-        """Go on after what passes by itself; tell all who wait of what does not."""
+    def _handle_failure(self, error: Exception) -> None:
+        """Continue after a transient error; raise any other error in all waiting tasks."""
         self._failures += 1
         if isinstance(error, PiktidError) and not isinstance(error, TRANSIENT_ERRORS):
             for waiter in self._waiters:
                 waiter.error = error
                 waiter.changed.set()
         elif self._failures == 1:
-            # The text of a foreign error may hold an address with a signature: the type must do.
-            said = str(error) if isinstance(error, PiktidError) else type(error).__name__
-            log.warning("Could not list the notifications; will keep polling: %s", said)
+            # The text of another library's error may contain a signed URL, so only its type is logged.
+            reason = str(error) if isinstance(error, PiktidError) else type(error).__name__
+            log.warning("Could not list the notifications; will keep polling: %s", reason)
 
     def _distribute(self, notifications: list[PersonNotification]) -> None:
         in_flight = sum(waiter.open for waiter in self._waiters)
         now = self._clock()
         for waiter in self._waiters:
-            # Whatever else is in flight in this process may be what an error without ids is about.
+            # An error without ids may be about any outstanding generation of this process.
             alone = in_flight == waiter.open
             findings = match(notifications, waiter.request.awaited, used=waiter.request.used, alone=alone)
             before, waiter.findings = waiter.findings, _merged(waiter.findings, findings)
@@ -211,7 +211,7 @@ class Poller:
 
 
 def _merged(before: Findings, now: Findings) -> Findings:
-    """What was seen once stays seen, also when somebody deletes it."""
+    """Merge findings; earlier ones are kept, as their notifications may have been deleted."""
     return Findings(
         found={**now.found, **before.found},
         failed={
@@ -231,7 +231,7 @@ def shared_poller(account: Hashable, connect: Connect, interval: float) -> Polle
     """
     Return the poller of an account on the running event loop.
 
-    :param interval: Seconds from an answer to the next request; the first caller's counts.
+    :param interval: Seconds from an answer to the next request; that of the first caller is used.
     """
     loop_pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
     found = loop_pollers.get(account)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The record of generated persons: every paid request and what became of it.
+The record of generated persons: every paid request and its outcome.
 
 Pure: no Airflow, no HTTP. The v1 API has no job ids; image, person and keyword identify a request.
 """
@@ -25,18 +25,18 @@ _STATES = ("planned", "intent", "submitted", "done", "failed", "refused", "expir
 @dataclass
 class Generation(PaidRequest):
     """
-    One person with one keyword: one paid request and what became of it.
+    One person with one keyword: one paid request and its outcome.
 
-    States beside those of any paid request: ``done``: the result is stored. ``failed``: PiktID reported a failure.
-    ``refused``: PiktID refused the request and nothing was paid. ``expired``: generated, but its notification was
-    gone before the result was fetched.
+    States in addition to those of any paid request: ``done``: the result is stored. ``failed``: PiktID reported a
+    failure. ``refused``: PiktID refused the request and nothing was paid. ``expired``: generated, but its
+    notification expired before the result was downloaded.
 
     :param keyword: Group and value, as sent.
-    :param id_image: The uploaded picture that the request is about.
-    :param id_task: The id of the request, if PiktID gave one.
+    :param id_image: Id of the uploaded picture.
+    :param id_task: Id of the request, if PiktID returned one.
     :param file: URI of the result.
     :param error: Why there is no result.
-    :param asks: Paid requests so far.
+    :param paid_requests: Number of paid requests so far.
     """
 
     id_person: int
@@ -45,16 +45,16 @@ class Generation(PaidRequest):
     id_task: str | None = None
     file: str | None = None
     error: str | None = None
-    asks: int = 0
+    paid_requests: int = 0
 
     @property
     def key(self) -> tuple[int, str, str]:
-        """What no two generations of a task share, letter case aside."""
+        """The unique key of a generation within a task; letter case is ignored."""
         return self.id_person, self.keyword[0].lower(), self.keyword[1].lower()
 
     @property
     def label(self) -> str:
-        """What messages call it."""
+        """The name of the generation in messages."""
         return f"person {self.id_person}, {self.keyword[0]} {self.keyword[1]}"
 
     @property
@@ -71,7 +71,7 @@ class Face:
     """
     A person in a picture.
 
-    :param usable: False if PiktID calls the face too blurry.
+    :param usable: False if PiktID reports that the face is too blurry.
     :param area: Share of the picture that the face covers.
     """
 
@@ -85,13 +85,13 @@ class PersonRecord:
     """
     All generations of a task instance.
 
-    :param fingerprint: Of everything that decides the content and the bill, persons and keywords excepted.
-    :param id_image: The uploaded picture; None if it has to be uploaded.
-    :param uploaded_at: Epoch seconds; None for a picture that the DAG author named.
-    :param faces: The persons in it; None if the service did not tell.
-    :param used: Notifications that count no more, by identity: acted upon, or there before the first request.
+    :param fingerprint: Digest of everything that affects content and cost, except persons and keywords.
+    :param id_image: Id of the uploaded picture; None if it has to be uploaded.
+    :param uploaded_at: Epoch seconds; None for an ``id_image`` of the DAG author.
+    :param faces: The persons in the picture; None if PiktID does not return them.
+    :param used: Identities of notifications to ignore: processed ones, and those from before the first request.
     :param attached_at: When the current try of the task began, epoch seconds.
-    :param refused_for_good: Whether asking again for what was refused is useless until somebody changes something.
+    :param refused_for_good: Whether a retry cannot succeed until somebody changes something.
     """
 
     fingerprint: str
@@ -107,8 +107,8 @@ class PersonRecord:
 
     @property
     def job_ids(self) -> list[str]:
-        """What was asked for, for messages: this API has no job ids."""
-        return [item.label for item in self.generations if item.asks]
+        """The labels of what was requested, for messages: this API has no job ids."""
+        return [item.label for item in self.generations if item.paid_requests]
 
     @property
     def outstanding(self) -> list[Generation]:
@@ -120,10 +120,10 @@ class PersonRecord:
     def to_json(self) -> dict[str, Any]:
         value = asdict(self)
         defaults = {item.name: item.default for item in fields(Generation)}
-        # Thirty persons by nine keywords stay below what a state store likes to hold.
+        # Defaults are left out, so that thirty persons with nine keywords fit into a state store.
         value["generations"] = [
             {
-                # Airflow's state store takes JSON's own types only.
+                # Airflow's state store accepts JSON types only.
                 name: list(part) if isinstance(part, tuple) else part
                 for name, part in item.items()
                 if part != defaults[name]
@@ -137,7 +137,7 @@ class PersonRecord:
         """
         Rebuild a record.
 
-        :raises PiktidRecordError: It is not one, or was written by a newer version of this package.
+        :raises PiktidRecordError: It is not a record, or was written by a newer version of this package.
         """
         return read_record(value, RECORD_VERSION, "generated persons", cls._build)
 
@@ -156,17 +156,17 @@ class PersonRecord:
             version=int(value["version"]),
         )
 
-    def want(self, persons: Iterable[int], keywords: Sequence[Mapping[str, str]]) -> None:
-        """Plan one generation for each person and keyword; those in the record stay as they are."""
+    def plan(self, persons: Iterable[int], keywords: Sequence[Mapping[str, str]]) -> None:
+        """Plan one generation for each person and keyword; existing ones are kept."""
         known = {item.key: item for item in self.generations}
-        wanted = [
+        planned = [
             Generation(person, next(iter(keyword.items()))) for person in persons for keyword in keywords
         ]
-        self.generations = [known.get(item.key, item) for item in wanted]
+        self.generations = [known.get(item.key, item) for item in planned]
 
 
 def _generation(item: Mapping[str, Any]) -> Generation:
-    """Rebuild a generation; one in an unknown state could be paid for again."""
+    """Rebuild a generation; an unknown state is an error, as it could be paid for again."""
     group, word = item["keyword"]
     generation = Generation(**{**item, "keyword": (str(group), str(word))})
     if generation.state not in _STATES:
@@ -175,7 +175,7 @@ def _generation(item: Mapping[str, Any]) -> Generation:
 
 
 def output_name(stem: str, item: Generation, extension: str) -> str:
-    """Name a result: ``front-1a2b3c4d_person0_oceania.jpg``. Two generations of a task never share one."""
+    """Return a file name such as ``front-1a2b3c4d_person0_oceania.jpg``, unique for each generation of a task."""
     group, word = item.keyword
     slug = "-".join("".join(char if char.isalnum() else " " for char in word).lower().split())[:60]
     if group.lower() != "location" or not slug.isascii() or not slug:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One process's part of a person generation: from a start or a resume to the end or the next wait."""
+"""The part of a person generation that one process does: from a start or resume to the end or the next wait."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ TARGET_MARGIN_SECONDS = 3600.0
 
 class PersonRun(RecordedWork[PersonRecord]):
     """
-    What one process does of a task that generates persons.
+    Generates persons within one process of a task.
 
-    :param arguments: What to generate.
+    :param arguments: The checked arguments of the operator.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class PersonRun(RecordedWork[PersonRecord]):
         self._settings = settings
         self._client = client
         self._batch: PersonBatch | None = None
-        #: What a wait on this worker found, so that the notifications need not be listed again.
+        #: Findings of a wait on this worker, so that the notifications are not listed again.
         self._findings: Findings | None = None
 
     @property
@@ -69,15 +69,15 @@ class PersonRun(RecordedWork[PersonRecord]):
     def begin(self) -> Step:
         self._source = self._source.read()
         self._arguments.check_folder()
-        known, wanted, now = self.store.load(), self._fingerprint(), time.time()
-        if known is not None and known.fingerprint == wanted:
+        known, digest, now = self.store.load(), self._fingerprint(), time.time()
+        if known is not None and known.fingerprint == digest:
             self.record = known
             self._attach(now)
         else:
             self._refuse_blind_retry(known)
             if known is not None and known.job_ids:
-                self.log.warning("The input differs from what was paid for before; paying for it.")
-            self.record = PersonRecord(wanted, now, attached_at=now, id_image=self._source.id_image)
+                self.log.warning("The input differs from that of the earlier paid requests; paying again.")
+            self.record = PersonRecord(digest, now, attached_at=now, id_image=self._source.id_image)
         self.warn_if_volatile()
         self._plan()
         return self._proceed()
@@ -93,7 +93,7 @@ class PersonRun(RecordedWork[PersonRecord]):
         return self._proceed()
 
     def leave(self) -> None:
-        """There is nothing to publish before the end."""
+        """Do nothing: results are published at the end."""
 
     # -- beginning ------------------------------------------------------------------------------------------
 
@@ -112,12 +112,12 @@ class PersonRun(RecordedWork[PersonRecord]):
         record.attached_at, record.refused_for_good = now, False
         self._check_files()
         if record.job_ids:
-            self.log.info("Attaching to %d generation(s) paid for before.", len(record.job_ids))
+            self.log.info("Attaching to %d generation(s) of an earlier try.", len(record.job_ids))
         lost = record.in_state("expired")
         for item in lost:
             item.state = "submitted"
         if record.outstanding:
-            self._collect(self._look())
+            self._collect(self._list_findings())
         for item in record.in_state("failed", "refused") + [item for item in lost if item.outstanding]:
             self.log.info("Requesting %s again: %s.", item.label, item.error)
             item.plan_again()
@@ -129,8 +129,8 @@ class PersonRun(RecordedWork[PersonRecord]):
             location = storage.locate(item.file) if item.file else None
             if location is not None and not location.fs.exists(location.path):
                 error = PiktidDownloadError(
-                    f"{item.file} was fetched before and no longer exists. Restore it, or set `rerun_key` to a new "
-                    "value to buy everything again."
+                    f"{item.file} was downloaded by an earlier try and no longer exists. Restore it, or set "
+                    "`rerun_key` to a new value to pay for everything again."
                 )
                 error.permanent = True
                 raise error
@@ -143,8 +143,8 @@ class PersonRun(RecordedWork[PersonRecord]):
             and self._terms.on_lost_reply == "fail"
         ):
             error = PiktidSubmissionError(
-                f"{self._terms.connection}: an earlier try of this task may have paid, and left no record. Look at "
-                "the account; then set `state_path` (or `output_path`), or on_lost_reply='resubmit' to pay again."
+                f"{self._terms.connection}: an earlier try of this task may have paid and left no record. Check the "
+                "account; then set `state_path` (or `output_path`), or on_lost_reply='resubmit' to pay again."
             )
             error.permanent = True
             raise error
@@ -154,15 +154,15 @@ class PersonRun(RecordedWork[PersonRecord]):
         if record.id_image is None and record.faces is None:
             self._upload()
         elif self._source.id_image and not record.generations:
-            self._look_up()
+            self._read_faces()
         persons, blurry = choose_persons(
             self._arguments.persons,
             record.faces,
             fail_unusable=self._arguments.unusable == "fail",
         )
         if blurry:
-            self.log.warning("Skipping persons %s: PiktID calls their faces too blurry.", blurry)
-        record.want(persons, self._arguments.keywords)
+            self.log.warning("Skipping persons %s: their faces are too blurry for PiktID.", blurry)
+        record.plan(persons, self._arguments.keywords)
         count = len(record.in_state("planned"))
         self._terms.check_budget(count, count * self._terms.credits_per_output)
         self.save()
@@ -174,7 +174,7 @@ class PersonRun(RecordedWork[PersonRecord]):
                 "unknown. Pass the picture itself as image."
             )
         self._source = self._source.read()
-        # The age is counted from before the upload, on the safe side.
+        # Taken before the upload, so that the picture is never older than assumed.
         uploaded_at = time.time()
         target = self._client.upload_target(
             self._source.content, filename=self._source.filename, url=self._source.url
@@ -183,23 +183,23 @@ class PersonRun(RecordedWork[PersonRecord]):
         self.record.id_image, self.record.uploaded_at = target.id_image, uploaded_at
         self.log.info("Uploaded the picture; PiktID found %d person(s).", len(self.record.faces))
 
-    def _look_up(self) -> None:
-        """Find out who is in a picture that was uploaded elsewhere, and which notifications it has already."""
+    def _read_faces(self) -> None:
+        """Get the persons in a picture that was uploaded before, and ignore the notifications it already has."""
         try:
             self.record.faces = faces_of(self._client.get_image(self._source.id_image or ""))
         except PiktidNotFoundError as error:
-            # Either the picture or the whole endpoint may be unknown; the paid request will show.
-            self.log.warning("PiktID does not return who is in the picture: %s", error)
+            # Either the picture or the whole endpoint is unknown; the paid request will show which.
+            self.log.warning("PiktID does not return the persons in the picture: %s", error)
         self.record.used = [
             item.identity
             for item in self._client.list_notifications()
             if item.id_image == self._source.id_image
         ]
 
-    # -- going on -------------------------------------------------------------------------------------------
+    # -- requesting -----------------------------------------------------------------------------------------
 
     def _proceed(self) -> Step:
-        """Send what it is time for; then wait, or end."""
+        """Send as many requests as possible now; then wait, or finish."""
         batch = self._open_batch()
         wait = batch.advance()
         resume_at = wait.not_before if wait else None
@@ -234,7 +234,7 @@ class PersonRun(RecordedWork[PersonRecord]):
     def _give_up_sending(self) -> None:
         for item in self.record.in_state("planned"):
             item.state = "refused"
-            item.error = f"the account accepted no more requests for {self._terms.queue_timeout:g} s"
+            item.error = f"the rate limit of the account was reached for {self._terms.queue_timeout:g} s"
         self.save()
 
     def _wait(
@@ -289,10 +289,10 @@ class PersonRun(RecordedWork[PersonRecord]):
     # -- collecting -----------------------------------------------------------------------------------------
 
     def _collect_ended(self, ended: Mapping[str, str]) -> None:
-        """Fetch what a trigger saw. Its event holds no links, so the notifications are listed again."""
+        """Collect the results of a trigger event. It contains no links, so the notifications are listed again."""
         if not ended:
             return
-        findings = self._look()
+        findings = self._list_findings()
         for item in self.record.outstanding:
             word = ended.get(item.label, "")
             if item.label in findings.found or not word:
@@ -301,10 +301,10 @@ class PersonRun(RecordedWork[PersonRecord]):
                 findings.failed[item.label] = word.removeprefix("failed: ")
             else:
                 item.state = "expired"
-                item.error = "generated, but its notification expired before it was fetched"
+                item.error = "generated, but its notification expired before the download"
         self._collect(findings)
 
-    def _look(self) -> Findings:
+    def _list_findings(self) -> Findings:
         awaited = [AwaitedGeneration.of(item) for item in self.record.outstanding]
         return match(self._client.list_notifications(), awaited, used=frozenset(self.record.used))
 
@@ -327,7 +327,7 @@ class PersonRun(RecordedWork[PersonRecord]):
         late = batch.late()
         self.save()
         self._task.push("summary", summary(self.record, late))
-        # Also when the task fails: what was generated is there for whoever continues with it.
+        # Pushed before a failure is raised, so that other tasks can use the finished results.
         self._task.push("results", rows)
         self.log.info("%d of %d generation(s) done.", len(rows), len(self.record.generations))
         terms = self._terms
@@ -338,7 +338,7 @@ class PersonRun(RecordedWork[PersonRecord]):
         return Finished(rows)
 
     def _links(self) -> dict[str, str]:
-        """Read the links of finished generations for a DAG author who wants them in XCom."""
+        """Return the links of finished generations, for XCom."""
         done = [AwaitedGeneration.of(item) for item in self.record.in_state("done")]
         findings = match(self._client.list_notifications(), done)
         if self._terms.delete_notifications:

@@ -164,9 +164,9 @@ class CollectDownload(Download):
         return {job_id: results for job_id, results in pairs if results is not None}
 
     def _plan(self) -> list[tuple[Row, ImageResult]]:
-        ours = {image["source"] for image in self._images or []}
+        sources = {image["source"] for image in self._images or []}
         planned = manifest.plan_rows(list(self.results.items()), self._images)
-        return [pair for pair in planned if pair[0].source in ours]
+        return [pair for pair in planned if pair[0].source in sources]
 
 
 def _job_of_each(images: Sequence[Mapping[str, Any]], jobs: Sequence[Sequence[Any]]) -> dict[str, str]:

@@ -21,6 +21,7 @@ from airflow_provider_piktid.common.records import CurrentTask
 from airflow_provider_piktid.exceptions import PiktidError, PiktidJobTimeout, PiktidNotFoundError
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.jobs.outcome import fetch_outcomes, raise_for_outcome
+from airflow_provider_piktid.jobs.watch import WatchOptions, progress_line
 from airflow_provider_piktid.links import JOB_URL_KEY, PiktidJobLink
 from airflow_provider_piktid.operators.base import fail_fast_if_permanent, framework_timeout
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.models.v2 import Job
 
 #: Seconds for which a new job may answer 404, from PiktID's clients.
-FRESH_SECONDS = 30.0
+FRESH_SECONDS = WatchOptions.fresh_seconds
 
 
 class PiktidJobSensor(BaseSensorOperator):
@@ -156,7 +157,6 @@ class PiktidJobSensor(BaseSensorOperator):
             self.log.warning(warning)
 
     def _log_progress(self, job: Job) -> None:
-        from airflow_provider_piktid.jobs.watch import progress_line
 
         line = progress_line(job)
         if line != self._last:

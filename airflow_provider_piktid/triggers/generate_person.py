@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wait for generated persons without a worker."""
+"""Wait for generated persons in the triggerer."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.person.matching import Findings
     from airflow_provider_piktid.person.poller import PollRequest, PollResult
 
-#: Failures in a row to look the connection up before the wait is given up.
+#: Consecutive failures to look up the connection before giving up, and the pause between them in seconds.
 LOOKUP_FAILURES = 5
 LOOKUP_PAUSE = 3.0
 
 
 class PiktidGeneratePersonTrigger(WaitTrigger):
     """
-    Wait until generated persons are announced.
+    Wait for the notifications of generated persons.
 
-    All waiting tasks of one account and triggerer process share one list of notifications. Sends one event:
-    ``done``: every generation has ended; ``slot``: ``resume_at`` has come, or a result has to be fetched before its
-    notification expires; ``timeout``; ``error``. The event names what ended, without links.
+    All waiting tasks of one account and triggerer process share one poller. Sends one event: ``done``: every
+    generation has ended; ``slot``: ``resume_at`` has passed, or a result has to be downloaded before its notification
+    expires; ``timeout``; ``error``. The event contains the ended generations, without links.
 
-    :param awaited: The generations, as ``AwaitedGeneration.to_json`` returns them; none: wait only until
+    :param awaited: The generations, as ``AwaitedGeneration.to_json`` returns them; if empty, wait only until
         ``resume_at``.
     :param piktid_conn_id: Connection id. Default: ``piktid_default``.
-    :param used: Notifications to skip, by identity. Default: none.
-    :param resume_at: Epoch seconds at which the worker has something to do in any case. Default: none.
+    :param used: Identities of notifications to skip. Default: none.
+    :param resume_at: Epoch seconds at which the wait always ends. Default: none.
     :param end_time: Deadline, epoch seconds. Default: none.
-    :param collect_after: Seconds after which a result that was seen is handed over, even if others are still
-        outstanding. Default: 300, as notifications live 600.
-    :param resume_state: Handed back in the event as it is. JSON only, no secrets.
+    :param collect_after: Seconds after which a result is returned even if others are still outstanding. Default:
+        300, as notifications expire after 600.
+    :param resume_state: Returned unchanged in the event. JSON only, no secrets. Default: none.
     """
 
     awaited: Sequence[Mapping[str, Any]]
@@ -72,7 +72,7 @@ class PiktidGeneratePersonTrigger(WaitTrigger):
 
     async def _event(self) -> JobEvent:
         if not self.awaited:
-            # Nothing to poll for: neither the connection nor the service is needed.
+            # Without generations neither the connection nor the service is needed.
             await asyncio.sleep(max(0.0, (self.resume_at or 0.0) - time.time()))
             return JobEvent("slot")
         result = await self._poll()
@@ -86,7 +86,7 @@ class PiktidGeneratePersonTrigger(WaitTrigger):
         )
 
     async def _poll(self) -> PollResult:
-        """Wait with the account's poller; after a refused token the connection is looked up again, once."""
+        """Wait with the poller of the account. If the token is refused, look up the connection again, once."""
         from airflow_provider_piktid.hooks.piktid import async_v1_client
         from airflow_provider_piktid.person.poller import shared_poller
 
@@ -95,8 +95,8 @@ class PiktidGeneratePersonTrigger(WaitTrigger):
             settings = await self._settings()
             if settings == refused:
                 raise PiktidAuthError(
-                    f"{self.piktid_conn_id}: PiktID refused the account. Correct the connection; results that were "
-                    "generated meanwhile are announced for 10 minutes.",
+                    f"{self.piktid_conn_id}: PiktID refused the account. Correct the connection; PiktID lists results "
+                    "for 10 minutes only.",
                     status=401,
                 )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wait for jobs, or for room to submit one, without a worker."""
+"""Wait for jobs, or for a free slot to submit one, in the triggerer."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
 class WaitTrigger(BaseTrigger):
     """
-    What all triggers of this package share: one event on every path, and a kill that is only logged.
+    The base of all triggers: one event on every path, and a kill that is only logged.
 
-    A trigger may run twice at once and may vanish: it reads, it never pays, deletes or cancels.
+    Two copies of a trigger may run at the same time, and each may be stopped at any moment. So triggers only read;
+    they never pay, delete or cancel.
 
-    The constructor keeps its arguments as they are, whatever they are: a constructor that raises anything but
-    ``TypeError`` ends the triggerer at every start. What is wrong with them is reported by the event.
+    The constructor does not check its arguments, as any error but ``TypeError`` in a constructor ends the triggerer
+    at every start. Invalid arguments are reported by the event.
 
     :param arguments: The subclass's own arguments; also its attributes, and what :meth:`serialize` returns.
     """
@@ -45,13 +46,13 @@ class WaitTrigger(BaseTrigger):
         return f"{type(self).__module__}.{type(self).__qualname__}", dict(self._arguments)
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yield exactly one event, whatever happens."""
+        """Yield exactly one event on every path."""
         try:
             event = await self._event()
         except PiktidError as error:
             event = JobEvent("error", message=str(error), permanent=error.permanent)
         except Exception as error:
-            # The text of a foreign error may contain a signed address: the type must do.
+            # The text of another library's error may contain a signed URL, so only its type is sent.
             self.log.exception("Waiting for PiktID failed")
             event = JobEvent(
                 "error", message=f"{self.piktid_conn_id}: {type(error).__name__} in the trigger."
@@ -80,7 +81,7 @@ class WaitTrigger(BaseTrigger):
 
 
 class JobWatchTrigger(WaitTrigger):
-    """A trigger that watches jobs; see the subclasses for the arguments."""
+    """The base of triggers that watch jobs; the subclasses describe the arguments."""
 
     job_ids: Sequence[str]
     poll_interval: float
@@ -132,15 +133,16 @@ class PiktidJobTrigger(JobWatchTrigger):
     """
     Wait until jobs have ended.
 
-    Listens to the account's notifications and asks for the status at every hint; polls while there is no
-    stream. Sends one event: ``done``, ``timeout`` or ``error``; see ``airflow_provider_piktid.common.events``.
+    Listens to the notifications of the account and gets the status at every event; polls while there is no stream.
+    Sends one event: ``done``, ``timeout`` or ``error``; see ``airflow_provider_piktid.common.events``.
 
-    :param job_ids: Jobs to wait for, all of them.
+    :param job_ids: Jobs to wait for.
     :param piktid_conn_id: Connection id. Default: ``piktid_default``.
     :param poll_interval: Seconds between status requests while there is no stream. Default: 10.
     :param end_time: Deadline, epoch seconds. Default: none.
-    :param submitted_at: Job id to submission time, epoch seconds: a job younger than 30 s may answer 404.
-    :param resume_state: Handed back in the event as it is. JSON only, no secrets.
+    :param submitted_at: Job id to submission time, epoch seconds: a job younger than 30 s may answer 404. Default:
+        none.
+    :param resume_state: Returned unchanged in the event. JSON only, no secrets. Default: none.
     """
 
     def __init__(
@@ -168,21 +170,22 @@ class PiktidJobTrigger(JobWatchTrigger):
 
 class PiktidSlotTrigger(JobWatchTrigger):
     """
-    Wait until submitting another job is likely to be accepted, and it is this task's turn.
+    Wait until it is this task's turn to submit and a free slot is likely.
 
     The waiting tasks of one process take turns. Sends one event: ``slot``, ``timeout`` or ``error``.
 
-    :param job_ids: The task's own running jobs; the end of one makes room.
+    :param job_ids: The running jobs of the task; a slot is free when one ends.
     :param piktid_conn_id: Connection id. Default: ``piktid_default``.
     :param poll_interval: Seconds between status requests while there is no stream. Default: 10.
-    :param not_before: Epoch seconds before which trying is pointless ... Default: 0.
-    :param until_job_ends: ... unless a job ends. Default: False.
-    :param end_time: When to stop waiting for room, epoch seconds. Default: none.
+    :param not_before: Epoch seconds before which trying is pointless. Default: 0.
+    :param until_job_ends: Try earlier if a job ends. Default: False.
+    :param end_time: Deadline, epoch seconds. Default: none.
     :param jobs_per_minute: Submissions that the account allows in each window. Default: 5, PiktID's limit.
-    :param active_jobs: Jobs that it allows at the same time. Default: 5, PiktID's limit.
+    :param active_jobs: Concurrent jobs that the account allows. Default: 5, PiktID's limit.
     :param rate_window: Length of the window in seconds. Default: 60.
-    :param submitted_at: Job id to submission time, epoch seconds.
-    :param resume_state: Handed back in the event, with the ticket of this turn. JSON only, no secrets.
+    :param submitted_at: Job id to submission time, epoch seconds. Default: none.
+    :param resume_state: Returned in the event, with the ticket of this turn added. JSON only, no secrets. Default:
+        none.
     """
 
     not_before: float

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Wait for new versions of outputs without a worker."""
+"""Wait for new versions of outputs in the triggerer."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from airflow_provider_piktid.triggers.job import WaitTrigger
 
 class PiktidRegenerateTrigger(WaitTrigger):
     """
-    Wait until outputs that were requested again have a new version that has ended.
+    Wait until regenerated outputs have a new version that has ended.
 
-    Polls the jobs' results. Sends one event: ``done``, ``timeout`` or ``error``.
+    Polls the results of the jobs. Sends one event: ``done``, ``timeout`` or ``error``.
 
-    :param items: Outputs, each with ``job_id``, ``image_index``, ``group_index`` and the ``version`` before.
+    :param items: Outputs, each with ``job_id``, ``image_index``, ``group_index`` and the previous ``version``.
     :param piktid_conn_id: Connection id. Default: ``piktid_default``.
     :param poll_interval: Seconds between two requests. Default: 10.
     :param end_time: Deadline, epoch seconds. Default: none.
-    :param resume_state: Handed back in the event as it is. JSON only, no secrets.
+    :param resume_state: Returned unchanged in the event. JSON only, no secrets. Default: none.
     """
 
     items: Sequence[Mapping[str, Any]]

@@ -589,7 +589,7 @@ def test_expired_result_is_bought_again_by_the_retry(
 
     with monkeypatch.context() as patch:
         patch.setattr(PersonRun, "_collect_ended", late)
-        with pytest.raises(PiktidDownloadError, match="expired before it was fetched"):
+        with pytest.raises(PiktidDownloadError, match="expired before the download"):
             run.run()
     assert len(run.run()) == 1
     assert len(bought(server)) == 2

@@ -144,9 +144,9 @@ def test_error_without_ids_fails_the_last_open_request() -> None:
 def test_record_is_small_json() -> None:
     """A record of 270 generations is JSON below 65,535 bytes and is loaded unchanged."""
     record = PersonRecord("f", 1.0, "img", 2.0, faces=[Face(0, True, 0.1)], used=[7, "~abc"])
-    record.want(range(30), [{"Location": word} for word in "abcdefghi"])
+    record.plan(range(30), [{"Location": word} for word in "abcdefghi"])
     for item in record.generations:
-        item.state, item.id_image, item.intent_at, item.asks = "done", "a" * 32, 1760000000.123, 1
+        item.state, item.id_image, item.intent_at, item.paid_requests = "done", "a" * 32, 1760000000.123, 1
         item.file = "s3://conn@bucket/folder/" + "n" * 40
     value = record.to_json()
     assert json.loads(json.dumps(value)) == value
@@ -177,9 +177,9 @@ def test_invalid_record_raises(value: Any) -> None:
 def test_added_requests_keep_the_state_of_existing_ones() -> None:
     """Added persons and keywords are planned; existing ones keep their state, ignoring case."""
     record = PersonRecord("f", 1.0)
-    record.want([0], [{"Location": "Oceania"}])
+    record.plan([0], [{"Location": "Oceania"}])
     record.generations[0].state = "done"
-    record.want([0, 1], [{"location": "oceania"}, {"Location": "Africa"}])
+    record.plan([0, 1], [{"location": "oceania"}, {"Location": "Africa"}])
     assert [item.state for item in record.generations] == ["done", "planned", "planned", "planned"]
 
 
