@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_piktid.exceptions import PiktidRecordError
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.storage import Location
 from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, JobRecord, Submission
@@ -123,11 +124,11 @@ def close_runs(private: Location, batches: list[PaidBatch], *, now: float | None
 
 def _read(plans: Location, name: str) -> Iterator[PaidBatch]:
     batch = plans.join(name.removesuffix(".jobs.json") + ".json")
-    record = storage.read_json(plans.join(name))
+    record = _read_json(plans.join(name))
     if record is not None:
         yield PaidBatch(
             run=posixpath.dirname(name),
-            entries=storage.read_json(batch) or [],
+            entries=_read_json(batch) or [],
             uploads=(read_uploads(batch) or {}).get("images", []),
             record=JobRecord.from_json(record),
             collected=frozenset(_sibling(batch, "collected") or ()),
@@ -135,7 +136,23 @@ def _read(plans: Location, name: str) -> Iterator[PaidBatch]:
 
 
 def _sibling(batch: Location, kind: str) -> Any:
-    return storage.read_json(Location(batch.fs, storage.beside(batch.path, kind), batch.prefix))
+    return _read_json(Location(batch.fs, storage.beside(batch.path, kind), batch.prefix))
+
+
+def _read_json(place: Location) -> Any | None:
+    """
+    Read one of the files; None only if it does not exist.
+
+    :raises PiktidRecordError: It cannot be read, so it is unknown what was paid for.
+    """
+    try:
+        return storage.read_json(place)
+    except (OSError, ValueError) as error:
+        raise PiktidRecordError(
+            f"{place.uri} cannot be read ({type(error).__name__}), so it is unknown what an earlier run has paid for. "
+            "Nothing was submitted. Fix access to the file; if it is damaged, look at the account's jobs, then remove "
+            "it."
+        ) from error
 
 
 def mark_collected(batch: Location, job_ids: list[str]) -> None:

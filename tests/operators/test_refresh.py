@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
 from PIL import Image
 
 from airflow_provider_piktid.emulator import EmulatorServer
@@ -279,6 +279,118 @@ def test_jobs_that_outlast_the_run_are_downloaded_by_the_next_run(
     assert (set(statuses(nights).values()), len(outputs(nights)), bought(server)) == ({"done"}, 4, 4)
     assert second.event is not None
     assert second.event["done"] == 4
+
+
+def upload_and_swap(nights: Nights, night: Night, index: int, **swap: Any) -> None:
+    """Run a batch up to its swap; the run ends before its collect."""
+    collect = nights._collect
+    nights._collect = lambda *_, **__: _skipped  # type: ignore[method-assign]
+    nights.batch(night, index, swap)
+    nights._collect = collect  # type: ignore[method-assign]
+
+
+def _skipped() -> Any:
+    raise AirflowSkipException("the run has ended")
+
+
+def test_jobs_of_a_run_that_ended_before_collect_are_downloaded_by_the_next_run(
+    server: EmulatorServer, nights: Nights, tmp_path: Path
+) -> None:
+    """A run ends between swap and collect; a renamed DAG downloads the outputs and buys nothing."""
+    night = nights.begin()
+    upload_and_swap(nights, night, 0)
+    upload_and_swap(nights, night, 1, wait_for_completion=False)
+    assert (bought(server), outputs(nights)) == (4, [])
+    wait_for_jobs(server)
+
+    later = Nights(nights.source, nights.output, dag_id="renamed", images_per_batch=2)
+    second = later.run()
+
+    assert (second.planned["unfinished"], second.batches, bought(server)) == (4, [], 4)
+    assert (statuses(later), len(outputs(later))) == (dict.fromkeys(statuses(later), "done"), 4)
+    third = later.run()
+    assert (third.planned["unchanged"], bought(server)) == (4, 4)
+
+
+def test_lost_reply_of_an_earlier_run_is_found(server: EmulatorServer, nights: Nights) -> None:
+    """A run is killed after a request and before its reply; the next run finds the job and buys only the rest."""
+    night = nights.begin()
+    server.faults.add("model_swap", "drop_after")
+    server.faults.add("gallery_jobs", "status", code=503, times=None)
+    upload_and_swap(nights, night, 0)
+    assert bought(server) == 2
+    server.faults.clear()
+
+    second = nights.run()
+
+    assert (second.planned["unfinished"], second.planned["new"]) == (2, 2)
+    assert (bought(server), len(outputs(nights))) == (4, 4)
+
+
+@pytest.mark.parametrize("policy", ["fail", "resubmit"])
+def test_request_that_stays_unknown_is_reported_and_not_bought_by_default(
+    server: EmulatorServer, nights: Nights, policy: str
+) -> None:
+    """A request is lost before it arrives: later runs do not buy its sources, unless told to resubmit."""
+    night = nights.begin()
+    server.faults.add("model_swap", "drop_before")
+    upload_and_swap(nights, night, 0, lost_reply_grace=0.0)
+    assert bought(server) == 0
+    options = {"on_lost_reply": policy, "lost_reply_grace": 0.0}
+
+    second = nights.run(swap=options, options=options)
+    third = nights.run(swap=options, options=options)
+
+    if policy == "fail":
+        assert (second.planned["unknown"], second.planned["new"], bought(server)) == (2, 2, 2)
+        assert (third.planned["unknown"], third.planned["unchanged"]) == (2, 2)
+        assert sorted(statuses(nights).values()) == ["done", "done", "unknown", "unknown"]
+    else:
+        assert (second.planned["unknown"], second.planned["new"], bought(server)) == (0, 4, 4)
+        assert third.planned["unchanged"] == 4
+
+
+def test_collect_takes_the_jobs_from_the_record(server: EmulatorServer, nights: Nights) -> None:
+    """A swap that was killed has pushed no XCom; its jobs are downloaded all the same."""
+    night = nights.begin()
+    upload_and_swap(nights, night, 0)
+    del night.xcom["swap", 0], night.xcom["upload", 0]
+    uri = night.batches[0]
+
+    nights.step(
+        night,
+        "collect",
+        0,
+        nights._collect("collect", batch=uri, upload_task_id="upload", swap_task_id="swap"),
+    )
+
+    assert (night.xcom["collect", 0]["done"], len(outputs(nights))) == (2, 2)
+
+
+def test_cleared_run_buys_nothing(server: EmulatorServer, nights: Nights) -> None:
+    """All tasks of a batch run again: the upload keeps the file ids, so the swap attaches to its job."""
+    night = nights.begin()
+    nights.batch(night, 0, {})
+    first = night.xcom["upload", 0]["file_ids"]
+
+    nights.batch(night, 0, {})
+
+    assert (night.xcom["upload", 0]["file_ids"], bought(server)) == (first, 2)
+
+
+def test_source_that_changed_before_the_upload_is_not_bought_again(
+    server: EmulatorServer, nights: Nights, catalogue: Path
+) -> None:
+    """The catalogue describes what was uploaded, not what was planned."""
+    night = nights.begin()
+    picture(catalogue / "shirts" / "a.jpg", size=(80, 40), color="green")
+    for index in range(len(night.batches)):
+        nights.batch(night, index, {})
+    nights.summarize(night)
+
+    second = nights.run()
+
+    assert (second.planned["unchanged"], second.planned["changed"], bought(server)) == (4, 0, 4)
 
 
 def wait_for_jobs(server: EmulatorServer) -> None:

@@ -15,7 +15,11 @@ for _name in (
     "airflow_provider_piktid.operators.model_swap",
     "airflow_provider_piktid.jobs.submission",
     "airflow_provider_piktid.jobs.queue",
+    "airflow_provider_piktid.client",
+    "airflow_provider_piktid.operators.refresh",
+    "airflow_provider_piktid.operators.upload",
     "tests.support.crash",
+    "tests.support.nights",
     "tests.support.tasks",
 ):
     import_module(_name)

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""
+A refresh is killed at every step of a night; no later night buys anything twice, and no output is lost.
+
+Nothing of Airflow survives the killed night: later nights know only what is below ``output_path`` and at PiktID.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_piktid.emulator import EmulatorServer
+from airflow_provider_piktid.refresh import read_rows
+from tests.support.batch import jobs
+from tests.support.fixtures import Start
+from tests.support.nights import ENDED, run_night
+from tests.support.processes import _FORKS
+from tests.support.service import connection_json, picture
+
+#: Steps that are tried in CI, beside those around paid requests; `make chaos` tries all.
+SAMPLE = 6
+SEED = int(os.environ.get("PIKTID_CRASH_SEED", "20261121"))
+
+
+@dataclass
+class Crashing:
+    """A small catalogue, and nights over it."""
+
+    server: EmulatorServer
+    folder: Path
+    swap: dict[str, Any] = field(default_factory=dict)
+    nights: int = 0
+
+    def __post_init__(self) -> None:
+        for number, name in enumerate(("a.jpg", "b.jpg", "c.jpg", "d.jpg")):
+            path = picture(self.folder / "in" / name, color=f"rgb({60 * number}, 90, 90)")
+            os.utime(path, (1000 + number, 1000 + number))
+
+    @property
+    def output(self) -> str:
+        return str(self.folder / "out")
+
+    def night(self, *, end_at: int | None = None, again: bool = False) -> dict[str, Any] | None:
+        """Run a night; None if it was killed. ``again`` uses the DAG run of the last one, as a clear does."""
+        self.nights += 0 if again else 1
+        log = self.folder / "night.json"
+        log.unlink(missing_ok=True)
+        connection = connection_json(self.server.url, images_per_job=2, jobs_per_minute=100)
+        source = str(self.folder / "in")
+        arguments = (connection, source, self.output, self.nights, str(log), end_at, self.swap)
+        process = _FORKS.Process(target=run_night, args=arguments)
+        process.start()
+        process.join(60)
+        assert process.exitcode in (0, ENDED), process.exitcode
+        found: dict[str, Any] | None = json.loads(log.read_text()) if log.exists() else None
+        return found
+
+    @property
+    def bought(self) -> list[int]:
+        """How often each image was bought, by its content."""
+        counts: dict[bytes, int] = {}
+        for job in jobs(self.server):
+            for file_id in job["images"]:
+                blob = self.server.state.v2.files[file_id].blob
+                assert blob is not None
+                content = blob.path.read_bytes()
+                counts[content] = counts.get(content, 0) + 1
+        return sorted(counts.values())
+
+    @property
+    def statuses(self) -> list[str]:
+        return sorted(row["status"] for row in read_rows(self.output))
+
+    @property
+    def outputs(self) -> int:
+        return len(list(Path(self.output).glob("*.jpg")))
+
+
+def make(start: Start, folder: Path, **swap: Any) -> Crashing:
+    folder.mkdir(parents=True, exist_ok=True)
+    return Crashing(start(job_seconds=0.05), folder, {"lost_reply_grace": 0.1, **swap})
+
+
+def steps_of_a_night(start: Start, folder: Path) -> list[str]:
+    night = make(start, folder).night()
+    assert night is not None
+    return list(night["steps"])
+
+
+def is_unknowable(steps: list[str], index: int) -> bool:
+    """Whether a night that dies there has recorded a paid request and certainly not sent it, which nobody can know."""
+    return "before POST model-swap" in steps[index : index + 2]
+
+
+def assert_nothing_paid_twice(crashing: Crashing, step: str, *, unknown: bool) -> None:
+    """Two more nights: the first one completes the catalogue, the second one has nothing to do."""
+    crashing.night()
+    before = len(jobs(crashing.server))
+    crashing.night()
+
+    assert max(crashing.bought, default=0) <= 1, step
+    assert len(jobs(crashing.server)) == before, step
+    if unknown:
+        # The images are reported and not bought again.
+        assert crashing.statuses == ["done", "done", "unknown", "unknown"], step
+    else:
+        assert (crashing.statuses, crashing.bought) == (["done"] * 4, [1] * 4), step
+        assert crashing.outputs == 4, step
+
+
+def explore(start: Start, folder: Path, chosen: list[int], steps: list[str], **swap: Any) -> None:
+    """Kill a first night at each chosen step, alternately followed by a new night and by a clear of the same run."""
+    for number, index in enumerate(chosen):
+        crashing = make(start, folder / str(index), **swap)
+        assert crashing.night(end_at=index) is None, steps[index]
+        if number % 2:
+            crashing.night(again=True)
+        unknown = is_unknowable(steps, index) and "on_lost_reply" not in swap
+        assert_nothing_paid_twice(crashing, steps[index], unknown=unknown)
+
+
+def test_night_has_steps_before_and_after_each_purchase(start: Start, tmp_path: Path) -> None:
+    """The steps contain each paid request and each write around it, in order."""
+    steps = steps_of_a_night(start, tmp_path)
+
+    paid = [index for index, step in enumerate(steps) if step == "before POST model-swap"]
+    assert len(paid) == 2
+    assert [steps[index - 1] for index in paid] == [
+        f"after write_bytes batch-000{number}.jobs.json" for number in (1, 2)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("swap", [{}, {"on_lost_reply": "resubmit"}], ids=["fail", "resubmit"])
+def test_kill_around_a_purchase_pays_once(start: Start, tmp_path: Path, swap: dict[str, Any]) -> None:
+    """A night that dies around a paid request, or at some other steps, is completed without paying twice."""
+    steps = steps_of_a_night(start, tmp_path / "count")
+    paid = [n for n, step in enumerate(steps) if "POST model-swap" in step or "jobs.json" in step]
+    others = random.Random(SEED).sample(range(len(steps)), SAMPLE)
+
+    explore(start, tmp_path, sorted({*paid, *others}), steps, **swap)
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("swap", [{}, {"on_lost_reply": "resubmit"}], ids=["fail", "resubmit"])
+def test_kill_at_every_step_pays_once(start: Start, tmp_path: Path, swap: dict[str, Any]) -> None:
+    """Whatever step a night dies at, later nights pay for nothing twice and lose no output."""
+    steps = steps_of_a_night(start, tmp_path / "count")
+
+    explore(start, tmp_path, list(range(len(steps))), steps, **swap)
+    print(f"{len(steps)} steps, none paid twice or lost an output ({swap or 'default'})")
