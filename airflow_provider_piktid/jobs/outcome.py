@@ -169,9 +169,15 @@ def raise_for_outcome(outcomes: Iterable[JobOutcome], *, fail_on_partial: bool, 
 
 
 def _failure(failed: list[JobOutcome], connection: str) -> PiktidJobFailedError:
+    if any(outcome.status == LOST for outcome in failed):
+        remedy = "Look for it in the account, then clear the task: it asks for the same job again."
+    else:
+        remedy = (
+            "A retry resubmits only what certainly cost nothing; for the rest set `rerun_key` to a new value, or "
+            "regenerate the failed images."
+        )
     error = PiktidJobFailedError(
-        f"{connection}: {_jobs(failed)} failed{_reasons(failed)}. A retry resubmits only what certainly cost nothing; "
-        "for the rest set `rerun_key` to a new value, or regenerate the failed images.",
+        f"{connection}: {_jobs(failed)} failed{_reasons(failed)}. {remedy}",
         job_ids=tuple(outcome.job_id for outcome in failed),
     )
     error.permanent = not any(outcome.spent_nothing for outcome in failed)

@@ -53,7 +53,6 @@ class SyncWaiter:
                 connect,
                 job_ids,
                 WatchOptions(until=until, end_time=end_time, poll_interval=self.poll_interval, stream=stream),
-                submitted_at=self.submitted_at,
                 on_change=lambda job: self.log.info(progress_line(job)),
             ).wait()
 

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -47,8 +47,9 @@ class WatchOptions:
     :param poll_interval: Seconds between two status requests of a job while there is no stream. Default: 10.
     :param status_interval: The same while there is a stream; the maximum delay if the last event is lost. Default:
         120.
-    :param fresh_seconds: Seconds after submission for which a job may answer 404, until its first 200. Default: 30,
-        from PiktID's clients, which try ten times every three seconds.
+    :param lost_tries: A job counts as lost after this many answers 404 in a row ...
+    :param lost_seconds: ... over at least so many seconds. Default: 5 and 30; the official clients accept ten
+        answers three seconds apart.
     :param subscribe_seconds: How long the first status request waits for the subscription. Default: 5.
     :param coalesce_seconds: Progress events within this time lead to one status request. Default: 1.
     :param lookup_failures: Consecutive failures to get a client before giving up. Default: 5.
@@ -59,7 +60,8 @@ class WatchOptions:
     end_time: float = float("inf")
     poll_interval: float = 10.0
     status_interval: float = 120.0
-    fresh_seconds: float = 30.0
+    lost_tries: int = 5
+    lost_seconds: float = 30.0
     subscribe_seconds: float = 5.0
     coalesce_seconds: float = 1.0
     lookup_failures: int = 5
@@ -100,7 +102,6 @@ class JobWatcher:
 
     :param connect: Returns a client. Called again after a failure, and after the token was refused, as it may have
         been replaced in the connection.
-    :param submitted_at: Job id to the time of its submission, epoch seconds; missing ones count as old.
     """
 
     #: Notification ids kept for deletion; the others expire after ten minutes.
@@ -112,19 +113,19 @@ class JobWatcher:
         job_ids: Iterable[str],
         options: WatchOptions,
         *,
-        submitted_at: Mapping[str, float] | None = None,
         on_change: ProgressCallback | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._connect = connect
         self._job_ids = list(dict.fromkeys(job_ids))
         self._options = options
-        self._submitted_at = dict(submitted_at or {})
         self._on_change = on_change or (lambda job: None)
         self._clock = clock
         self._client: AsyncPiktidClient | None = None
         self._listener: asyncio.Task[None] | None = None
         self._result = WatchResult()
+        #: Job id to the time of the first of its answers 404 in a row, and their number.
+        self._missing: dict[str, tuple[float, int]] = {}
         self._wake = asyncio.Event()
         self._subscribed = asyncio.Event()
         self._hinted: set[str] = set()
@@ -237,16 +238,19 @@ class JobWatcher:
     def _update(self, job_id: str, job: Job) -> None:
         before = self._result.jobs.get(job_id)
         self._result.jobs[job_id] = job
-        self._result.lost.discard(job_id)
+        self._missing.pop(job_id, None)
         if before is None or _progress(before) != _progress(job):
             self._on_change(job)
 
     def _handle_not_found(self, job_id: str) -> None:
-        fresh_until = self._submitted_at.get(job_id, 0.0) + self._options.fresh_seconds
-        if job_id not in self._result.jobs and self._clock() < fresh_until:
-            log.debug("Job %s is not visible yet.", job_id)
-            return
-        self._result.lost.add(job_id)
+        """One 404 says little: a new job is not visible yet, and a server may answer from an old copy."""
+        now, options = self._clock(), self._options
+        since, tries = self._missing.get(job_id, (now, 0))
+        self._missing[job_id] = since, tries + 1
+        if tries + 1 >= options.lost_tries and now >= since + options.lost_seconds:
+            self._result.lost.add(job_id)
+        else:
+            log.debug("Job %s answers 404 (%d in a row).", job_id, tries + 1)
 
     def _log_failure(self, error: PiktidError | None) -> None:
         if error is not None and not self._failing:
@@ -263,17 +267,11 @@ class JobWatcher:
     async def _pause(self) -> None:
         options = self._options
         seconds = self._interval()
-        fresh = min(
-            (
-                self._submitted_at.get(job_id, 0.0) + options.fresh_seconds
-                for job_id in self._outstanding()
-                if job_id not in self._result.jobs and job_id in self._submitted_at
-            ),
-            default=0.0,
-        )
-        if fresh > self._clock():
-            # A job without its first 200 may be lost: do not wait for the long interval.
-            seconds = min(seconds, options.poll_interval)
+        if self._missing.keys() - self._result.lost:
+            # Find out soon whether a job is lost: do not wait for the long interval.
+            seconds = min(
+                seconds, options.poll_interval, max(0.05, options.lost_seconds / options.lost_tries)
+            )
         seconds = min(seconds, max(0.0, options.end_time - self._clock()))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):

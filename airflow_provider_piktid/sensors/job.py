@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.models.v2 import Job
 
 #: Seconds for which a new job may answer 404, from PiktID's clients.
-FRESH_SECONDS = WatchOptions.fresh_seconds
+LOST_SECONDS = WatchOptions.lost_seconds
 
 
 class PiktidJobSensor(BaseSensorOperator):
@@ -88,7 +88,7 @@ class PiktidJobSensor(BaseSensorOperator):
             try:
                 job = client.get_job(self.job_id)
             except PiktidNotFoundError as error:
-                if time.time() < self._since + FRESH_SECONDS:
+                if time.time() < self._since + LOST_SECONDS:
                     self.log.info("Job %s is not visible yet.", self.job_id)
                     return False
                 unknown = PiktidNotFoundError(
@@ -97,6 +97,8 @@ class PiktidJobSensor(BaseSensorOperator):
                 )
                 unknown.permanent = True
                 raise unknown from error
+            # A later 404 says nothing until it has been answered for as long again.
+            self._since = time.time()
             self._log_progress(job)
             if job.done:
                 self._raise_for_outcome(client, {self.job_id: job.status})

@@ -14,10 +14,14 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.exceptions import PiktidError
 from airflow_provider_piktid.jobs.queue import AccountLimits, ActiveJobs, admission_queue
+from airflow_provider_piktid.jobs.watch import WatchOptions
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.jobs.watch import WatchResult
     from airflow_provider_piktid.models.v2 import Job
+
+
+LOST_SECONDS = WatchOptions.lost_seconds
 
 
 class WaitTrigger(BaseTrigger):
@@ -87,6 +91,7 @@ class JobWatchTrigger(WaitTrigger):
     poll_interval: float
     end_time: float | None
     submitted_at: Mapping[str, float] | None
+    lost_seconds: float = LOST_SECONDS
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -118,12 +123,12 @@ class JobWatchTrigger(WaitTrigger):
         options = WatchOptions(
             poll_interval=float(self.poll_interval),
             end_time=float(self.end_time) if self.end_time is not None else float("inf"),
+            lost_seconds=float(self.lost_seconds),
         )
         watcher = JobWatcher(
             lambda: hook.aget_client(patient=False),
             self._outstanding(),
             options,
-            submitted_at=dict(self.submitted_at or {}),
             on_change=changed,
         )
         return await watcher.wait()
@@ -140,8 +145,8 @@ class PiktidJobTrigger(JobWatchTrigger):
     :param piktid_conn_id: Connection id. Default: ``piktid_default``.
     :param poll_interval: Seconds between status requests while there is no stream. Default: 10.
     :param end_time: Deadline, epoch seconds. Default: none.
-    :param submitted_at: Job id to submission time, epoch seconds: a job younger than 30 s may answer 404. Default:
-        none.
+    :param submitted_at: Job id to submission time, epoch seconds, for the admission queue. Default: none.
+    :param lost_seconds: Seconds of answers 404, several in a row, after which a job counts as lost. Default: 30.
     :param resume_state: Returned unchanged in the event. JSON only, no secrets. Default: none.
     """
 
@@ -152,6 +157,7 @@ class PiktidJobTrigger(JobWatchTrigger):
         poll_interval: float = 10.0,
         end_time: float | None = None,
         submitted_at: Mapping[str, float] | None = None,
+        lost_seconds: float = LOST_SECONDS,
         resume_state: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
@@ -160,6 +166,7 @@ class PiktidJobTrigger(JobWatchTrigger):
             poll_interval=poll_interval,
             end_time=end_time,
             submitted_at=submitted_at,
+            lost_seconds=lost_seconds,
             resume_state=resume_state,
         )
 

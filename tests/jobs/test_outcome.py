@@ -152,6 +152,13 @@ def test_outputs_that_are_missing_from_the_results_are_partial() -> None:
         raise_for_outcome([outcome], fail_on_partial=True, connection="c")
 
 
+def test_lost_job_advises_to_look_before_anything_is_bought() -> None:
+    """PiktID may list the job again: the message does not suggest a second purchase."""
+    with pytest.raises(PiktidJobFailedError, match="clear the task") as caught:
+        raise_for_outcome([JobOutcome("j", LOST, 0)], fail_on_partial=False, connection="c")
+    assert "rerun_key" not in str(caught.value)
+
+
 def test_more_outputs_than_expected_are_no_problem() -> None:
     """PiktID may add outputs; only missing ones are reported."""
     assert outcome_of("j", results(row(0), row(1)), expected=1).problems == ()

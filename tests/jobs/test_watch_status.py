@@ -70,33 +70,52 @@ async def test_new_job_may_answer_404_at_first(start: Any) -> None:
     server = start(variants={"fresh_404": "4"})
     job_id = buy(server)
 
-    watched = await watch(server, job_id, poll_interval=0.1, submitted_at={job_id: time.time()})
+    watched = await watch(server, job_id, poll_interval=0.1)
 
     assert watched.ended == {job_id: "completed"}
 
 
-async def test_new_job_that_stays_unknown_is_lost(server: EmulatorServer) -> None:
-    """A new job that is unknown for longer than ``fresh_seconds`` is lost."""
-    watched = await watch(
-        server, "job-x", poll_interval=0.1, fresh_seconds=0.4, submitted_at={"job-x": time.time()}
-    )
+async def test_unknown_job_is_lost_after_several_answers(server: EmulatorServer) -> None:
+    """A job that answers 404 several times in a row, over some time, is lost; one answer is not enough."""
+    began = time.monotonic()
+
+    watched = await watch(server, "job-x", lost_seconds=0.4, lost_tries=3)
 
     assert watched.ended == {"job-x": "lost"}
-    assert status_requests(server) >= 2
+    assert status_requests(server) >= 3
+    assert time.monotonic() - began >= 0.4
 
 
-async def test_unknown_job_is_lost_at_once(server: EmulatorServer) -> None:
-    """An unknown job without a submission time is lost at once."""
-    assert (await watch(server, "job-x")).ended == {"job-x": "lost"}
+@pytest.mark.parametrize("after", [0, 1], ids=["first answer", "after a 200"])
+async def test_single_404_does_not_end_the_wait(server: EmulatorServer, after: int) -> None:
+    """A job that is listed again after a 404 is waited for, also by a watcher that has just begun."""
+    server.faults.add("job_status", "status", code=404, after=after, times=2)
+    job_id = buy(server)
+
+    watched = await watch(server, job_id, poll_interval=0.05, stream=False, lost_tries=3)
+
+    assert watched.ended == {job_id: "completed"}
 
 
-async def test_job_that_answers_404_after_200_is_lost(server: EmulatorServer) -> None:
-    """A new job that answers HTTP 404 after HTTP 200 is lost."""
+async def test_answers_404_are_counted_in_a_row(start: Any) -> None:
+    """A status between two answers 404 starts the count again."""
+    server = start(job_seconds=1.0)
+    for after in (0, 2, 4, 6):
+        server.faults.add("job_status", "status", code=404, after=after)
+    job_id = buy(server)
+
+    watched = await watch(server, job_id, poll_interval=0.02, stream=False, lost_tries=2, lost_seconds=0.0)
+
+    assert watched.ended == {job_id: "completed"}
+
+
+async def test_job_that_keeps_answering_404_after_200_is_lost(server: EmulatorServer) -> None:
+    """A job that is known and then answers nothing but 404 is lost."""
     server.faults.add("job", "never_end")
     server.faults.add("job_status", "status", code=404, after=1, times=None)
     job_id = buy(server)
 
-    watched = await watch(server, job_id, poll_interval=0.1, submitted_at={job_id: time.time()}, stream=False)
+    watched = await watch(server, job_id, poll_interval=0.1, stream=False)
 
     assert watched.ended == {job_id: "lost"}
 

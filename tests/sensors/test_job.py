@@ -133,7 +133,7 @@ def test_sensor_of_an_unknown_job_fails_permanently(
     server: EmulatorServer, deferrable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The sensor of an unknown job fails without a retry, and the error names the job id."""
-    monkeypatch.setattr(sensor_module, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(sensor_module, "LOST_SECONDS", 0.0)
 
     with pytest.raises(AirflowFailException, match=r"'job-x'.*Correct `job_id`") as caught:
         sensor("job-x", deferrable=deferrable).run()

@@ -42,17 +42,20 @@ async def watch(
     server: EmulatorServer,
     *job_ids: str,
     connect: Connect | None = None,
-    submitted_at: dict[str, float] | None = None,
     on_change: Callable[[Job], None] | None = None,
     **options: Any,
 ) -> WatchResult:
     """Wait for jobs, at most ``SOON`` seconds. By default only notifications end the wait in time."""
-    settings = {"poll_interval": NEVER, "status_interval": NEVER, "coalesce_seconds": 0.05}
+    settings: dict[str, Any] = {
+        "poll_interval": NEVER,
+        "status_interval": NEVER,
+        "coalesce_seconds": 0.05,
+        "lost_seconds": 0.2,
+    }
     watcher = JobWatcher(
         connect or Connect(server),
         job_ids,
         WatchOptions(**(settings | options)),
-        submitted_at=submitted_at,
         on_change=on_change,
     )
     return await asyncio.wait_for(watcher.wait(), SOON)

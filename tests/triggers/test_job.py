@@ -48,6 +48,7 @@ FULL_JOB = job_trigger(
     poll_interval=7.5,
     end_time=1e9,
     submitted_at={"a": 1.5},
+    lost_seconds=2.5,
     resume_state={"record": {"x": [1, None]}},
 )
 FULL_SLOT = slot_trigger(
@@ -122,7 +123,7 @@ def test_timeout_event_in_full(server: EmulatorServer) -> None:
 
 def test_unknown_job_is_reported_as_lost(server: EmulatorServer) -> None:
     """An unknown job is reported as ``lost``."""
-    assert fire(job_trigger("job-x"))["ended"] == {"job-x": "lost"}
+    assert fire(job_trigger("job-x", lost_seconds=0.2))["ended"] == {"job-x": "lost"}
 
 
 def test_refused_token_yields_a_permanent_error_event(
