@@ -15,7 +15,13 @@ from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.links import SHEET_URL_KEY, PiktidContactSheetLink
 from airflow_provider_piktid.operators.base import fail_fast_if_permanent
-from airflow_provider_piktid.refresh.batches import close_runs, mark_collected, read_jobs, read_uploads
+from airflow_provider_piktid.refresh.batches import (
+    close_runs,
+    finder,
+    mark_collected,
+    read_jobs,
+    read_uploads,
+)
 from airflow_provider_piktid.refresh.catalogue import WORK, options_key
 from airflow_provider_piktid.refresh.collect import Collection
 from airflow_provider_piktid.refresh.plan import (
@@ -116,7 +122,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
             settings = PiktidHook(self.piktid_conn_id).settings
             request = self._request(context)
             store = CatalogueStore(storage.locate(self.output_path))
-            plan = make_plan(request, store, self._find)
+            plan = make_plan(request, store, finder(self.piktid_conn_id))
             entries = batch_entries(plan, request)
             summary = self._summary(plan, request)
             self._log_plan(plan, summary)
@@ -147,16 +153,6 @@ class PiktidPlanRefreshOperator(BaseOperator):
             max_attempts=self.max_attempts,
             resubmit=(self.options or {}).get("on_lost_reply") == "resubmit",
         )
-
-    def _find(
-        self, content: Mapping[str, Any], images: list[str], since: float, known: set[str]
-    ) -> str | None:
-        """Look for the job of a request whose reply was lost in an earlier run."""
-        from airflow_provider_piktid.jobs.lookup import find_job
-        from airflow_provider_piktid.models.model_swap import ModelSwap
-
-        with PiktidHook(self.piktid_conn_id).get_conn() as client:
-            return find_job(client, ModelSwap.from_arguments(content), images, since=since, known=known)
 
     def _limit(self) -> int | None:
         """Return ``max_images`` as a number; a rendered template is text."""

@@ -23,6 +23,8 @@ from typing import Any
 from airflow_provider_piktid.exceptions import PiktidRecordError
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.storage import Location
+from airflow_provider_piktid.hooks.piktid import PiktidHook
+from airflow_provider_piktid.jobs.lookup import find_job
 from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, JobRecord, Submission
 from airflow_provider_piktid.refresh.catalogue import CatalogueRow, Status, uploaded_fields
 
@@ -94,6 +96,18 @@ class PaidBatch:
             log.warning("Found job %s at PiktID for a request of an earlier run.", job_id)
             item.submitted(job_id, item.intent_at or self.record.created_at)
         return "pending" if item.job_id and item.job_id not in self.collected else None
+
+
+def finder(piktid_conn_id: str) -> Find:
+    """Return a look-up at PiktID. No client is made before the first one."""
+
+    def find(content: Mapping[str, Any], images: list[str], since: float, known: set[str]) -> str | None:
+        from airflow_provider_piktid.models.model_swap import ModelSwap
+
+        with PiktidHook(piktid_conn_id).get_conn() as client:
+            return find_job(client, ModelSwap.from_arguments(content), images, since=since, known=known)
+
+    return find
 
 
 def paid_batches(private: Location) -> list[PaidBatch]:
