@@ -187,7 +187,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
             "listed": plan.listed,
             "images": len(plan.work),
             "outputs": outputs,
-            "credits_estimate": round(outputs * self._price(plan), 2),
+            "credits_estimate": round(outputs * plan.average_price(self.credits_per_output), 2),
             **submitted,
             "unchanged": plan.reasons["same"],
             "unfinished": plan.reasons["pending"],
@@ -199,15 +199,6 @@ class PiktidPlanRefreshOperator(BaseOperator):
             "dry_run": _is_true(self.is_dry_run),
             "pruned": len(plan.deleted) if self.prune and not _is_true(self.is_dry_run) else 0,
         }
-
-    def _price(self, plan: Plan) -> float:
-        """Return the average credits of an output, from about a hundred outputs of the catalogue."""
-        prices: list[float] = []
-        for known in plan.snapshot.known.values():
-            prices += [row["credits"] for row in known.rows if row["status"] == "done" and row["credits"]]
-            if len(prices) >= 100:
-                break
-        return sum(prices) / len(prices) if prices else self.credits_per_output
 
     def _log_plan(self, plan: Plan, summary: Mapping[str, Any]) -> None:
         self.log.info(

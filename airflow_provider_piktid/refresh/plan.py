@@ -91,6 +91,15 @@ class Plan:
         rejected = [row for row in self.rejected if not self._is_known(row)]
         return [*self.resumed, *rejected, *self.touched, *self.recovered]
 
+    def average_price(self, default: float) -> float:
+        """Return the average credits of an output, from about a hundred outputs of the catalogue."""
+        prices: list[float] = []
+        for known in self.snapshot.known.values():
+            prices += [row["credits"] for row in known.rows if row["status"] == "done" and row["credits"]]
+            if len(prices) >= 100:
+                break
+        return sum(prices) / len(prices) if prices else default
+
     def _is_known(self, row: CatalogueRow) -> bool:
         known = self.snapshot.known.get(row.relative)
         return known is not None and any(old["error"] == row.error for old in known.rows)
