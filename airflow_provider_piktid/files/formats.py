@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection
-from typing import Literal
+from typing import BinaryIO, Literal
 
 from airflow_provider_piktid.exceptions import PiktidImageError
 
@@ -13,6 +13,9 @@ ImageFormat = Literal["jpeg", "png", "webp"]
 
 #: Bytes needed to detect a format.
 HEAD_BYTES = 16
+
+#: Bytes at the end of a file that contain the end mark of any format.
+TAIL_BYTES = 64
 
 #: Formats that v2 accepts: PiktID's clients upload only these. v1 accepts WEBP too.
 V2_FORMATS: tuple[ImageFormat, ...] = ("jpeg", "png")
@@ -86,20 +89,20 @@ def is_whole(head: bytes, tail: bytes, size: int) -> bool:
     return False
 
 
-def decodes(path: str) -> bool:
+def decodes(image: str | BinaryIO) -> bool:
     """
     Return whether the data of an image can be read to the end.
 
     JPEG is decoded at an eighth of its size and PNG is checked by its checksums, which needs little memory for
     images of any size; WEBP is decoded completely. Blocks: a few milliseconds per megabyte.
 
-    :param path: A local file.
+    :param image: Path of a local file, or a file opened for reading.
     """
     from PIL import Image
 
     try:
         # Pillow only warns about a very large image; callers check the size.
-        with warnings.catch_warnings(), Image.open(path) as picture:
+        with warnings.catch_warnings(), Image.open(image) as picture:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             if picture.format == "PNG":
                 picture.verify()

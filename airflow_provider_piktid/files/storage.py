@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import io
 import json
 import os
 import posixpath
@@ -21,7 +22,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.exceptions import PiktidImageError
-from airflow_provider_piktid.files.formats import EXTENSIONS, HEAD_BYTES, ImageFormat, require_image
+from airflow_provider_piktid.files.formats import (
+    EXTENSIONS,
+    HEAD_BYTES,
+    TAIL_BYTES,
+    ImageFormat,
+    decodes,
+    is_whole,
+    require_image,
+)
 from airflow_provider_piktid.files.listing import matches, modified_in, version_in
 
 if TYPE_CHECKING:
@@ -91,8 +100,9 @@ class SourceFile:
         finally:
             await asyncio.to_thread(file.close)
 
-    def head(self) -> bytes:
-        return bytes(self.location.fs.cat_file(self.location.path, start=0, end=HEAD_BYTES))
+    def read(self, start: int, end: int) -> bytes:
+        """Return the bytes from ``start`` up to ``end``."""
+        return bytes(self.location.fs.cat_file(self.location.path, start=start, end=end))
 
 
 def locate(uri: str) -> Location:
@@ -167,14 +177,31 @@ def image_problems(
 
     def problem(file: SourceFile) -> str | None:
         try:
-            head = file.head() if file.size else b""
+            head = file.read(0, HEAD_BYTES) if file.size else b""
             require_image(head, file.size, file.location.uri, formats)
+            if not _is_complete(file, head):
+                return (
+                    f"{file.location.uri} is truncated; it may still be being written. Write it again, or wait until "
+                    "it is complete."
+                )
         except (PiktidImageError, OSError) as error:
             return str(error) if isinstance(error, PiktidImageError) else _unreadable(file, error)
         return None
 
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(problem, files))
+
+
+def _is_complete(file: SourceFile, head: bytes) -> bool:
+    """
+    Tell whether an image is complete: a file that is still being written would be uploaded and paid for.
+
+    Some cameras append data behind the end mark, so a file without one at its end is decoded.
+    """
+    tail = file.read(max(0, file.size - TAIL_BYTES), file.size)
+    if is_whole(head, tail, file.size):
+        return True
+    return decodes(io.BytesIO(file.location.fs.cat_file(file.location.path)))
 
 
 def read_json(location: Location) -> Any | None:

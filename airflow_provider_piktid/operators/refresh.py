@@ -17,6 +17,7 @@ from airflow_provider_piktid.links import SHEET_URL_KEY, PiktidContactSheetLink
 from airflow_provider_piktid.operators.base import fail_fast_if_permanent
 from airflow_provider_piktid.refresh.batches import (
     close_runs,
+    current_entries,
     finder,
     mark_collected,
     read_jobs,
@@ -294,15 +295,15 @@ class PiktidCollectRefreshOperator(BaseOperator):
             batch = storage.locate(self.batch)
             # What upload and swap recorded beside the batch counts: XCom is lost with a killed or cleared task.
             uploads, jobs = read_uploads(batch), read_jobs(batch)
+            store = CatalogueStore(storage.locate(self.output_path))
             collection = Collection(
-                storage.read_json(batch) or [],
+                current_entries(batch, storage.read_json(batch) or [], lambda: store.read().known),
                 images=uploads["images"] if uploads else self._pull(context, self.upload_task_id, "images"),
                 jobs=self._pull(context, self.swap_task_id, "jobs") if jobs is None else jobs,
             )
             if not collection.job_ids:
                 raise AirflowSkipException("Nothing of this batch was submitted.")
             concurrency = int(self.max_concurrency or hook.settings.max_concurrency)
-            store = CatalogueStore(storage.locate(self.output_path))
             part = collection.part_name(self.batch)
             store.write(part, collection.pending_rows())
             download = collection.download(self.output_path, concurrency, self.piktid_conn_id)

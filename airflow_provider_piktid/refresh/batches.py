@@ -26,7 +26,7 @@ from airflow_provider_piktid.files.storage import Location
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.jobs.lookup import find_job
 from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, JobRecord, Submission
-from airflow_provider_piktid.refresh.catalogue import CatalogueRow, Status, uploaded_fields
+from airflow_provider_piktid.refresh.catalogue import CatalogueRow, SourceState, Status, uploaded_fields
 
 log = logging.getLogger(__name__)
 
@@ -167,6 +167,26 @@ def _read_json(place: Location) -> Any | None:
             "Nothing was submitted. Fix access to the file; if it is damaged, look at the account's jobs, then remove "
             "it."
         ) from error
+
+
+def current_entries(
+    batch: Location, entries: list[dict[str, Any]], known: Callable[[], Mapping[str, SourceState]]
+) -> list[dict[str, Any]]:
+    """
+    Return the entries of a batch that no later run has replaced.
+
+    Clearing the collect of an old run must not put old outputs back.
+
+    :param known: Reads the catalogue; called only if the batch was collected before.
+    """
+    if _sibling(batch, "collected") is None:
+        return entries
+    states = known()
+    return [entry for entry in entries if not _is_replaced(entry, states.get(entry["row"]["relative"]))]
+
+
+def _is_replaced(entry: Mapping[str, Any], state: SourceState | None) -> bool:
+    return state is not None and all(row["run"] != entry["row"]["run"] for row in state.rows)
 
 
 def mark_collected(batch: Location, job_ids: list[str]) -> None:

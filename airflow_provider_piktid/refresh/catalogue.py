@@ -30,6 +30,9 @@ SCHEMA_VERSION = 1
 Status = Literal["done", "pending", "unknown", "failed", "rejected"]
 Reason = Literal["new", "changed", "options", "failed", "same", "pending", "unknown", "given up", "verify"]
 
+#: Statuses of sources that never had an output.
+NAMELESS: tuple[Status, ...] = ("rejected",)
+
 #: Why a source is submitted, as named in the summary.
 WORK: tuple[Reason, ...] = ("new", "changed", "options", "failed")
 
@@ -101,11 +104,19 @@ class SourceState:
     options_key: str
     producer: str
     attempts: int
+    root: str
     lines: list[bytes] = field(default_factory=list)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.lines]
+
+
+def source_root(uri: str, relative: str) -> str:
+    """Return the folder of a source without the connection id: ``s3://bucket/in/`` of ``s3://conn@bucket/in/a.jpg``."""
+    protocol, separator, rest = uri.removesuffix(relative).partition("://")
+    netloc, slash, path = rest.partition("/")
+    return f"{protocol}{separator}{netloc.rpartition('@')[2]}{slash}{path}"
 
 
 def source_fields(file: SourceFile, target: str) -> dict[str, Any]:
@@ -189,6 +200,7 @@ def _source_state(row: Mapping[str, Any]) -> SourceState:
         options_key=sys.intern(row["options_key"]),
         producer=sys.intern(row["producer"]),
         attempts=int(row["attempts"]),
+        root=sys.intern(source_root(str(row["source"]), str(row["relative"]))),
     )
 
 
@@ -280,15 +292,18 @@ def targets(
     :return: Relative path of each source to that path.
     """
     counts = Counter(folded(output_stem(relative)) for relative in listing)
+    # A source that never had an output has no name to keep, and takes none from others.
+    named_before = {
+        relative: entry.target for relative, entry in known.items() if entry.status not in NAMELESS
+    }
     counts.update(
-        folded(output_stem(entry.target)) for relative, entry in known.items() if entry.target != relative
+        folded(output_stem(target)) for relative, target in named_before.items() if target != relative
     )
-    taken = {folded(output_stem(entry.target)) for entry in known.values()}
+    taken = {folded(output_stem(target)) for target in named_before.values()}
     named = {}
     for file in work:
-        entry = known.get(file.relative)
-        if entry is not None:
-            named[file.relative] = entry.target
+        if file.relative in named_before:
+            named[file.relative] = named_before[file.relative]
         elif counts[folded(output_stem(file.relative))] > 1 or folded(output_stem(file.relative)) in taken:
             named[file.relative] = _marked(file.relative)
         else:

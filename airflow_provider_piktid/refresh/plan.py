@@ -27,6 +27,7 @@ from airflow_provider_piktid.refresh.catalogue import (
     dump,
     in_order,
     source_fields,
+    source_root,
     targets,
 )
 from airflow_provider_piktid.refresh.store import CatalogueStore, Snapshot
@@ -126,6 +127,7 @@ def make_plan(request: RefreshRequest, store: CatalogueStore, find: Find) -> Pla
     kept = [file for file in files if not matches(file.relative, request.exclude)]
     plan.listed = len(kept)
     plan.deleted = sorted(relative for relative in plan.snapshot.known if relative not in listing)
+    _check_root(files[0], plan.snapshot.known, request)
     classified = _classify(kept, plan, request, store)
     plan.reasons.update(reason for _, reason in classified)
     _check_producer(classified, plan.snapshot.known, request)
@@ -229,6 +231,17 @@ def _verify(files: Sequence[SourceFile], plan: Plan, request: RefreshRequest) ->
                 entry, file, request.options_key, max_attempts=request.max_attempts
             )
     return reasons
+
+
+def _check_root(file: SourceFile, known: Mapping[str, SourceState], request: RefreshRequest) -> None:
+    """Two refreshes with different sources in one output would prune, and pay for, each other's outputs."""
+    root = source_root(file.location.uri, file.relative)
+    other = next((state for state in known.values() if state.root != root), None)
+    if other is not None:
+        raise PiktidConfigError(
+            f"{request.output_path} contains outputs of sources in {other.root}, made by {other.producer}; `source` is "
+            f"{root}. Set a separate `output_path` for {request.producer}. Nothing was submitted."
+        )
 
 
 def _check_producer(

@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from PIL import Image
 
 from airflow_provider_piktid.emulator import EmulatorServer
+from airflow_provider_piktid.exceptions import PiktidConfigError
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.jobs.download import Download
@@ -393,6 +394,72 @@ def test_source_that_changed_before_the_upload_is_not_bought_again(
     assert (second.planned["unchanged"], second.planned["changed"], bought(server)) == (4, 0, 4)
 
 
+def test_source_that_is_still_being_written_is_rejected_for_this_run(
+    server: EmulatorServer, nights: Nights, catalogue: Path
+) -> None:
+    """A truncated image is not uploaded; once it is complete, it is bought."""
+    whole = (catalogue / "shoes" / "a.jpg").read_bytes()
+    (catalogue / "shoes" / "a.jpg").write_bytes(whole[: len(whole) // 2])
+
+    first = nights.run()
+    assert (first.planned["rejected"], bought(server)) == (1, 3)
+    assert any("is truncated" in row["error"] for row in read_rows(nights.output) if row["error"])
+    (catalogue / "shoes" / "a.jpg").write_bytes(whole)
+    nights.run()
+
+    assert (statuses(nights)["shoes/a.jpg"], bought(server)) == ("done", 4)
+
+
+def test_rejected_source_does_not_keep_a_name_that_another_one_uses(nights: Nights, catalogue: Path) -> None:
+    """``a.png`` arrives half written beside ``a.jpg``, and complete in the next run: both have an output."""
+    nights.run()
+    whole = picture(catalogue / "shirts" / "a.png").read_bytes()
+    (catalogue / "shirts" / "a.png").write_bytes(whole[:-20])
+    nights.run()
+    (catalogue / "shirts" / "a.png").write_bytes(whole)
+
+    nights.run()
+
+    assert len(outputs(nights)) == 5
+
+
+def test_output_of_another_source_folder_is_refused(
+    server: EmulatorServer, nights: Nights, tmp_path: Path
+) -> None:
+    """Two refreshes with equal options would prune, and pay for, each other's outputs."""
+    nights.run()
+    picture(tmp_path / "other" / "x.jpg")
+    other = Nights(str(tmp_path / "other"), nights.output, dag_id="other")
+
+    with pytest.raises(AirflowFailException, match="contains outputs of sources in") as caught:
+        other.begin()
+
+    assert isinstance(caught.value.__cause__, PiktidConfigError)
+    assert bought(server) == 4
+
+
+def test_cleared_collect_of_an_old_run_puts_no_old_output_back(
+    server: EmulatorServer, nights: Nights, catalogue: Path
+) -> None:
+    """Newer plans win: the old batch is skipped, and the next run buys nothing."""
+    first = nights.run()
+    for name in ("shirts/a.jpg", "shirts/b.jpg"):
+        picture(catalogue / name, size=(90, 30), color="blue")
+    nights.run()
+    before = {name: (Path(nights.output) / name).read_bytes() for name in outputs(nights)}
+
+    nights.step(
+        first,
+        "collect",
+        0,
+        nights._collect("collect", batch=first.batches[0], upload_task_id="upload", swap_task_id="swap"),
+    )
+
+    assert {name: (Path(nights.output) / name).read_bytes() for name in outputs(nights)} == before
+    nights.count += 1
+    assert (nights.run().planned["unchanged"], bought(server)) == (4, 6)
+
+
 def wait_for_jobs(server: EmulatorServer) -> None:
     """Wait until all jobs have ended."""
     from airflow_provider_piktid.sensors.job import PiktidJobSensor
@@ -570,15 +637,15 @@ def test_unreadable_source_is_rejected_until_it_can_be_read(
     server: EmulatorServer, nights: Nights, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A source that cannot be read is rejected with a reason and is bought once it can be read."""
-    real = SourceFile.head
+    real = SourceFile.read
 
-    def head(file: SourceFile) -> bytes:
+    def read(file: SourceFile, start: int, end: int) -> bytes:
         if file.relative == "shoes/a.jpg":
             raise PermissionError(file.location.path)
-        return real(file)
+        return real(file, start, end)
 
     with monkeypatch.context() as patch:
-        patch.setattr(SourceFile, "head", head)
+        patch.setattr(SourceFile, "read", read)
         first = nights.run()
     assert (first.planned["rejected"], first.told["sources"]["done"]) == (1, 3)
     assert [row["error"] for row in read_rows(nights.output) if row["status"] == "rejected"] == [
