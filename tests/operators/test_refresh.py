@@ -411,7 +411,7 @@ def test_source_that_is_still_being_written_is_rejected_for_this_run(
 
 
 def test_rejected_source_does_not_keep_a_name_that_another_one_uses(nights: Nights, catalogue: Path) -> None:
-    """``a.png`` arrives half written beside ``a.jpg``, and complete in the next run: both have an output."""
+    """``a.png`` arrives half written beside ``a.jpg``, and complete in the next run: no format makes them one file."""
     nights.run()
     whole = picture(catalogue / "shirts" / "a.png").read_bytes()
     (catalogue / "shirts" / "a.png").write_bytes(whole[:-20])
@@ -420,7 +420,7 @@ def test_rejected_source_does_not_keep_a_name_that_another_one_uses(nights: Nigh
 
     nights.run()
 
-    assert len(outputs(nights)) == 5
+    assert len({str(Path(name).with_suffix("")) for name in outputs(nights)}) == 5
 
 
 def test_output_of_another_source_folder_is_refused(
