@@ -24,11 +24,11 @@ with DAG(
         from airflow_provider_piktid.refresh import read_rows
 
         # Airflow 2.11 calls assets datasets.
-        woken = context.get("triggering_asset_events") or context.get("triggering_dataset_events") or {}
+        triggering = context.get("triggering_asset_events") or context.get("triggering_dataset_events") or {}
         fresh = []
-        for told in [event.extra for events in woken.values() for event in events]:
-            rows = read_rows(told["output_path"])
-            fresh += [row["file"] for row in rows if row["run"] == told["run"] and row["status"] == "done"]
+        for run in [event.extra for events in triggering.values() for event in events]:
+            rows = read_rows(run["output_path"])
+            fresh += [row["file"] for row in rows if row["run"] == run["run"] and row["status"] == "done"]
         return fresh
 
     # [END howto_piktid_refresh_read]

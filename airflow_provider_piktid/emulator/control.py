@@ -94,7 +94,7 @@ async def end_generation(request: Request, state: State) -> Response:
 async def publish_v1(request: Request, state: State) -> Response:
     """``POST``: publish a v1 notification, ``{"name": ..., "data": {...}}``."""
     body = await read_object(request)
-    notification = state.v1.notices.publish(str(body["name"]), dict(body.get("data", {})))
+    notification = state.v1.notifications.publish(str(body["name"]), dict(body.get("data", {})))
     return JSONResponse({"id": notification.id}, 201)
 
 

@@ -39,7 +39,11 @@ class State(Core):
         """Return counts of requests, jobs, refusals and bytes; those of v1 under ``v1``."""
         with self.lock:
             active = len(self.v2.jobs.active())
-        more = {"active_jobs": active, "streams": self.v2.notices.streams, "v1": self.v1.counts.as_dict()}
+        more = {
+            "active_jobs": active,
+            "streams": self.v2.notifications.streams,
+            "v1": self.v1.counters.as_dict(),
+        }
         return {**self.counters.as_dict(), **more}
 
     def ledger(self) -> list[dict[str, Any]]:
@@ -76,4 +80,4 @@ class State(Core):
 
     def publish(self, name: str, data: dict[str, Any]) -> int:
         """Publish any v2 notification and return its id."""
-        return self.v2.notices.publish(name, data).id
+        return self.v2.notifications.publish(name, data).id

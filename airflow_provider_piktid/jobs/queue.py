@@ -59,9 +59,16 @@ class _Place:
 
 
 class AdmissionQueue:
-    """One queue of waiting tasks, for one account and event loop."""
+    """
+    One queue of waiting tasks, for one account and event loop.
 
-    def __init__(self) -> None:
+    :param settling: Seconds for which a released task counts as an active job. Default: 20.
+    :param patience: Seconds after which the first task is released even if the account looks full. Default: 60.
+    """
+
+    def __init__(self, settling: float = SETTLING_SECONDS, patience: float = PATIENCE_SECONDS) -> None:
+        self._settling = settling
+        self._patience = patience
         self._queue: deque[_Place] = deque()
         self._watched: Counter[str] = Counter()
         #: Job id to the time of its submission. ``time.monotonic()``, as all times here.
@@ -107,7 +114,7 @@ class AdmissionQueue:
         """
         self._returned(ticket)
         now = time.monotonic()
-        place = _Place(now + delay, now + max(delay, PATIENCE_SECONDS), until_job_ends)
+        place = _Place(now + delay, now + max(delay, self._patience), until_job_ends)
         self._queue.append(place)
         try:
             while (seconds := self._seconds_until(place, limits)) > 0:
@@ -134,7 +141,7 @@ class AdmissionQueue:
         if any(other.ready_at <= now for other in self._before(place)):
             return limits.rate_window
         _forget(self._submitted, before=now - limits.rate_window)
-        _forget(self._released, before=now - max(limits.rate_window, SETTLING_SECONDS))
+        _forget(self._released, before=now - max(limits.rate_window, self._settling))
         recent = sorted(
             moment
             for moment in (*self._submitted.values(), *self._released.values())
@@ -142,10 +149,10 @@ class AdmissionQueue:
         )
         if len(recent) >= limits.jobs_per_minute:
             return recent[-limits.jobs_per_minute] + limits.rate_window - now
-        settling = [moment for moment in self._released.values() if moment > now - SETTLING_SECONDS]
+        settling = [moment for moment in self._released.values() if moment > now - self._settling]
         if len(self._watched) + len(settling) < limits.active_jobs or place.impatient_at <= now:
             return 0.0
-        settled = min(settling) + SETTLING_SECONDS if settling else place.impatient_at
+        settled = min(settling) + self._settling if settling else place.impatient_at
         return max(0.01, min(settled, place.impatient_at) - now)
 
     def _before(self, place: _Place) -> Iterator[_Place]:

@@ -68,16 +68,17 @@ class Pair:
     failed: bool
 
 
-def write_sheet(target: Location, pairs: Sequence[Pair], facts: str) -> None:
+def write_sheet(target: Location, pairs: Sequence[Pair], facts: str, *, page_pairs: int = PAGE_PAIRS) -> None:
     """
     Write a page, and a picture of the same name with ``.png``.
 
     :param target: The page, with the extension ``.html``.
     :param pairs: In order; failures should come first, as a long list is truncated.
     :param facts: One line about the run.
+    :param page_pairs: Pairs on the page. Default: 200.
     :raises OSError: The store cannot be written.
     """
-    shown = pairs[:PAGE_PAIRS]
+    shown = pairs[:page_pairs]
     places = [place for pair in shown for place in (pair.before, pair.after)]
     with ThreadPoolExecutor(8) as pool:
         pictures = list(pool.map(_thumbnail, places))

@@ -33,7 +33,7 @@ def shared_polling(rounds: int) -> list[Row]:
         started = time.monotonic()
         latencies = asyncio.run(_fifty(server, spread=rounds * POLL_SECONDS))
         seconds = time.monotonic() - started
-        polls = server.state.v1.counts.as_dict()
+        polls = server.state.v1.counters.as_dict()
     allowed = seconds / POLL_SECONDS + 1
     p99 = sorted(latencies)[int(len(latencies) * 0.99) - 1 if len(latencies) >= 100 else -1]
     return [
@@ -80,7 +80,7 @@ async def _fifty(server: EmulatorServer, *, spread: float) -> list[float]:
     for number in range(TASKS):
         await asyncio.sleep(spread / TASKS)
         published[number] = time.monotonic()
-        server.state.v1.notices.publish(
+        server.state.v1.notifications.publish(
             "edit_generate",
             {
                 "address": f"img-{number}",

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_piktid.jobs import queue
-from airflow_provider_piktid.jobs.queue import AccountLimits, AdmissionQueue, admission_queue
+from airflow_provider_piktid.jobs.queue import KEPT_SECONDS, AccountLimits, AdmissionQueue, admission_queue
 
 pytestmark = pytest.mark.anyio
 
@@ -25,8 +24,8 @@ LONG = 100.0
 class Line:
     """Tasks that wait in one queue, and the order in which they were admitted."""
 
-    def __init__(self, limits: AccountLimits = WIDE) -> None:
-        self.gate = AdmissionQueue()
+    def __init__(self, limits: AccountLimits = WIDE, **queue: float) -> None:
+        self.gate = AdmissionQueue(**queue)
         self.limits = limits
         self.passed: list[str] = []
         self.tickets: dict[str, str] = {}
@@ -224,10 +223,9 @@ async def test_jobs_of_tasks_that_never_waited_count_for_the_rate() -> None:
     line.leave()
 
 
-async def test_admitted_task_without_a_job_frees_its_slot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An admitted task whose job is not watched within ``SETTLING_SECONDS`` frees its slot."""
-    monkeypatch.setattr(queue, "SETTLING_SECONDS", 0.1)
-    line = Line(AccountLimits(jobs_per_minute=100, active_jobs=1))
+async def test_admitted_task_without_a_job_frees_its_slot() -> None:
+    """An admitted task whose job is not watched within ``settling`` seconds frees its slot."""
+    line = Line(AccountLimits(jobs_per_minute=100, active_jobs=1), settling=0.1)
 
     await line.join("a", "b")
     await line.all()
@@ -235,10 +233,9 @@ async def test_admitted_task_without_a_job_frees_its_slot(monkeypatch: pytest.Mo
     assert line.passed == ["a", "b"]
 
 
-async def test_task_is_admitted_after_the_maximum_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After ``PATIENCE_SECONDS`` a task is admitted even if the account seems to have no free slot."""
-    monkeypatch.setattr(queue, "PATIENCE_SECONDS", 0.1)
-    line = Line(AccountLimits(jobs_per_minute=100, active_jobs=1))
+async def test_task_is_admitted_after_the_maximum_wait() -> None:
+    """After ``patience`` seconds a task is admitted even if the account seems to have no free slot."""
+    line = Line(AccountLimits(jobs_per_minute=100, active_jobs=1), patience=0.1)
 
     with line.gate.watching(["j1"]):
         await line.join("a")
@@ -275,3 +272,14 @@ def test_each_event_loop_has_its_own_queue() -> None:
 
     run: Callable[..., AdmissionQueue] = asyncio.run
     assert run(current()) is not run(current())
+
+
+async def test_old_submissions_are_forgotten() -> None:
+    """A triggerer that lives for weeks does not collect every job that it ever saw."""
+    gate = AdmissionQueue()
+    for number in range(50):
+        with gate.watching([f"job-{number}"], {f"job-{number}": time.time() - KEPT_SECONDS - 1}):
+            pass
+
+    with gate.watching(["new"], {"new": time.time()}):
+        assert set(gate._submitted) == {"new"}

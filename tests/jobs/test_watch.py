@@ -95,7 +95,7 @@ async def test_only_own_notifications_are_collected(server: EmulatorServer) -> N
 
     watched = await watch(server, *jobs)
 
-    kept = {note.id: note.data.get("job_id") for note in server.state.v2.notices.current()}
+    kept = {note.id: note.data.get("job_id") for note in server.state.v2.notifications.current()}
     assert watched.notification_ids
     assert {kept[number] for number in watched.notification_ids} <= set(jobs)
     assert len(watched.notification_ids) == len(set(watched.notification_ids))

@@ -105,7 +105,7 @@ def test_worker_and_trigger_share_one_login(serve: Serve, tmp_path: Path) -> Non
     """Worker and trigger in one process share one login and do not use the refresh token."""
     server = serve()
     person_run(tmp_path).run()
-    counts = server.state.v1.counts.as_dict()
+    counts = server.state.v1.counters.as_dict()
     assert (counts["logins"], counts["refreshes"]) == (1, 0)
 
 
@@ -117,7 +117,7 @@ def test_revoked_token_is_replaced(serve: Serve, tmp_path: Path) -> None:
     server.state.v1.tokens.clear()
     again = person_run(tmp_path, keywords=["Africa"])
     assert len(again.run()) == 1
-    assert server.state.v1.counts.as_dict()["logins"] == 2
+    assert server.state.v1.counters.as_dict()["logins"] == 2
 
 
 def test_connection_with_a_token_does_not_log_in(
@@ -128,7 +128,7 @@ def test_connection_with_a_token_does_not_log_in(
     token = json.dumps({"conn_type": "piktid", "host": server.url, "password": "piktid-emulator"})
     monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", token)
     assert len(person_run(tmp_path).run()) == 2
-    assert server.state.v1.counts.as_dict()["logins"] == 0
+    assert server.state.v1.counters.as_dict()["logins"] == 0
 
 
 def test_links_and_tokens_stay_out_of_xcom_events_records_and_logs(
@@ -153,15 +153,15 @@ def test_push_links_returns_links_and_deletes_notifications(serve: Serve, tmp_pa
     server = serve(faces=1)
     rows = person_run(tmp_path, push_links=True, output_path=None).run()
     assert all(row["url"].startswith(f"{server.url}/f/") for row in rows)
-    assert server.state.v1.notices.current() == []
+    assert server.state.v1.notifications.current() == []
 
 
 def test_only_own_notifications_are_deleted(serve: Serve, tmp_path: Path) -> None:
     """A notification of another batch is not deleted and does not block the task."""
     server = serve(faces=1)
-    foreign = server.state.v1.notices.publish("edit_generate", {"address": "other", "id_person": 0})
+    foreign = server.state.v1.notifications.publish("edit_generate", {"address": "other", "id_person": 0})
     assert len(person_run(tmp_path).run()) == 2
-    assert [item.id for item in server.state.v1.notices.current()] == [foreign.id]
+    assert [item.id for item in server.state.v1.notifications.current()] == [foreign.id]
 
 
 def test_notifications_are_kept_without_output_path(serve: Serve, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_notifications_are_kept_without_output_path(serve: Serve, tmp_path: Path
     server = serve(faces=1)
     rows = person_run(tmp_path, output_path=None).run()
     assert [row["file"] for row in rows] == [None, None]
-    assert len(server.state.v1.notices.current()) == 2
+    assert len(server.state.v1.notifications.current()) == 2
 
 
 @pytest.mark.parametrize(
@@ -313,11 +313,11 @@ def test_id_image_ignores_earlier_results(serve: Serve, tmp_path: Path) -> None:
     server = serve(faces=1)
     first = person_run(tmp_path, output_path=None, keywords=["Oceania"], delete_notifications=False).run()
     named = first[0]["id_image"]
-    (old,) = server.state.v1.notices.current()
+    (old,) = server.state.v1.notifications.current()
     rows = person_run(tmp_path, id_image=named, keywords=["Oceania"]).run()
     assert [row["id_image"] for row in rows] == [named]
     assert len(bought(server)) == 2
-    assert [item.id for item in server.state.v1.notices.current()] == [old.id]
+    assert [item.id for item in server.state.v1.notifications.current()] == [old.id]
 
 
 # -- purchases --------------------------------------------------------------------------------------------------

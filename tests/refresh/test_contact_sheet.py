@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from airflow_provider_piktid.files import storage
-from airflow_provider_piktid.refresh import contact_sheet
 from airflow_provider_piktid.refresh.contact_sheet import Pair, write_sheet
 from tests.support.service import picture
 
@@ -24,10 +23,10 @@ def pair(folder: Path, name: str = "a.jpg", **fields: Any) -> Pair:
     return Pair(**(fixed | fields))
 
 
-def written(folder: Path, *pairs: Pair) -> tuple[str, Path]:
+def written(folder: Path, *pairs: Pair, **options: int) -> tuple[str, Path]:
     """Write a contact sheet; return its page and the path of its image."""
     target = storage.locate(str(folder / "sheet.html"))
-    write_sheet(target, pairs, "2 done")
+    write_sheet(target, pairs, "2 done", **options)
     return Path(target.path).read_text(), folder / "sheet.png"
 
 
@@ -90,11 +89,9 @@ def test_unreadable_image_is_replaced_by_a_note(tmp_path: Path) -> None:
     assert (len(References(page).loaded), page.count("cannot be read")) == (2, 1)
 
 
-def test_page_is_limited_in_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page shows at most ``PAGE_PAIRS`` pairs and says how many are not shown."""
-    monkeypatch.setattr(contact_sheet, "PAGE_PAIRS", 2)
-
-    page, _ = written(tmp_path, *[pair(tmp_path)] * 5)
+def test_page_is_limited_in_length(tmp_path: Path) -> None:
+    """The page shows at most ``page_pairs`` pairs and says how many are not shown."""
+    page, _ = written(tmp_path, *[pair(tmp_path)] * 5, page_pairs=2)
 
     assert page.count("<figure") == 2
     assert "3 more are not shown" in page

@@ -54,7 +54,7 @@ def finish(server: EmulatorServer, image: str = "img", person: int = 0) -> int:
         "keyword": '{"Location": "Africa"}',
         "links": [{"l": "http://x/s"}],
     }
-    return server.state.v1.notices.publish("edit_generate", data).id
+    return server.state.v1.notifications.publish("edit_generate", data).id
 
 
 def test_trigger_is_restored_from_json() -> None:
@@ -91,14 +91,16 @@ def test_trigger_only_reads(serve: Serve) -> None:
     finish(server)
     trigger = PiktidGeneratePersonTrigger([wanted()])
     assert fire(trigger) == fire(trigger)
-    assert len(server.state.v1.notices.current()) == 1
+    assert len(server.state.v1.notifications.current()) == 1
     assert server.state.generations() == []
 
 
 def test_event_contains_the_reason_of_a_failure(serve: Serve) -> None:
     """The event contains the reason of a failed generation."""
     server = serve()
-    server.state.v1.notices.publish("error", {"tasks": "edit_generate", "msg": "too dark", "address": "img"})
+    server.state.v1.notifications.publish(
+        "error", {"tasks": "edit_generate", "msg": "too dark", "address": "img"}
+    )
     event = fire(PiktidGeneratePersonTrigger([wanted()]))
     assert event["ended"] == {"img 0": "failed: too dark"}
 
@@ -185,6 +187,6 @@ def test_triggers_of_one_account_share_polls_and_login(serve: Serve, monkeypatch
 
     events = asyncio.run(all_of_them())
     assert {event.payload["status"] for event in events} == {"done"}
-    counts = server.state.v1.counts.as_dict()
+    counts = server.state.v1.counters.as_dict()
     assert counts["polls"] <= 2
     assert counts["logins"] == 1

@@ -221,7 +221,7 @@ def test_trigger_only_reads(server: EmulatorServer) -> None:
     event = fire(job_trigger(job_id))
 
     assert set(server.state.counters.requests - before) == {"job_status", "events"}
-    assert set(event["notification_ids"]) <= {note.id for note in server.state.v2.notices.current()}
+    assert set(event["notification_ids"]) <= {note.id for note in server.state.v2.notifications.current()}
 
 
 def test_two_copies_of_a_trigger_yield_the_same_result(server: EmulatorServer) -> None:

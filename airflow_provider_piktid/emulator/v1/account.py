@@ -25,10 +25,10 @@ class V1:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self.counts = GenerationCounters()
-        self.tokens = Tokens(core, self.counts)
-        self.notices = V1Notifications(core)
-        self.runner = Runner(core, self.notices)
+        self.counters = GenerationCounters()
+        self.tokens = Tokens(core, self.counters)
+        self.notifications = V1Notifications(core)
+        self.runner = Runner(core, self.notifications)
         self.clear()
 
     def clear(self) -> None:
@@ -37,8 +37,8 @@ class V1:
         self._generations: dict[str, Generation] = {}
         self.polled_at = float("-inf")
         self.tokens.clear()
-        self.notices.clear()
-        self.counts.clear()
+        self.notifications.clear()
+        self.counters.clear()
 
     def targets(self) -> list[Target]:
         """Return the pictures that have not expired, oldest first."""
@@ -85,7 +85,7 @@ class V1:
         with self._core.lock:
             self._generations[generation.id_task] = generation
             active = sum(1 for other in self._generations.values() if not other.ended)
-        self.counts.generation(generation, active)
+        self.counters.generation(generation, active)
         return generation
 
     def ledger(self) -> list[dict[str, Any]]:

@@ -39,9 +39,9 @@ def _answer(state: State, pair: Pair) -> Response:
 async def login(request: Request, state: State) -> Response:
     """``POST /api/tokens``."""
     if not is_login(state.settings, request):
-        state.v1.counts.count("refused_logins")
+        state.v1.counters.count("refused_logins")
         raise refusal(401, "Wrong e-mail or password")
-    state.v1.counts.count("logins")
+    state.v1.counters.count("logins")
     return _answer(state, state.v1.tokens.issue())
 
 

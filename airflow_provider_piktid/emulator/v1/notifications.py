@@ -34,7 +34,7 @@ def _text(state: State, body: dict[str, Any], field: str) -> str | None:
 
 
 def _admit(state: State) -> None:
-    state.v1.counts.poll()
+    state.v1.counters.poll()
     if state.variants["v1_poll_limit"] == "off":
         return
     with state.lock:
@@ -53,8 +53,8 @@ async def list_notifications(request: Request, state: State) -> Response:
     names = _names(state, body.get("name_list"))
     image, task = _text(state, body, "id_image"), _text(state, body, "id_task")
     found: list[Any] = [
-        state.v1.notices.shape(item)
-        for item in state.v1.notices.current()
+        state.v1.notifications.shape(item)
+        for item in state.v1.notifications.current()
         if (not names or item.name in names)
         and (image is None or item.id_image == image)
         and (task is None or item.id_task == task)
@@ -98,6 +98,6 @@ async def delete_notification(request: Request, state: State) -> Response:
     number = (await read_object(request)).get("id")
     if isinstance(number, bool) or not isinstance(number, int):
         raise invalid(state, "id is required and must be an integer")
-    if not state.v1.notices.delete(number) and state.variants["v1_delete_unknown"] == "404":
+    if not state.v1.notifications.delete(number) and state.variants["v1_delete_unknown"] == "404":
         raise refusal(404, "Notification not found")
     return JSONResponse({"id": number, "message": "Notification deleted"})

@@ -27,12 +27,12 @@ class V2:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self.notices = V2Notifications(core)
+        self.notifications = V2Notifications(core)
         self.webhooks = Webhooks(core)
-        self.notices.listeners.append(self.webhooks.deliver)
+        self.notifications.listeners.append(self.webhooks.deliver)
         self.tokens = Tokens(core)
         self.jobs = Jobs(core)
-        self.runner = Runner(core, self.jobs, self.notices)
+        self.runner = Runner(core, self.jobs, self.notifications)
         self.clear()
 
     def clear(self) -> None:
@@ -42,7 +42,7 @@ class V2:
         self.identities: dict[str, Identity] = {}
         self.zips: dict[str, ZipLink] = {}
         self._numbers = itertools.count(7)
-        self.notices.clear()
+        self.notifications.clear()
         self.webhooks.clear()
         self.tokens.clear()
         self.jobs.clear()
@@ -52,7 +52,7 @@ class V2:
 
     def close(self) -> None:
         """Close the open streams."""
-        self.notices.close()
+        self.notifications.close()
 
     def add_project(self, name: str) -> Project:
         """Create a project."""

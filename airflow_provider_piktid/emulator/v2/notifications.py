@@ -49,12 +49,12 @@ async def stream_events(request: Request, state: State) -> Response:
     if "no_stream" in faults:
         raise Refused(503, {"error": "Streaming is not available"})
     wanted = NotificationFilter(*(_in_query(request, name) for name in ("id_task", "id_image", "name_list")))
-    return EventStream(state.v2.notices, wanted, faults, state.settings.keepalive_seconds)
+    return EventStream(state.v2.notifications, wanted, faults, state.settings.keepalive_seconds)
 
 
 async def delete_notification(request: Request, state: State) -> Response:
     """``DELETE /notifications/{id}``."""
-    if not state.v2.notices.delete(request.path_params["id"]):
+    if not state.v2.notifications.delete(request.path_params["id"]):
         raise Refused(404, {"error": "Notification not found"})
     return JSONResponse({"success": True})
 
@@ -79,4 +79,4 @@ async def list_notifications(request: Request, state: State) -> Response:
     names = _list_of(check, "name_list", required=True)
     finish(state, check)
     wanted = NotificationFilter(jobs, set(), names)
-    return JSONResponse([n.as_dict() for n in state.v2.notices.current() if wanted(n)])
+    return JSONResponse([n.as_dict() for n in state.v2.notifications.current() if wanted(n)])

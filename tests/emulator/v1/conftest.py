@@ -25,7 +25,7 @@ class V1:
         self.state = api.server.state
         self.url = api.url + "/api"
         self.published: SimpleQueue[Any] = SimpleQueue()
-        self.state.v1.notices.listeners.append(self.published.put)
+        self.state.v1.notifications.listeners.append(self.published.put)
 
     def call(self, method: str, path: str, body: Any = None, **more: Any) -> requests.Response:
         answer: requests.Response = self.api.call(method, "/api" + path, json=body, **more)

@@ -169,7 +169,7 @@ def test_list_can_have_faults(
 ) -> None:
     """Own notifications are listed among the added ones; the next list is normal."""
     for number in range(2):
-        v1.state.v1.notices.publish("edit_generate", {"id_person": number})
+        v1.state.v1.notifications.publish("edit_generate", {"id_person": number})
     own = v1.notifications()
     v1.server.faults.add("v1_notifications", kind, **params)
     assert check(own, v1.notifications())

@@ -63,7 +63,7 @@ def test_result_link_expires(serve_v1: Callable[..., Any]) -> None:
 def test_names_filter_in_every_documented_shape(v1: Any, wanted: Any, found: list[str]) -> None:
     """``name_list`` is comma-separated text or a list, with or without spaces; absent means all."""
     for name in ("edit_generate", "error", "new_generation"):
-        v1.state.v1.notices.publish(name, {})
+        v1.state.v1.notifications.publish(name, {})
     assert names(v1.notifications(name_list=wanted)) == found
 
 
@@ -90,7 +90,7 @@ def test_wrong_filter_is_refused(v1: Any, body: dict[str, Any]) -> None:
 
 def test_list_without_a_body_has_everything(v1: Any) -> None:
     """All fields are optional."""
-    v1.state.v1.notices.publish("swap", {})
+    v1.state.v1.notifications.publish("swap", {})
     assert names(v1.call("POST", PATH).json()["notifications_list"]) == ["swap"]
 
 
@@ -98,7 +98,7 @@ def test_notification_lives_exactly_ten_minutes(v1: Any, monkeypatch: pytest.Mon
     """It is listed until just before 600 seconds, and not at 600."""
     now = 1_800_000_000.0
     monkeypatch.setattr(v1.state.clock, "time", lambda: now)
-    v1.state.v1.notices.publish("edit_generate", {})
+    v1.state.v1.notifications.publish("edit_generate", {})
     now += 599.99
     assert len(v1.notifications()) == 1
     now += 0.01
@@ -118,7 +118,7 @@ def test_notifications_of_v2_are_separate(v1: Any) -> None:
 
 def test_deleted_notification_is_gone_and_others_stay(v1: Any) -> None:
     """The id is in the body of the DELETE."""
-    ids = [v1.state.v1.notices.publish("edit_generate", {}).id for _ in range(2)]
+    ids = [v1.state.v1.notifications.publish("edit_generate", {}).id for _ in range(2)]
     assert v1.call("DELETE", "/notification/delete_json", {"id": ids[0]}).status_code == 200
     assert [item["id"] for item in v1.notifications()] == [ids[1]]
 
@@ -126,7 +126,7 @@ def test_deleted_notification_is_gone_and_others_stay(v1: Any) -> None:
 @pytest.mark.parametrize("body", [None, {}, {"id": "9"}, {"id": True}, []], ids=str)
 def test_deletion_without_an_id_is_refused(v1: Any, body: Any) -> None:
     """A DELETE without a body deletes nothing."""
-    v1.state.v1.notices.publish("edit_generate", {})
+    v1.state.v1.notifications.publish("edit_generate", {})
     assert v1.call("DELETE", "/notification/delete_json", body).status_code == 422
     assert len(v1.notifications()) == 1
 

@@ -133,7 +133,7 @@ def test_quick_start_runs_as_written(real: Any, photo: bytes) -> None:
 
 def test_reader_of_the_guide_is_blocked_by_a_foreign_notification(real: Any, photo: bytes) -> None:
     """The known error of the guide is reproduced: it reads the first entry only."""
-    real.state.v1.notices.publish("edit_generate", {"address": "foreign", "links": []})
+    real.state.v1.notifications.publish("edit_generate", {"address": "foreign", "links": []})
     real.ended()
     image = real.upload(photo)
     real.run(image)

@@ -86,9 +86,9 @@ def test_every_listing_names_the_kind(combined: tuple[Api, Job, list[str]]) -> N
         job.job_id
     ]
     assert [row["job_type"] for row in api.get("/billing/credits").json()["summary"]] == ["combined"]
-    assert {n.data["job_type"] for n in api.server.state.v2.notices.current() if n.name == "batch_edit"} == {
-        "combined"
-    }
+    assert {
+        n.data["job_type"] for n in api.server.state.v2.notifications.current() if n.name == "batch_edit"
+    } == {"combined"}
 
 
 def test_page_shows_every_input(combined: tuple[Api, Job, list[str]]) -> None:
