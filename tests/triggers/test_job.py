@@ -13,7 +13,14 @@ import pytest
 
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.hooks import piktid as hook_module
-from airflow_provider_piktid.triggers.job import JobWatchTrigger, PiktidJobTrigger, PiktidSlotTrigger
+from airflow_provider_piktid.triggers.generate_person import PiktidGeneratePersonTrigger
+from airflow_provider_piktid.triggers.job import (
+    JobWatchTrigger,
+    PiktidJobTrigger,
+    PiktidSlotTrigger,
+    WaitTrigger,
+)
+from airflow_provider_piktid.triggers.regenerate import PiktidRegenerateTrigger
 from tests.support.batch import buy
 from tests.support.fixtures import Start
 from tests.support.service import connection_json
@@ -32,7 +39,7 @@ def slot_trigger(*job_ids: str, **arguments: Any) -> PiktidSlotTrigger:
     return PiktidSlotTrigger(job_ids=list(job_ids), **({"poll_interval": 0.1} | arguments))
 
 
-def all_events(trigger: JobWatchTrigger) -> list[dict[str, Any]]:
+def all_events(trigger: WaitTrigger) -> list[dict[str, Any]]:
     """Return all events of a trigger."""
 
     async def collect() -> list[dict[str, Any]]:
@@ -380,3 +387,25 @@ def test_slot_trigger_yields_exactly_one_event(server: EmulatorServer) -> None:
     """The slot trigger yields exactly one event."""
     assert len(all_events(slot_trigger())) == 1
     assert len(all_events(slot_trigger(not_before=time.time() + 60, end_time=0.0))) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments"),
+    [
+        pytest.param(PiktidJobTrigger, {"job_ids": 7}, id="job ids"),
+        pytest.param(PiktidJobTrigger, {"job_ids": ["a"], "submitted_at": "bad"}, id="times"),
+        pytest.param(PiktidJobTrigger, {"job_ids": ["a"], "resume_state": [1]}, id="resume state"),
+        pytest.param(PiktidJobTrigger, {"job_ids": ["a"], "end_time": "soon"}, id="deadline"),
+        pytest.param(PiktidSlotTrigger, {"job_ids": [], "not_before": None}, id="slot"),
+        pytest.param(PiktidRegenerateTrigger, {"items": [{"job_id": "a"}]}, id="items"),
+        pytest.param(PiktidGeneratePersonTrigger, {"awaited": [{"name": "a"}]}, id="generations"),
+    ],
+)
+def test_wrong_arguments_end_in_an_event(
+    server: EmulatorServer, kind: type[WaitTrigger], arguments: dict[str, Any]
+) -> None:
+    """A constructor that raises ends the triggerer at every start: what is wrong is reported by the event."""
+    trigger = kind(**arguments)
+
+    assert [event["status"] for event in all_events(trigger)] == ["error"]
+    asyncio.run(trigger.on_kill())
