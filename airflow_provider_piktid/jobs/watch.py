@@ -312,6 +312,11 @@ class JobWatcher:
 
     def _hint(self, notification: Notification) -> None:
         job_id = notification.job_id
+        if job_id is None:
+            # It may be about any of the jobs.
+            self._hinted.update(self._outstanding())
+            self._wake_soon()
+            return
         if job_id not in self._job_ids:
             return
         ids = self._result.notification_ids
@@ -322,8 +327,13 @@ class JobWatcher:
         word = str(notification.data.get("status", "")).lower()
         if notification.name in ("completed", "error") or word in _TERMINAL_WORDS:
             self._wake.set()
-        elif self._coalescing is None or self._coalescing.when() < asyncio.get_running_loop().time():
-            loop = asyncio.get_running_loop()
+        else:
+            self._wake_soon()
+
+    def _wake_soon(self) -> None:
+        """Gather events that do not report an end: one round of requests answers them all."""
+        loop = asyncio.get_running_loop()
+        if self._coalescing is None or self._coalescing.when() < loop.time():
             self._coalescing = loop.call_later(self._options.coalesce_seconds, self._wake.set)
 
 

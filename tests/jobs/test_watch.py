@@ -101,6 +101,21 @@ async def test_only_own_notifications_are_collected(server: EmulatorServer) -> N
     assert len(watched.notification_ids) == len(set(watched.notification_ids))
 
 
+async def test_notification_that_names_no_job_causes_a_status_request(start: Any) -> None:
+    """A notification without a job id may be about any job: the status of all outstanding jobs is requested."""
+    server = start(job_seconds=600)
+    server.faults.add("job", "lose_notifications", times=None)
+    jobs = [buy(server), buy(server)]
+    wait = asyncio.create_task(watch(server, *jobs))
+    await asyncio.wait_for(until(lambda: status_requests(server) == 2), SOON)
+    for job_id in jobs:
+        server.state.complete_job(job_id)
+
+    server.state.publish("completed", {})
+
+    assert (await wait).ended == dict.fromkeys(jobs, "completed")
+
+
 async def test_status_finds_the_end_if_the_stream_sends_nothing(server: EmulatorServer) -> None:
     """If the stream sends no frames, the status request finds the end of the job."""
     server.faults.add("events", "no_live", times=None)
