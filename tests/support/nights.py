@@ -24,13 +24,18 @@ ENDED = 9
 class Steps:
     """Counts steps; ends the process at one of them."""
 
+    log: Path
     end_at: int | None
     names: list[str] = field(default_factory=list)
 
     def reach(self, name: str) -> None:
         self.names.append(name)
         if len(self.names) - 1 == self.end_at:
+            self.write()
             os._exit(ENDED)
+
+    def write(self) -> None:
+        self.log.write_text(json.dumps(self.names))
 
     def arm(self) -> None:
         """Put steps around all requests and all writes of this process. Nothing is put back: it ends with the night."""
@@ -76,13 +81,13 @@ def run_night(
     Run one night; called in the new process.
 
     :param number: Which night: the DAG run's id is made from it.
-    :param log: Where the names of the steps are written if the night ends by itself.
+    :param log: Where the names of the steps up to the end are written.
     :param end_at: Index of the step at which the process ends.
     """
     from tests.support.refresh import Nights
 
     os.environ["AIRFLOW_CONN_PIKTID_DEFAULT"] = connection
-    steps = Steps(end_at)
+    steps = Steps(Path(log), end_at)
     nights = Nights(source, output, images_per_batch=2, options=swap)
     nights.count = number - 1
     with (
@@ -91,5 +96,5 @@ def run_night(
         contextlib.redirect_stderr(quiet),
     ):
         steps.arm()
-        night = nights.run(swap=swap)
-    Path(log).write_text(json.dumps({"steps": steps.names, "errors": [str(error) for error in night.errors]}))
+        nights.run(swap=swap)
+    steps.write()
