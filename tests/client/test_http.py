@@ -13,6 +13,7 @@ import pytest
 
 from airflow_provider_piktid import exceptions as errors
 from airflow_provider_piktid.client import NO_RETRY, AsyncPiktidClient
+from airflow_provider_piktid.client._http import MAX_ANSWER
 from airflow_provider_piktid.models.model_swap import ModelSwap
 from tests.client.conftest import TOKEN
 
@@ -274,10 +275,9 @@ async def test_create_job_unreachable_host_is_a_connection_error(script: Make) -
             await client.create_job(SWAP, IMAGES)
 
 
-async def test_answer_without_end_is_refused(script: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_answer_without_end_is_refused(script: Make) -> None:
     """A response that is too large raises ``PiktidResponseError``."""
-    monkeypatch.setattr("airflow_provider_piktid.client._http.MAX_ANSWER", 1000)
-    async with script(httpx.Response(200, content=b" " * 2000)).client() as client:
+    async with script(httpx.Response(200, content=b" " * (MAX_ANSWER + 1))).client() as client:
         with pytest.raises(errors.PiktidResponseError, match="too much"):
             await client.get_job("job-1")
 

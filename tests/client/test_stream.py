@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_piktid import exceptions as errors
 from airflow_provider_piktid.client import AsyncPiktidClient
-from airflow_provider_piktid.client import _stream as stream_module
+from airflow_provider_piktid.client._stream import MAX_FRAME
 from tests.client.conftest import TOKEN
 
 pytestmark = pytest.mark.anyio
@@ -119,18 +119,19 @@ async def test_stream_that_does_not_begin_is_an_error_at_once(
 
 @pytest.mark.parametrize(
     "content",
-    [b"data: " + b"x" * 3000, b"data: x\n" * 500, b"x" * 3000 + b"\n\n"],
+    [
+        b"data: " + b"x" * MAX_FRAME,
+        b"data: x\n" * (MAX_FRAME // 7),
+        b"x" * MAX_FRAME + b"x" * 100_000 + b"\n\n",
+    ],
     ids=["one line", "many lines", "ended too late"],
 )
-async def test_stream_frame_without_end_is_refused(
-    script: Make, monkeypatch: pytest.MonkeyPatch, content: bytes
-) -> None:
+async def test_stream_frame_without_end_is_refused(content: bytes) -> None:
     """A frame larger than ``MAX_FRAME`` raises ``PiktidResponseError``."""
-    monkeypatch.setattr(stream_module, "MAX_FRAME", 1000)
 
     async def pieces() -> Any:
-        for start in range(0, len(content), 100):
-            yield content[start : start + 100]
+        for start in range(0, len(content), 50_000):
+            yield content[start : start + 50_000]
 
     async def handle(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, headers=SSE, content=pieces())
@@ -141,22 +142,21 @@ async def test_stream_frame_without_end_is_refused(
                 pass
 
 
-async def test_stream_of_many_small_frames_is_never_too_large(
-    script: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_stream_of_many_frames_is_never_too_large() -> None:
     """``MAX_FRAME`` limits each frame and not the stream."""
-    monkeypatch.setattr(stream_module, "MAX_FRAME", 1000)
-    text = "".join(f"data: {note(n)}\r\n\r\n" for n in range(1000))
+    filling = ": " + "x" * 100_000
+    text = "".join(f"{filling}\r\ndata: {note(n)}\r\n\r\n" for n in range(30))
+    assert len(text) > 2 * MAX_FRAME
 
     async def pieces() -> Any:
-        for start in range(0, len(text), 97):
-            yield text[start : start + 97].encode()
+        for start in range(0, len(text), 9_973):
+            yield text[start : start + 9_973].encode()
 
     async def handle(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, headers=SSE, content=pieces())
 
     async with AsyncPiktidClient(TOKEN, transport=httpx.MockTransport(handle)) as client:
-        assert len([frame async for frame in client.stream_notifications()]) == 1000
+        assert len([frame async for frame in client.stream_notifications()]) == 30
 
 
 async def test_stream_silent_or_cut_is_a_connection_error_after_its_frames() -> None:
