@@ -162,7 +162,8 @@ class PersonRecord:
         planned = [
             Generation(person, next(iter(keyword.items()))) for person in persons for keyword in keywords
         ]
-        self.generations = [known.get(item.key, item) for item in planned]
+        # In place, as requests for these generations may have been set up before.
+        self.generations[:] = [known.get(item.key, item) for item in planned]
 
 
 def _generation(item: Mapping[str, Any]) -> Generation:

@@ -113,14 +113,16 @@ class PersonRun(RecordedWork[PersonRecord]):
         self._check_files()
         if record.job_ids:
             self.log.info("Attaching to %d generation(s) of an earlier try.", len(record.job_ids))
-        lost = record.in_state("expired")
-        for item in lost:
-            item.state = "submitted"
-        if record.outstanding:
-            self._collect(self._list_findings())
-        for item in record.in_state("failed", "refused") + [item for item in lost if item.outstanding]:
-            self.log.info("Requesting %s again: %s.", item.label, item.error)
-            item.plan_again()
+        # An error without ids may have been about another task, so a failed generation is looked for as well.
+        looked_for = [*record.outstanding, *record.in_state("failed", "expired")]
+        findings = Findings()
+        if looked_for:
+            findings = self._list_findings(looked_for)
+            self._collect(findings)
+        for item in record.in_state("failed", "refused", "expired"):
+            if item.label not in findings.found:
+                self.log.info("Requesting %s again: %s.", item.label, item.error)
+                item.plan_again()
         if record.uploaded_at and now > record.uploaded_at + _target_seconds() - TARGET_MARGIN_SECONDS:
             record.id_image = None
 
@@ -292,7 +294,7 @@ class PersonRun(RecordedWork[PersonRecord]):
         """Collect the results of a trigger event. It contains no links, so the notifications are listed again."""
         if not ended:
             return
-        findings = self._list_findings()
+        findings = self._list_findings(self.record.outstanding)
         for item in self.record.outstanding:
             word = ended.get(item.label, "")
             if item.label in findings.found or not word:
@@ -304,8 +306,8 @@ class PersonRun(RecordedWork[PersonRecord]):
                 item.error = "generated, but its notification expired before the download"
         self._collect(findings)
 
-    def _list_findings(self) -> Findings:
-        awaited = [AwaitedGeneration.of(item) for item in self.record.outstanding]
+    def _list_findings(self, items: list[Generation]) -> Findings:
+        awaited = [AwaitedGeneration.of(item) for item in items]
         return match(self._client.list_notifications(), awaited, used=frozenset(self.record.used))
 
     def _collect(self, findings: Findings) -> None:

@@ -346,6 +346,23 @@ def test_cleared_task_buys_only_the_added_keyword(serve: Serve, tmp_path: Path) 
     assert bought(server) == [(0, "Oceania"), (0, "Africa"), (0, "East Asia")]
 
 
+def test_cleared_task_awaits_running_generations_and_buys_the_added_keyword(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """An additional keyword is bought also if a generation of the earlier try is still running."""
+    server = serve(faces=1)
+    server.faults.add("generation", "never_end", keyword="Oceania")
+    run = person_run(tmp_path, keywords=["Oceania"], timeout=0.5)
+    with pytest.raises(PiktidJobTimeout):
+        run.run()
+    (generation,) = server.state.v1.generations()
+    server.state.v1.runner.complete(generation)
+    more = TaskRun(lambda: person_run(tmp_path, keywords=["Oceania", "Africa"]).make(), store=run.store)
+
+    assert len(more.run()) == 2
+    assert bought(server) == [(0, "Oceania"), (0, "Africa")]
+
+
 @BOTH_WAYS
 @pytest.mark.parametrize("ids", ["absent", "present"])
 def test_failed_generation_is_named_and_the_others_are_kept(
@@ -371,6 +388,21 @@ def test_retry_after_partial_failure_buys_only_what_is_missing(serve: Serve, tmp
     assert len(run.ti.xcom["results"]) == 3
     assert len(run.run()) == 4
     assert bought(server)[4:] == [(1, "Africa")]
+
+
+def test_retry_after_an_error_of_another_task_downloads_the_result(serve: Serve, tmp_path: Path) -> None:
+    """If an error without ids, caused elsewhere, failed the task, the retry looks for the result and buys nothing."""
+    server = serve(faces=1)
+    server.faults.add("generation", "never_end")
+    run = person_run(tmp_path, keywords=["Oceania"])
+    server.state.v1.notifications.publish("error", {"tasks": "edit_generate", "msg": "of another task"})
+    with pytest.raises(PiktidJobFailedError, match="of another task"):
+        run.run()
+    (generation,) = server.state.v1.generations()
+    server.state.v1.runner.complete(generation)
+
+    assert len(run.run()) == 1
+    assert bought(server) == [(0, "Oceania")]
 
 
 def test_task_fails_if_all_generations_failed(serve: Serve, tmp_path: Path) -> None:
