@@ -44,6 +44,8 @@ class PollRequest:
     :param end_time: Deadline, epoch seconds. Default: none.
     :param collect_after: Seconds after which a result is returned even if others are still outstanding, as its
         notification expires. Default: 300.
+    :param listed_at: Epoch seconds at which the task itself listed the notifications; the next request keeps the
+        interval to it. Default: 0, never.
     """
 
     awaited: Sequence[AwaitedGeneration]
@@ -51,6 +53,7 @@ class PollRequest:
     resume_at: float | None = None
     end_time: float = float("inf")
     collect_after: float = 300.0
+    listed_at: float = 0.0
 
 
 @dataclass
@@ -110,6 +113,8 @@ class Poller:
         :raises PiktidError: The service refuses for a reason that waiting does not resolve.
         """
         self._connect = connect or self._connect
+        age = max(0.0, self._clock() - request.listed_at)
+        self._polled_at = max(self._polled_at, time.monotonic() - age)
         waiter = _Waiter(request, on_change or (lambda findings: None))
         if request.awaited:
             self._waiters.append(waiter)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidV1Client
     from airflow_provider_piktid.common.records import CurrentTask
     from airflow_provider_piktid.hooks.piktid import PiktidSettings
+    from airflow_provider_piktid.models.v1 import PersonNotification
 
 #: PiktID deletes pictures after 24 hours; one that is nearly as old is uploaded again.
 TARGET_MARGIN_SECONDS = 3600.0
@@ -61,6 +62,8 @@ class PersonRun(RecordedWork[PersonRecord]):
         self._batch: PersonBatch | None = None
         #: Findings of a wait on this worker, so that the notifications are not listed again.
         self._findings: Findings | None = None
+        #: When this process last listed the notifications: PiktID allows one request in three seconds.
+        self._listed_at = 0.0
 
     @property
     def outstanding(self) -> list[str]:
@@ -194,7 +197,7 @@ class PersonRun(RecordedWork[PersonRecord]):
             self.log.warning("PiktID does not return the persons in the picture: %s", error)
         self.record.used = [
             item.identity
-            for item in self._client.list_notifications()
+            for item in self._list_notifications()
             if item.id_image == self._source.id_image
         ]
 
@@ -251,6 +254,7 @@ class PersonRun(RecordedWork[PersonRecord]):
                 "used": self.record.used,
                 "resume_at": resume_at,
                 "end_time": end_time,
+                "listed_at": self._listed_at,
                 "resume_state": state,
             },
             until=max(moment for moment in (resume_at, end_time) if moment is not None),
@@ -270,6 +274,7 @@ class PersonRun(RecordedWork[PersonRecord]):
             used=frozenset(self.record.used),
             resume_at=resume_at,
             end_time=end_time if end_time is not None else float("inf"),
+            listed_at=self._listed_at,
         )
         self._findings = self._poll(request)
         return JobEvent("done")
@@ -306,9 +311,15 @@ class PersonRun(RecordedWork[PersonRecord]):
                 item.error = "generated, but its notification expired before the download"
         self._collect(findings)
 
+    def _list_notifications(self) -> list[PersonNotification]:
+        try:
+            return self._client.list_notifications()
+        finally:
+            self._listed_at = time.time()
+
     def _list_findings(self, items: list[Generation]) -> Findings:
         awaited = [AwaitedGeneration.of(item) for item in items]
-        return match(self._client.list_notifications(), awaited, used=frozenset(self.record.used))
+        return match(self._list_notifications(), awaited, used=frozenset(self.record.used))
 
     def _collect(self, findings: Findings) -> None:
         arguments = self._arguments
@@ -342,7 +353,7 @@ class PersonRun(RecordedWork[PersonRecord]):
     def _links(self) -> dict[str, str]:
         """Return the links of finished generations, for XCom."""
         done = [AwaitedGeneration.of(item) for item in self.record.in_state("done")]
-        findings = match(self._client.list_notifications(), done)
+        findings = match(self._list_notifications(), done)
         if self._terms.delete_notifications:
             self._client.run(delete_ids, findings.ids)
         return {name: item.link for name, item in findings.found.items() if item.link}

@@ -38,6 +38,8 @@ class PiktidGeneratePersonTrigger(WaitTrigger):
     :param end_time: Deadline, epoch seconds. Default: none.
     :param collect_after: Seconds after which a result is returned even if others are still outstanding. Default:
         300, as notifications expire after 600.
+    :param listed_at: Epoch seconds at which the worker listed the notifications. The first request of the trigger keeps
+        ``v1_poll_interval`` to it. Default: 0, never.
     :param resume_state: Returned unchanged in the event. JSON only, no secrets. Default: none.
     """
 
@@ -46,6 +48,7 @@ class PiktidGeneratePersonTrigger(WaitTrigger):
     resume_at: float | None
     end_time: float | None
     collect_after: float
+    listed_at: float
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class PiktidGeneratePersonTrigger(WaitTrigger):
         resume_at: float | None = None,
         end_time: float | None = None,
         collect_after: float = 300.0,
+        listed_at: float = 0.0,
         resume_state: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
@@ -64,6 +68,7 @@ class PiktidGeneratePersonTrigger(WaitTrigger):
             resume_at=resume_at,
             end_time=end_time,
             collect_after=collect_after,
+            listed_at=listed_at,
             resume_state=resume_state,
         )
 
@@ -136,6 +141,7 @@ class PiktidGeneratePersonTrigger(WaitTrigger):
             resume_at=self.resume_at,
             end_time=self.end_time if self.end_time is not None else float("inf"),
             collect_after=self.collect_after,
+            listed_at=self.listed_at,
         )
 
     def _log_progress(self, findings: Findings) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 from PIL import Image
 
 from airflow_provider_piktid.client._login import TOKENS
@@ -459,6 +460,22 @@ def test_retry_downloads_a_late_result(serve: Serve, tmp_path: Path) -> None:
     server.state.v1.runner.complete(generation)
     assert len(run.run()) == 1
     assert len(bought(server)) == 1
+
+
+def test_trigger_knows_when_the_worker_listed_the_notifications(serve: Serve, tmp_path: Path) -> None:
+    """The trigger of a retry gets the time of the worker's last request, to keep the interval to it."""
+    server = serve(faces=1)
+    server.faults.add("generation", "never_end")
+    run = person_run(tmp_path, keywords=["Oceania"], timeout=1.0)
+    with pytest.raises(PiktidJobTimeout):
+        run.run()
+    began = time.time()
+
+    with pytest.raises(TaskDeferred) as caught:
+        run.make().execute(run.context)
+
+    trigger: Any = caught.value.trigger
+    assert began <= trigger.listed_at <= time.time()
 
 
 def test_rate_limit_defers_the_task(serve: Serve, tmp_path: Path) -> None:

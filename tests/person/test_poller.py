@@ -180,6 +180,23 @@ async def test_result_without_timestamp_ages_from_when_it_was_seen(shared: Polle
     assert result.ending == "slot"
 
 
+async def test_first_request_keeps_the_interval_to_that_of_the_worker(account: Account) -> None:
+    """A task that has just listed the notifications itself is followed by a request after the interval."""
+    account.finish("i")
+    began = time.monotonic()
+
+    await within(Poller(account.connect, interval=0.5).wait(watch("i", listed_at=time.time())))
+
+    assert account.polls[0] - began >= 0.4
+
+
+async def test_clock_of_the_worker_may_be_ahead(account: Account) -> None:
+    """A time of the worker that lies in the future delays the first request by one interval at most."""
+    account.finish("i")
+
+    await within(Poller(account.connect, interval=0.2).wait(watch("i", listed_at=time.time() + 3600)))
+
+
 async def test_deleted_notification_is_not_forgotten(shared: Poller, account: Account) -> None:
     """A result whose notification is deleted during the wait is still returned."""
     account.finish("i")
