@@ -91,15 +91,17 @@ async def ended(client: AsyncPiktidClient, job_id: str) -> JobResults:
     async with asyncio.timeout(20):
         while True:
             async for frame in client.stream_notifications(job_id=job_id):
-                if frame.kind != "backfill" and (await _status(client, job_id)) is True:
+                if frame.kind != "backfill" and await _status(client, job_id):
                     return await client.get_job_results(job_id)
 
 
-async def _status(client: AsyncPiktidClient, job_id: str) -> bool | None:
-    try:
-        return (await client.get_job(job_id)).done
-    except errors.PiktidNotFoundError:
-        return None
+async def _status(client: AsyncPiktidClient, job_id: str) -> bool:
+    """Return whether the job has ended. A new job may not be found yet, and there is no event for that."""
+    while True:
+        try:
+            return (await client.get_job(job_id)).done
+        except errors.PiktidNotFoundError:
+            await asyncio.sleep(0.02)
 
 
 async def test_batch_from_upload_to_pictures_and_archive(client: AsyncPiktidClient) -> None:
