@@ -196,9 +196,7 @@ class PersonRun(RecordedWork[PersonRecord]):
             # Either the picture or the whole endpoint is unknown; the paid request will show which.
             self.log.warning("PiktID does not return the persons in the picture: %s", error)
         self.record.used = [
-            item.identity
-            for item in self._list_notifications()
-            if item.id_image == self._source.id_image
+            item.identity for item in self._list_notifications() if item.id_image == self._source.id_image
         ]
 
     # -- requesting -----------------------------------------------------------------------------------------
