@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.exceptions import (
@@ -126,9 +126,16 @@ class PaidRequest:
     :param resubmitted: Sent again after a lost reply (``on_lost_reply='resubmit'``); never a third time.
     """
 
+    #: One in another state could be sent, and paid for, again.
+    STATES: ClassVar[tuple[str, ...]] = ("planned", "intent", "submitted")
+
     state: str = "planned"
     intent_at: float | None = None
     resubmitted: bool = False
+
+    def __post_init__(self) -> None:
+        if self.state not in self.STATES:
+            raise ValueError(f"unknown state {self.state!r}")
 
     def plan_again(self) -> None:
         """Let it be sent again."""

@@ -16,7 +16,6 @@ from airflow_provider_piktid.exceptions import (
     PiktidError,
     PiktidJobTimeout,
     PiktidPartialResultError,
-    PiktidRateLimitError,
     PiktidSubmissionError,
 )
 from airflow_provider_piktid.jobs.outcome import MAX_FAILURES, READERS, is_downloadable
@@ -147,8 +146,6 @@ class RegenerationRun(RecordedWork[RegenerationRecord]):
         return item.place in newest and newest[item.place].version > item.version
 
     def refused(self, item: Regeneration, error: PiktidError) -> SlotWait:
-        if not isinstance(error, PiktidRateLimitError):
-            raise error
         return wait_for_limit(error, self._limits, time.time())
 
     def unknown(self, item: Regeneration) -> PiktidSubmissionError:

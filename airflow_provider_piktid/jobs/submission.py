@@ -28,9 +28,6 @@ from airflow_provider_piktid.jobs.queue import AccountLimits
 RECORD_VERSION = 1
 STATE_KEY = "piktid_jobs"
 
-_STATES = ("planned", "intent", "submitted")
-
-
 #: Between two tries while others use all active jobs: often enough to get a slot, rarely enough to be no load.
 PROBE_SECONDS = 15.0
 
@@ -157,10 +154,7 @@ class JobRecord:
 
 
 def _submission(item: Mapping[str, Any]) -> Submission:
-    """Rebuild a submission; one in an unknown state would be sent, and paid for, again."""
     submission = Submission(**item)
-    if submission.state not in _STATES:
-        raise ValueError(submission.state)
     if (submission.state == "submitted") != bool(submission.job_id):
         raise ValueError("a submission has a job id exactly when it is submitted")
     return submission
@@ -260,8 +254,6 @@ class JobPort:
         return True
 
     def refused(self, item: Submission, error: PiktidError) -> SlotWait:
-        if not isinstance(error, PiktidRateLimitError):
-            raise error
         return wait_for_limit(error, self._limits, self._clock())
 
     def unknown(self, item: Submission) -> PiktidSubmissionError:
@@ -280,8 +272,14 @@ class JobPort:
                 item.ended = self._calls.ended(item.job_id)
 
 
-def wait_for_limit(error: PiktidRateLimitError, limits: AccountLimits, now: float) -> SlotWait:
-    """Return what to wait for after a 429, as long as the server says or the limits imply."""
+def wait_for_limit(error: PiktidError, limits: AccountLimits, now: float) -> SlotWait:
+    """
+    Return what to wait for after a 429, as long as the server says or the limits imply.
+
+    :raises PiktidError: The refusal has another reason.
+    """
+    if not isinstance(error, PiktidRateLimitError):
+        raise error
     is_full = isinstance(error, PiktidActiveJobsError)
     if is_full:
         reason, seconds = "active-job limit of the account reached", PROBE_SECONDS

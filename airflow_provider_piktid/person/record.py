@@ -11,15 +11,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_provider_piktid.common.paid import PaidRequest
 from airflow_provider_piktid.common.records import read_record
 
 RECORD_VERSION = 1
 STATE_KEY = "piktid_generations"
-
-_STATES = ("planned", "intent", "submitted", "done", "failed", "refused", "expired")
 
 
 @dataclass
@@ -38,6 +36,8 @@ class Generation(PaidRequest):
     :param error: Why there is no result.
     :param paid_requests: Number of paid requests so far.
     """
+
+    STATES: ClassVar[tuple[str, ...]] = (*PaidRequest.STATES, "done", "failed", "refused", "expired")
 
     id_person: int
     keyword: tuple[str, str]
@@ -167,12 +167,8 @@ class PersonRecord:
 
 
 def _generation(item: Mapping[str, Any]) -> Generation:
-    """Rebuild a generation; an unknown state is an error, as it could be paid for again."""
     group, word = item["keyword"]
-    generation = Generation(**{**item, "keyword": (str(group), str(word))})
-    if generation.state not in _STATES:
-        raise ValueError(generation.state)
-    return generation
+    return Generation(**{**item, "keyword": (str(group), str(word))})
 
 
 def output_name(stem: str, item: Generation, extension: str) -> str:

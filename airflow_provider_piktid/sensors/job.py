@@ -159,7 +159,6 @@ class PiktidJobSensor(BaseSensorOperator):
             self.log.warning(warning)
 
     def _log_progress(self, job: Job) -> None:
-
         line = progress_line(job)
         if line != self._last:
             self.log.info(line)
