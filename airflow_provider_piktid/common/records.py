@@ -17,6 +17,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from airflow.providers.common.compat.sdk import conf
@@ -52,19 +53,49 @@ def read_record(value: Any, newest: int, what: str, build: Callable[[Mapping[str
     )
 
 
-class Record(Protocol):
-    """What a store needs of a record: how to write it, and what to name when that fails."""
+@dataclass
+class PaidRecord:
+    """
+    What every record of paid work has.
+
+    :param fingerprint: Digest of everything that decides the content and the bill.
+    :param earlier: Records of other work that this task instance paid for before, as JSON, newest first: arguments
+        that change and change back find what they bought.
+    :param owner: The process that wrote the record last, any unique text.
+    :param revision: How often the record was written. It only grows, so that a process notices that another one has
+        written the record since it was read.
+    """
+
+    fingerprint: str
+    earlier: list[dict[str, Any]] = field(default_factory=list, kw_only=True)
+    owner: str = field(default="", kw_only=True)
+    revision: int = field(default=0, kw_only=True)
 
     @property
-    def fingerprint(self) -> str: ...
+    def job_ids(self) -> list[str]:
+        """What was paid for, for messages."""
+        raise NotImplementedError
 
     @property
-    def job_ids(self) -> list[str]: ...
+    def is_sent(self) -> bool:
+        """Whether no request is left to send or to look for."""
+        raise NotImplementedError
 
-    def to_json(self) -> dict[str, Any]: ...
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
-R = TypeVar("R", bound=Record)
+def shared_fields(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of :class:`PaidRecord` from the JSON of a record."""
+    return {
+        "fingerprint": str(value["fingerprint"]),
+        "earlier": [dict(item) for item in value.get("earlier") or []],
+        "owner": str(value.get("owner") or ""),
+        "revision": int(value.get("revision") or 0),
+    }
+
+
+R = TypeVar("R", bound=PaidRecord)
 
 
 class Store(Protocol[R]):
@@ -150,62 +181,6 @@ class NoRecords(Generic[R]):
 
     def save(self, record: R) -> None:
         return None
-
-
-class RecordedWork(Generic[R]):
-    """
-    Paid work with a record: what every kind of run does with it.
-
-    :param parse: Rebuilds the record from its JSON.
-    :param log: A logger.
-    """
-
-    def __init__(self, store: Store[R], parse: Callable[[Any], R], log: Any) -> None:
-        self.store = store
-        self.log = log
-        self._parse = parse
-        self._record: R | None = None
-
-    @property
-    def record(self) -> R:
-        assert self._record is not None, "the run has not begun"
-        return self._record
-
-    @record.setter
-    def record(self, record: R) -> None:
-        self._record = record
-
-    @property
-    def has_record(self) -> bool:
-        return self._record is not None
-
-    def save(self) -> None:
-        """Write the record; raise PiktidRecordError if it is not certain that it was written."""
-        self.store.save(self.record)
-
-    def restore(self, resume_state: Mapping[str, Any], fingerprint: str | None = None) -> None:
-        """
-        Take the stored record after a wait, or what the trigger handed back where nothing is stored.
-
-        :param fingerprint: Of what this process would pay for. Default: not compared.
-        :raises PiktidRecordError: There is no record, or it is of other work than this process would pay for.
-        """
-        if self._record is None:
-            self._record = self.store.load() or self._parse(resume_state.get("record"))
-        if fingerprint not in (None, self._record.fingerprint):
-            raise PiktidRecordError(
-                "The task's arguments rendered differently after a wait than before it, so its record does not fit "
-                f"them. Paid for so far: {self._record.job_ids or 'nothing'}. Use templates that render the same "
-                "within a DAG run, then clear the task."
-            )
-
-    def warn_if_volatile(self) -> None:
-        """Warn if a retry will not find the record."""
-        if not self.store.durable:
-            self.log.warning(
-                "Submitted job ids are not persisted; a retry cannot re-attach reliably. This Airflow has no task "
-                "state store: set `state_path` or [piktid] state_path to a folder that all workers can write to."
-            )
 
 
 def choose_store(

@@ -7,11 +7,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.common.paid import PaidRequest
-from airflow_provider_piktid.common.records import read_record
+from airflow_provider_piktid.common.records import PaidRecord, read_record, shared_fields
 from airflow_provider_piktid.exceptions import TRANSIENT_ERRORS, PiktidConfigError
 from airflow_provider_piktid.jobs.outcome import is_downloadable
 
@@ -49,10 +49,9 @@ class Regeneration(PaidRequest):
 
 
 @dataclass
-class RegenerationRecord:
+class RegenerationRecord(PaidRecord):
     """All outputs that a task instance regenerates."""
 
-    fingerprint: str
     items: list[Regeneration]
     version: int = RECORD_VERSION
 
@@ -60,8 +59,9 @@ class RegenerationRecord:
     def job_ids(self) -> list[str]:
         return list(dict.fromkeys(item.job_id for item in self.items))
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+    @property
+    def is_sent(self) -> bool:
+        return all(item.state == "submitted" for item in self.items)
 
     @classmethod
     def from_json(cls, value: Any) -> RegenerationRecord:
@@ -74,7 +74,7 @@ class RegenerationRecord:
 
     @classmethod
     def _build(cls, value: Mapping[str, Any]) -> RegenerationRecord:
-        return cls(str(value["fingerprint"]), [Regeneration(**item) for item in value["items"]])
+        return cls(items=[Regeneration(**item) for item in value["items"]], **shared_fields(value))
 
 
 def failed_outputs(jobs: Mapping[str, JobResults]) -> list[Regeneration]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_piktid.common.concurrency import run_bounded
 from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.common.paid import Finished, PaidRequests, SlotWait, Step, Terms, Wait
-from airflow_provider_piktid.common.records import RecordedWork, Store, fingerprint
+from airflow_provider_piktid.common.records import Store, fingerprint
+from airflow_provider_piktid.common.work import RecordedWork
 from airflow_provider_piktid.exceptions import (
     PiktidError,
     PiktidJobTimeout,
@@ -77,7 +78,7 @@ class RegenerationRun(RecordedWork[RegenerationRecord]):
         return []
 
     def begin(self) -> Step:
-        self.record = self._open_record()
+        self._open_record()
         self.warn_if_volatile()
         return self._submit()
 
@@ -106,17 +107,18 @@ class RegenerationRun(RecordedWork[RegenerationRecord]):
             }
         )
 
-    def _open_record(self) -> RegenerationRecord:
-        wanted, known = self._fingerprint(), self.store.load()
-        if known is not None and known.fingerprint == wanted:
+    def _open_record(self) -> None:
+        wanted = self._fingerprint()
+        known = self.take_up(wanted)
+        if known is not None:
             self.log.info("Attaching to %d image(s) requested before.", len(known.items))
-            return known
+            return
         results = self._results(self._job_ids)
         items = chosen_outputs(results, self._images) if self._images else failed_outputs(results)
         self._terms.check_budget(len(items), len(items) * self._terms.credits_per_output)
         if not items:
             self.log.info("No image of these jobs has failed: there is nothing to make again.")
-        return RegenerationRecord(wanted, items)
+        self.start(RegenerationRecord(wanted, items))
 
     def _submit(self) -> Step:
         wait = PaidRequests(self.record.items, self, self._terms, save=self.save, log=self.log).advance()

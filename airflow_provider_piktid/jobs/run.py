@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.common.paid import Finished, PaidRequests, Step, Terms
-from airflow_provider_piktid.common.records import RecordedWork, Store, fingerprint
+from airflow_provider_piktid.common.records import Store, fingerprint
+from airflow_provider_piktid.common.work import RecordedWork
 from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidJobError, PiktidNotFoundError
 from airflow_provider_piktid.jobs.lookup import find_job
 from airflow_provider_piktid.jobs.outcome import fetch_outcomes, raise_for_outcome, summarize
@@ -99,14 +100,14 @@ class JobRun(RecordedWork[JobRecord]):
         return self.record.active if self.has_record else []
 
     def begin(self) -> Step:
-        self.record = self._open_record()
+        self._open_record()
         return self._submit()
 
     def resume(self, event: JobEvent) -> Step:
         self.restore(event.resume_state, self._fingerprint())
         self.record.mark_ended(event.ended)
         event.raise_for_error()
-        if not self.record.is_complete:
+        if not self.record.is_sent:
             event.require("slot", "timeout")
             self._ticket = event.resume_state.get("ticket", self._ticket)
             self._queue_until = float(event.resume_state.get("queue_until") or self._queue_until)
@@ -138,26 +139,25 @@ class JobRun(RecordedWork[JobRecord]):
             }
         )
 
-    def _open_record(self) -> JobRecord:
+    def _open_record(self) -> None:
         """Take up the record of an earlier try, or start one."""
-        known, wanted = self.store.load(), self._fingerprint()
-        if known is not None and known.fingerprint == wanted:
+        wanted = self._fingerprint()
+        known = self.take_up(wanted)
+        if known is not None:
             if known.job_ids:
                 self.log.info("Attaching to jobs submitted before: %s", ", ".join(known.job_ids))
-            return known
+            return
         counts = self._job.split(len(self._images), self._settings.images_per_job)
         self._check(counts)
-        record = plan(counts, fingerprint=wanted, now=time.time(), content=self._job.content())
-        if known is not None:
-            record.superseded = sorted(known.known_jobs)
+        self.start(plan(counts, fingerprint=wanted, now=time.time(), content=self._job.content()))
+        if self.other is not None:
             self.log.warning(
                 "The input differs from that of the jobs submitted before (%s); submitting new jobs.",
-                ", ".join(known.job_ids) or "none",
+                ", ".join(self.other.job_ids) or "none",
             )
         elif self._task.is_retry:
-            self._adopt(record)
+            self._adopt()
         self.warn_if_volatile()
-        return record
 
     def _check(self, counts: Sequence[int]) -> None:
         """Refuse arguments that cannot work, or cost too much, before anything is paid for."""
@@ -180,16 +180,16 @@ class JobRun(RecordedWork[JobRecord]):
                 "`identity_code`, or upload one with PiktidUploadIdentityOperator. Nothing was submitted."
             ) from error
 
-    def _adopt(self, record: JobRecord) -> None:
+    def _adopt(self) -> None:
         """Without a record an earlier try may still have paid: look for its jobs before submitting."""
         self.log.warning("No record of an earlier try; looking for its jobs at PiktID before submitting.")
-        since = self._task.run_began - CLOCK_SLACK_SECONDS
+        record, since = self.record, self._task.run_began - CLOCK_SLACK_SECONDS
         for item, images in zip(record.submissions, record.chunks(self._images), strict=True):
             job_id = self._calls.find(images, since, record.known_jobs)
             if job_id:
                 item.submitted(job_id, time.time())
                 self.log.warning("Attaching to job %s, found at PiktID.", job_id)
-        self.store.save(record)
+        self.save()
 
     # -- submitting -----------------------------------------------------------------------------------------
 

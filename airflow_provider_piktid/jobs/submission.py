@@ -12,11 +12,11 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from airflow_provider_piktid.common.paid import Log, PaidRequest, SlotWait
-from airflow_provider_piktid.common.records import read_record
+from airflow_provider_piktid.common.records import PaidRecord, read_record, shared_fields
 from airflow_provider_piktid.exceptions import (
     PiktidActiveJobsError,
     PiktidError,
@@ -68,20 +68,16 @@ class Submission(PaidRequest):
 
 
 @dataclass
-class JobRecord:
+class JobRecord(PaidRecord):
     """
     All jobs of a task instance.
 
-    :param fingerprint: Of everything that decides the content and the bill.
     :param created_at: Epoch seconds.
-    :param superseded: Jobs of an earlier record of this task instance, which had other input.
     :param content: What the jobs make, see ``JobType.content``: a reader of the record can recognise a listed job.
     """
 
-    fingerprint: str
     created_at: float
     submissions: list[Submission]
-    superseded: list[str] = field(default_factory=list)
     content: dict[str, Any] = field(default_factory=dict)
     version: int = RECORD_VERSION
 
@@ -96,8 +92,7 @@ class JobRecord:
         return [item.job_id for item in self.submissions if item.job_id and not item.ended]
 
     @property
-    def is_complete(self) -> bool:
-        """Whether every job was submitted."""
+    def is_sent(self) -> bool:
         return all(item.state == "submitted" for item in self.submissions)
 
     @property
@@ -111,7 +106,7 @@ class JobRecord:
     def known_jobs(self) -> set[str]:
         """Every job that this task instance ever had: none of them is the answer to a lost reply."""
         own = {job_id for item in self.submissions for job_id in (item.job_id, *item.replaces) if job_id}
-        return own | set(self.superseded)
+        return own.union(*(JobRecord.from_json(value).known_jobs for value in self.earlier))
 
     def mark_ended(self, ended: Mapping[str, str]) -> None:
         """Note jobs that have ended, by id and status."""
@@ -129,9 +124,6 @@ class JobRecord:
         rest = iter(images)
         return [list(itertools.islice(rest, item.count)) for item in self.submissions]
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
     @classmethod
     def from_json(cls, value: Any) -> JobRecord:
         """
@@ -144,12 +136,11 @@ class JobRecord:
     @classmethod
     def _build(cls, value: Mapping[str, Any]) -> JobRecord:
         return cls(
-            fingerprint=str(value["fingerprint"]),
             created_at=float(value["created_at"]),
             submissions=[_submission(item) for item in value["submissions"]],
-            superseded=[str(job_id) for job_id in value.get("superseded") or []],
             content=dict(value.get("content") or {}),
             version=int(value["version"]),
+            **shared_fields(value),
         )
 
 

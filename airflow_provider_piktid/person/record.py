@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from airflow_provider_piktid.common.paid import PaidRequest
-from airflow_provider_piktid.common.records import read_record
+from airflow_provider_piktid.common.records import PaidRecord, read_record, shared_fields
 
 RECORD_VERSION = 1
 STATE_KEY = "piktid_generations"
@@ -81,11 +81,10 @@ class Face:
 
 
 @dataclass
-class PersonRecord:
+class PersonRecord(PaidRecord):
     """
     All generations of a task instance.
 
-    :param fingerprint: Digest of everything that affects content and cost, except persons and keywords.
     :param id_image: Id of the uploaded picture; None if it has to be uploaded.
     :param uploaded_at: Epoch seconds; None for an ``id_image`` of the DAG author.
     :param faces: The persons in the picture; None if PiktID does not return them.
@@ -94,7 +93,6 @@ class PersonRecord:
     :param refused_for_good: Whether a retry cannot succeed until somebody changes something.
     """
 
-    fingerprint: str
     created_at: float
     id_image: str | None = None
     uploaded_at: float | None = None
@@ -114,11 +112,15 @@ class PersonRecord:
     def outstanding(self) -> list[Generation]:
         return [item for item in self.generations if item.outstanding]
 
+    @property
+    def is_sent(self) -> bool:
+        return not self.in_state("planned", "intent")
+
     def in_state(self, *states: str) -> list[Generation]:
         return [item for item in self.generations if item.state in states]
 
     def to_json(self) -> dict[str, Any]:
-        value = asdict(self)
+        value = super().to_json()
         defaults = {item.name: item.default for item in fields(Generation)}
         # Defaults are left out, so that thirty persons with nine keywords fit into a state store.
         value["generations"] = [
@@ -144,7 +146,6 @@ class PersonRecord:
     @classmethod
     def _build(cls, value: Mapping[str, Any]) -> PersonRecord:
         return cls(
-            fingerprint=str(value["fingerprint"]),
             created_at=float(value["created_at"]),
             id_image=value.get("id_image"),
             uploaded_at=value.get("uploaded_at"),
@@ -154,6 +155,7 @@ class PersonRecord:
             attached_at=float(value.get("attached_at") or 0.0),
             refused_for_good=bool(value.get("refused_for_good")),
             version=int(value["version"]),
+            **shared_fields(value),
         )
 
     def plan(self, persons: Iterable[int], keywords: Sequence[Mapping[str, str]]) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.common.paid import Finished, PaidRequests, Step, Terms, Wait
-from airflow_provider_piktid.common.records import RecordedWork, Store, fingerprint
+from airflow_provider_piktid.common.records import Store, fingerprint
+from airflow_provider_piktid.common.work import RecordedWork
 from airflow_provider_piktid.exceptions import (
     PiktidConfigError,
     PiktidDownloadError,
@@ -72,15 +73,14 @@ class PersonRun(RecordedWork[PersonRecord]):
     def begin(self) -> Step:
         self._source = self._source.read()
         self._arguments.check_folder()
-        known, digest, now = self.store.load(), self._fingerprint(), time.time()
-        if known is not None and known.fingerprint == digest:
-            self.record = known
+        digest, now = self._fingerprint(), time.time()
+        if self.take_up(digest) is not None:
             self._attach(now)
         else:
-            self._refuse_blind_retry(known)
-            if known is not None and known.job_ids:
+            self._refuse_blind_retry(self.other)
+            if self.other is not None and self.other.job_ids:
                 self.log.warning("The input differs from that of the earlier paid requests; paying again.")
-            self.record = PersonRecord(digest, now, attached_at=now, id_image=self._source.id_image)
+            self.start(PersonRecord(digest, now, attached_at=now, id_image=self._source.id_image))
         self.warn_if_volatile()
         self._plan()
         return self._proceed()

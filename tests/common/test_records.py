@@ -38,7 +38,7 @@ def record() -> JobRecord:
             Submission(3, state="intent", intent_at=105.0),
             Submission(1),
         ],
-        superseded=["job-x"],
+        earlier=[JobRecord("before", 50.0, [Submission(1, 51.0, "job-x", state="submitted")]).to_json()],
     )
 
 

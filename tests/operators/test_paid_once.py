@@ -7,9 +7,11 @@ The emulator plans the faults and counts the jobs. Most tests run deferrable and
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -29,7 +31,7 @@ from airflow_provider_piktid.exceptions import (
 )
 from tests.support.batch import jobs, swap_run
 from tests.support.fixtures import Start
-from tests.support.tasks import StateStore, TaskRun
+from tests.support.tasks import StateStore, TaskInstance, TaskRun
 
 PATHS = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "sync"])
 
@@ -428,3 +430,43 @@ def test_two_copies_of_a_trigger_do_not_interfere(start: Start) -> None:
     assert len(jobs(server)) == 1
     with PiktidClient("piktid-emulator", base_url=server.url) as client:
         assert [note for note in client.list_notifications(["completed"]) if note.job_id == job_id]
+
+
+def test_old_process_beside_its_retry_submits_nothing(start: Start) -> None:
+    """A process that waits for a slot while its retry begins does not submit what the retry has bought."""
+
+    class Signals(StateStore):
+        def set(self, key: str, value: Any) -> None:
+            super().set(key, value)
+            if value["submissions"][0]["job_id"]:
+                submitted.set()
+
+    submitted = Event()
+    limits = {"jobs_per_minute": 1, "rate_window": 1.5}
+    server = start(**limits, extra={**limits, "images_per_job": 1})
+    task = swap_run(server, 2, deferrable=False)
+    task.store = Signals()
+    old = ThreadPoolExecutor(1).submit(task.run)
+    assert submitted.wait(30)
+
+    retry = TaskRun(task.make, task.store, TaskInstance(try_number=1))
+    result = retry.run()
+
+    with pytest.raises(PiktidRecordError, match="Another process of this task"):
+        old.result(30)
+    assert result == [job["job_id"] for job in jobs(server)]
+    assert len(jobs(server)) == 2
+
+
+@pytest.mark.parametrize("change", [{"rerun_key": "second"}, {"num_variations": 2}], ids=["key", "options"])
+def test_arguments_that_change_back_buy_nothing(server: EmulatorServer, change: dict[str, Any]) -> None:
+    """A task that is cleared with other arguments, and then with its first ones again, returns its first jobs."""
+    task = swap_run(server, 1)
+    first = task.run()
+    old = task.make()
+    other = swap_run(server, old.images, project_id=old.project_id, **change)
+    other.store, other.ti = task.store, task.ti
+    second = other.run()
+
+    assert (task.run(), other.run()) == (first, second)
+    assert len(jobs(server)) == 2
