@@ -11,7 +11,7 @@ from airflow_provider_piktid.common.paid import Finished, PaidRequests, Step, Te
 from airflow_provider_piktid.common.records import Store, fingerprint
 from airflow_provider_piktid.common.work import RecordedWork
 from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidJobError, PiktidNotFoundError
-from airflow_provider_piktid.jobs.lookup import find_job
+from airflow_provider_piktid.jobs.lookup import Lookup, find_job, look_up
 from airflow_provider_piktid.jobs.outcome import fetch_outcomes, raise_for_outcome, summarize
 from airflow_provider_piktid.jobs.queue import AccountLimits
 from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, JobPort, JobRecord, Submission, plan
@@ -48,6 +48,9 @@ class ClientCalls:
 
     def find(self, images: list[str], since: float, known: set[str]) -> str | None:
         return find_job(self._client, self._job, images, since=since, known=known)
+
+    def look_up(self, images: list[str], since: float, known: set[str], batch: list[str]) -> Lookup:
+        return look_up(self._client, self._job, images, since=since, known=known, batch=batch)
 
     def ended(self, job_id: str) -> str | None:
         try:
@@ -181,14 +184,22 @@ class JobRun(RecordedWork[JobRecord]):
             ) from error
 
     def _adopt(self) -> None:
-        """Without a record an earlier try may still have paid: look for its jobs before submitting."""
+        """
+        Look for the jobs of an earlier try that left no record, before submitting.
+
+        What is not found may have been sent all the same if PiktID's list leaves a doubt, or if no record of a request
+        could have been kept: it is then looked for again, like any request whose reply was lost.
+        """
         self.log.warning("No record of an earlier try; looking for its jobs at PiktID before submitting.")
-        record, since = self.record, self._task.run_began - CLOCK_SLACK_SECONDS
+        record, began = self.record, self._task.run_began
         for item, images in zip(record.submissions, record.chunks(self._images), strict=True):
-            job_id = self._calls.find(images, since, record.known_jobs)
-            if job_id:
-                item.submitted(job_id, time.time())
-                self.log.warning("Attaching to job %s, found at PiktID.", job_id)
+            found = self._calls.look_up(images, began - CLOCK_SLACK_SECONDS, record.known_jobs, self._images)
+            if found.job_id:
+                item.submitted(found.job_id, time.time())
+                self.log.warning("Attaching to job %s, found at PiktID.", found.job_id)
+            elif found.doubts or not self.store.durable:
+                item.state, item.intent_at, item.since = "intent", time.time(), began
+                self.log.warning("\n".join(found.doubts) or "An earlier try left no record.")
         self.save()
 
     # -- submitting -----------------------------------------------------------------------------------------

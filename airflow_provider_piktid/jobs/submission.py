@@ -48,6 +48,8 @@ class Submission(PaidRequest):
     :param submitted_at: When the job id became known, epoch seconds.
     :param ended: The job's last status, once it is a final one.
     :param replaces: Jobs of the same images that failed before at no cost.
+    :param since: Epoch seconds before which its job cannot have been started, if an earlier try of which no record is
+        left may have sent it. Default: ``intent_at``.
     """
 
     count: int
@@ -55,6 +57,7 @@ class Submission(PaidRequest):
     job_id: str | None = None
     ended: str | None = None
     replaces: list[str] = field(default_factory=list)
+    since: float | None = None
 
     def plan_again(self) -> None:
         super().plan_again()
@@ -237,7 +240,8 @@ class JobPort:
     def find(self, item: Submission) -> bool:
         intent_at = item.intent_at = item.intent_at or self._record.created_at
         images = self._images[id(item)]
-        found = self._calls.find(images, intent_at - CLOCK_SLACK_SECONDS, self._record.known_jobs)
+        since = intent_at if item.since is None else item.since
+        found = self._calls.find(images, since - CLOCK_SLACK_SECONDS, self._record.known_jobs)
         if found is None:
             return False
         self._log.warning("Found job %s at PiktID for a request whose reply was lost; using it.", found)
@@ -248,10 +252,16 @@ class JobPort:
         return wait_for_limit(error, self._limits, self._clock())
 
     def unknown(self, item: Submission) -> PiktidSubmissionError:
+        if item.since is not None:
+            return PiktidSubmissionError(
+                f"{self._connection}: an earlier try of this task left no record. It may have submitted "
+                f"{self.label(item)}, and PiktID lists no job that is certainly its result. Look at the account's "
+                "jobs; then set on_lost_reply='resubmit' to submit it, and `state_path` to keep records from now on."
+            )
         return PiktidSubmissionError(
-            f"{self._connection}: the reply to a {self._noun} request with {item.count} image(s) was lost, and "
-            "PiktID lists no job that is certainly its result. It may or may not have been paid for. Look at the "
-            "account's jobs; then retry (it looks again), or set on_lost_reply='resubmit' to submit it once more."
+            f"{self._connection}: the reply to {self.label(item)} was lost, and PiktID lists no job that is certainly "
+            "its result. It may or may not have been paid for. Look at the account's jobs; then retry (it looks "
+            "again), or set on_lost_reply='resubmit' to submit it once more."
         )
 
     def label(self, item: Submission) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -11,7 +12,7 @@ import pytest
 from airflow_provider_piktid.client import PiktidClient, RetrySettings
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidServerError
-from airflow_provider_piktid.jobs.lookup import SCAN_LIMIT, find_job
+from airflow_provider_piktid.jobs.lookup import OLD_IN_A_ROW, SCAN_LIMIT, Lookup, find_job, look_up
 from airflow_provider_piktid.models.model_swap import ModelSwap
 from tests.support.batch import buy, jobs
 
@@ -59,11 +60,13 @@ class Gallery:
         results: dict[str, Any] | None = None,
         status: dict[str, Any] | None = None,
         refuses: str = "",
+        ignores: str = "",
     ) -> None:
         self.jobs = list(jobs)
         self.results = results
         self.status = STATUS | (status or {})
         self.refuses = refuses
+        self.ignores = ignores
         self.asked: list[str] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -75,14 +78,21 @@ class Gallery:
         if self.refuses and self.refuses in request.url.params:
             return httpx.Response(422, json={"error": "Invalid request"})
         page, size = int(request.url.params["page"]), int(request.url.params["per_page"])
+        if self.ignores and self.ignores in request.url.params:
+            return httpx.Response(200, json={"jobs": [], "pagination": {"has_next": False, "page": page}})
         chosen = self.jobs[(page - 1) * size : page * size]
         more = page * size < len(self.jobs)
         return httpx.Response(200, json={"jobs": chosen, "pagination": {"has_next": more, "page": page}})
 
     def find(self, *, since: float = NEW_YEAR, known: set[str] | None = None) -> str | None:
+        return self.look_up(since=since, known=known).job_id
+
+    def look_up(
+        self, *, since: float = NEW_YEAR, known: set[str] | None = None, batch: Sequence[str] = ()
+    ) -> Lookup:
         transport = httpx.MockTransport(self)
         with PiktidClient("t", transport=transport, retry=RetrySettings(max_attempts=1)) as client:
-            return find_job(client, SWAP, ["a", "b"], since=since, known=known or set())
+            return look_up(client, SWAP, ["a", "b"], since=since, known=known or set(), batch=batch)
 
 
 @pytest.mark.parametrize(
@@ -138,12 +148,35 @@ def test_job_with_other_options_is_not_returned(status: dict[str, Any]) -> None:
     assert Gallery(listed(), status=status).find() is None
 
 
-def test_search_ends_at_the_first_job_that_is_too_old() -> None:
-    """The search ends at the first job older than ``since``, as jobs are listed newest first."""
-    gallery = Gallery(listed("old", created_at="2025-01-01T00:00:00Z"), *[listed("later")] * 300)
+def old(number: int) -> dict[str, Any]:
+    return listed(f"old-{number}", created_at=f"2025-01-{number % 28 + 1:02}T00:00:00Z")
 
-    assert gallery.find() is None
+
+def test_search_ends_at_jobs_that_are_too_old() -> None:
+    """The search ends once enough jobs in a row are too old and listed newest first."""
+    gallery = Gallery(*[old(0)] * 300)
+
+    assert gallery.look_up() == Lookup()
     assert len(gallery.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param([old(0)] * (OLD_IN_A_ROW - 1), id="a few old jobs first"),
+        pytest.param([old(number) for number in range(25)] * 8, id="not sorted"),
+        pytest.param(
+            [
+                listed(f"old-{day}", created_at=f"2025-{day // 28 + 1:02}-{day % 28 + 1:02}")
+                for day in range(300)
+            ],
+            id="oldest first",
+        ),
+    ],
+)
+def test_job_is_found_whatever_the_order(before: list[dict[str, Any]]) -> None:
+    """A listing that is not sorted, or oldest first, is searched up to the limit."""
+    assert Gallery(*before, listed("wanted")).find() == "wanted"
 
 
 def test_search_covers_pages_up_to_a_limit() -> None:
@@ -151,7 +184,9 @@ def test_search_covers_pages_up_to_a_limit() -> None:
     others = [listed(f"other-{number}", images=row("x")) for number in range(SCAN_LIMIT)]
 
     assert Gallery(*others[:250], listed("wanted")).find() == "wanted"
-    assert Gallery(*others, listed("wanted")).find() is None
+    assert Gallery(*others).look_up() == Lookup()
+    (doubt,) = Gallery(*others, listed("wanted")).look_up().doubts
+    assert f"more than {SCAN_LIMIT} newer jobs" in doubt
 
 
 def test_images_are_read_from_the_results_if_not_listed() -> None:
@@ -169,11 +204,61 @@ def test_job_without_images_is_not_returned() -> None:
     assert Gallery(listed(images=[])).find() is None
 
 
-def test_search_works_without_the_project_filter() -> None:
-    """If PiktID refuses the project filter, the search runs without it and compares the projects."""
-    gallery = Gallery(listed("foreign", project_key="other"), listed("wanted"), refuses="project_id")
+@pytest.mark.parametrize("kind", ["refuses", "ignores"])
+def test_search_works_without_the_project_filter(kind: str) -> None:
+    """If PiktID refuses the text id, or lists nothing for it, the search compares the projects itself."""
+    filtering: dict[str, Any] = {kind: "project_id"}
+    gallery = Gallery(listed("foreign", project_key="other"), listed("wanted"), **filtering)
 
     assert gallery.find() == "wanted"
+
+
+def test_images_that_the_listing_leaves_out_are_read_from_the_results() -> None:
+    """The listing has at most 50 outputs of a job; if some images are missing there, the results are read."""
+    gallery = Gallery(
+        listed(images=row("a"), job_status="completed"),
+        results={"job_id": "job-1", "status": "completed", "results": row("a", "b")},
+    )
+
+    assert gallery.find() == "job-1"
+
+
+@pytest.mark.parametrize(
+    ("job", "status", "doubtful"),
+    [
+        pytest.param(listed(images=[]), {}, True, id="no picture listed yet"),
+        pytest.param(
+            listed(images=[]), {"identity_code": "PiktidPremium"}, False, id="... of another identity"
+        ),
+        pytest.param(listed(), {"processing_options": None}, True, id="options not told"),
+        pytest.param(listed(images=row("b", "c")), {}, True, id="images split in another way"),
+        pytest.param(
+            listed(images=row("a", "b", "c", "d")), {"total_images": 4}, True, id="larger jobs before"
+        ),
+        pytest.param(
+            listed(images=row("a"), job_status="completed"),
+            {"total_images": 1},
+            True,
+            id="smaller jobs before",
+        ),
+        pytest.param(
+            listed(images=row("b", "c")),
+            {"identity_code": "PiktidPremium"},
+            False,
+            id="... of another identity",
+        ),
+        pytest.param(listed(images=row("x", "y")), {}, False, id="images of others"),
+    ],
+)
+def test_job_that_may_be_of_this_task_is_a_doubt(
+    job: dict[str, Any], status: dict[str, Any], doubtful: bool
+) -> None:
+    """Without a record, a job of which too little is told, or with some of the task's images, is a doubt."""
+    found = Gallery(job, status=status).look_up(batch=["a", "b", "c", "d"])
+
+    assert found.job_id is None
+    assert bool(found.doubts) is doubtful
+    assert all("job-1" in doubt for doubt in found.doubts)
 
 
 def test_job_list_that_cannot_be_read_raises(server: EmulatorServer) -> None:

@@ -31,6 +31,7 @@ from airflow_provider_piktid.exceptions import (
 )
 from tests.support.batch import jobs, swap_run
 from tests.support.fixtures import Start
+from tests.support.service import connection_json
 from tests.support.tasks import StateStore, TaskInstance, TaskRun
 
 PATHS = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "sync"])
@@ -141,7 +142,7 @@ def test_request_that_never_arrived_follows_the_policy(
 def test_retry_after_a_lost_reply_finds_a_job_listed_late(server: EmulatorServer, deferrable: bool) -> None:
     """After a lost reply failed the task, the retry re-attaches to the job once PiktID lists it."""
     server.faults.add("model_swap", "drop_after")
-    server.faults.add("gallery_jobs", "status", code=200, body={"jobs": [], "pagination": {}}, times=2)
+    server.faults.add("gallery_jobs", "status", code=200, body={"jobs": [], "pagination": {}}, times=4)
     task = swap_run(server, 1, deferrable=deferrable)
     with pytest.raises(PiktidSubmissionError):
         task.run()
@@ -340,18 +341,78 @@ def test_retry_without_a_record_finds_the_jobs_at_piktid(start: Start, rerun_key
     assert len(jobs(server)) == 2
 
 
+def without_record(task: TaskRun, *, store: bool = False) -> TaskRun:
+    """Let the next try be a second one of which no record is left."""
+    task.store, task.ti.try_number = StateStore() if store else None, 1
+    return task
+
+
 def test_retry_without_a_record_ignores_earlier_jobs(server: EmulatorServer) -> None:
     """Without a record, jobs that were created before the DAG run began are ignored."""
     earlier = swap_run(server, 1)
     earlier.run()
     old = earlier.make()
-    task = swap_run(server, old.images, project_id=old.project_id)
-    task.store, task.ti.try_number = None, 1
+    task = swap_run(server, old.images, project_id=old.project_id, on_lost_reply="resubmit")
     task.began = datetime.now(UTC) + timedelta(seconds=400)
 
-    task.run()
+    without_record(task).run()
 
     assert len(jobs(server)) == 2
+
+
+@PATHS
+@pytest.mark.parametrize("policy", ["fail", "resubmit"])
+def test_retry_that_could_keep_no_record_follows_the_policy(
+    server: EmulatorServer, policy: str, deferrable: bool
+) -> None:
+    """Where no record can be kept, a retry fails rather than pay for what PiktID does not list."""
+    task = without_record(swap_run(server, 1, deferrable=deferrable, on_lost_reply=policy))
+
+    if policy == "fail":
+        with pytest.raises(PiktidSubmissionError, match=r"left no record.*on_lost_reply.*state_path"):
+            task.run()
+        assert jobs(server) == []
+    else:
+        task.run()
+        assert len(jobs(server)) == 1
+
+
+@PATHS
+def test_retry_with_a_store_and_nothing_at_piktid_submits(server: EmulatorServer, deferrable: bool) -> None:
+    """Where a record would have been kept, none and no listed job mean that nothing was sent."""
+    without_record(swap_run(server, 1, deferrable=deferrable), store=True).run()
+
+    assert len(jobs(server)) == 1
+
+
+@PATHS
+@pytest.mark.parametrize("store", [False, True], ids=["no store", "cleared store"])
+def test_job_listed_late_is_found_without_a_record(
+    server: EmulatorServer, store: bool, deferrable: bool
+) -> None:
+    """Without a record, a job that PiktID lists late, or without its pictures at first, is found by looking again."""
+    task = swap_run(server, 2, deferrable=deferrable)
+    (bought,) = task.run()
+    late = {"jobs": [{"job_id": bought, "job_status": "processing", "images": []}], "pagination": {}}
+    server.faults.add("gallery_jobs", "status", code=200, body=late)
+    server.faults.add("job_results", "status", code=404)
+
+    assert without_record(task, store=store).run() == [bought]
+    assert len(jobs(server)) == 1
+
+
+def test_other_number_of_images_in_a_job_is_not_bought_again(
+    server: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a record, jobs of the same images in other numbers fail the task."""
+    task = swap_run(server, 4)
+    task.run()
+    monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", connection_json(server.url, images_per_job=2))
+
+    with pytest.raises(PiktidSubmissionError, match="left no record"):
+        without_record(task, store=True).run()
+
+    assert len(jobs(server)) == 1
 
 
 @PATHS
