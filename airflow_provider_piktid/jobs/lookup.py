@@ -109,7 +109,7 @@ class _Recent:
     def __iter__(self) -> Iterator[GalleryJob]:
         old, before = 0, float("inf")
         for listed in itertools.islice(self._jobs, SCAN_LIMIT):
-            created = _epoch(listed.created_at)
+            created = epoch(listed.created_at)
             if created is None or created >= self._since:
                 old, before = 0, float("inf")
                 yield listed
@@ -179,7 +179,8 @@ def _inputs(results: list[ImageResult]) -> set[str]:
     return {link.uuid for result in results for link in result.inputs if link.uuid}
 
 
-def _epoch(text: str | None) -> float | None:
+def epoch(text: str | None) -> float | None:
+    """Return a time of PiktID in epoch seconds, UTC if it has no zone; None if it cannot be read."""
     try:
         moment = datetime.fromisoformat(text) if text else None
     except ValueError:

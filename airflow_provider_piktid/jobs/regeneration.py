@@ -6,13 +6,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.common.paid import PaidRequest
 from airflow_provider_piktid.common.records import PaidRecord, read_record, shared_fields
 from airflow_provider_piktid.exceptions import TRANSIENT_ERRORS, PiktidConfigError
+from airflow_provider_piktid.jobs.lookup import epoch
 from airflow_provider_piktid.jobs.outcome import is_downloadable
 
 if TYPE_CHECKING:
@@ -118,6 +119,30 @@ def newest_results(jobs: Iterable[tuple[str, JobResults]]) -> dict[tuple[str, in
             if place not in newest or newest[place].version < result.version:
                 newest[place] = result
     return newest
+
+
+def requested_since(
+    jobs: Mapping[str, JobResults], since: float, places: Collection[tuple[str, int, int]] | None = None
+) -> tuple[list[Regeneration], list[Regeneration]]:
+    """
+    Return the outputs with a new version that was requested after a moment, by whomever, and those that may have one.
+
+    A request adds the new version at once, before it is made.
+
+    :param since: Epoch seconds.
+    :param places: Job, image and variation of the outputs to look at. Default: all.
+    """
+    sent, unclear = [], []
+    for place, result in newest_results(jobs.items()).items():
+        if result.version == 0 or (places is not None and place not in places):
+            continue
+        created = epoch(result.created_at)
+        item = Regeneration(*place, result.version - 1, state="submitted")
+        if created is None:
+            unclear.append(item)
+        elif created >= since:
+            sent.append(item)
+    return sent, unclear
 
 
 def has_ended(result: ImageResult) -> bool:

@@ -27,10 +27,11 @@ from airflow_provider_piktid.jobs.regeneration import (
     chosen_outputs,
     failed_outputs,
     newest_results,
+    requested_since,
     still_open,
     watch_results,
 )
-from airflow_provider_piktid.jobs.submission import wait_for_limit
+from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, wait_for_limit
 from airflow_provider_piktid.jobs.waiting import SyncWaiter, slot_timeout, slot_wait
 
 if TYPE_CHECKING:
@@ -79,7 +80,6 @@ class RegenerationRun(RecordedWork[RegenerationRecord]):
 
     def begin(self) -> Step:
         self._open_record()
-        self.warn_if_volatile()
         return self._submit()
 
     def resume(self, event: JobEvent) -> Step:
@@ -115,10 +115,29 @@ class RegenerationRun(RecordedWork[RegenerationRecord]):
             return
         results = self._results(self._job_ids)
         items = chosen_outputs(results, self._images) if self._images else failed_outputs(results)
-        self._terms.check_budget(len(items), len(items) * self._terms.credits_per_output)
+        if self._task.is_retry and self.other is None:
+            items = self._adopt(items, results)
+        unsent = sum(item.state == "planned" for item in items)
+        self._terms.check_budget(unsent, unsent * self._terms.credits_per_output)
         if not items:
             self.log.info("No image of these jobs has failed: there is nothing to make again.")
+        self.warn_if_volatile()
         self.start(RegenerationRecord(wanted, items))
+
+    def _adopt(self, items: list[Regeneration], results: Mapping[str, JobResults]) -> list[Regeneration]:
+        """Without a record an earlier try may have paid: versions that are newer than the DAG run are taken as its."""
+        places = {item.place for item in items} if self._images else None
+        sent, unclear = requested_since(results, self._task.run_began - CLOCK_SLACK_SECONDS, places)
+        if unclear and self._terms.on_lost_reply == "fail":
+            raise PiktidSubmissionError(
+                f"{self._terms.connection}: an earlier try of this task left no record. It may have requested "
+                f"{unclear[0].label}, and PiktID does not tell when its newest version was made. Look at the job; then "
+                "set on_lost_reply='resubmit' to request it, and `state_path` to keep records from now on."
+            )
+        if sent:
+            self.log.warning("Attaching to %d image(s) requested before, found at PiktID.", len(sent))
+        taken = {item.place for item in sent}
+        return [*sent, *(item for item in items if item.place not in taken)]
 
     def _submit(self) -> Step:
         wait = PaidRequests(self.record.items, self, self._terms, save=self.save, log=self.log).advance()

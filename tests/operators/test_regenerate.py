@@ -18,6 +18,7 @@ from airflow_provider_piktid.exceptions import (
 )
 from airflow_provider_piktid.operators.regenerate import PiktidRegenerateOperator
 from tests.support.batch import swap_run
+from tests.support.fixtures import Start
 from tests.support.tasks import TaskRun
 
 PATHS = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "sync"])
@@ -75,6 +76,73 @@ def test_regenerate_retry_sends_no_request(server: EmulatorServer, deferrable: b
     task.run()
 
     assert asked(server) == 1
+
+
+def without_record(task: TaskRun) -> TaskRun:
+    """Let the next try be a later one of which no record is left."""
+    task.store, task.ti.try_number = None, 1
+    return task
+
+
+@PATHS
+@pytest.mark.parametrize("images", [None, [{"image_index": 1}]], ids=["failed", "named"])
+def test_retry_without_a_record_waits_for_what_was_requested(
+    start: Start, images: list[dict[str, int]] | None, deferrable: bool
+) -> None:
+    """Without a record, versions that an earlier try requested are waited for and not requested again."""
+    server = start(job_seconds=0.2)
+    job_ids = job_with_failures(server, [1])
+    first = regenerate_run(job_ids, images=images)
+    first.run()
+
+    task = without_record(regenerate_run(job_ids, images=images, deferrable=deferrable))
+    assert task.run() == job_ids
+
+    assert asked(server) == 1
+    assert task.ti.xcom["summary"]["successful"] == 1
+
+
+def test_retry_without_a_record_waits_for_a_version_in_the_making(start: Start) -> None:
+    """Without a record, a new version that is still being made is waited for, instead of returning the old one."""
+    server = start(job_seconds=0.9)
+    job_ids = job_with_failures(server, [1])
+    with PiktidClient("piktid-emulator", base_url=server.url) as client:
+        client.regenerate_image(job_ids[0], 1)
+
+        without_record(regenerate_run(job_ids)).run()
+
+        newest = max(client.get_job_results(job_ids[0]).results, key=lambda result: result.version)
+    assert (newest.version, newest.status) == (1, "completed")
+    assert asked(server) == 1
+
+
+def test_retry_without_a_record_requests_what_was_never_requested(server: EmulatorServer) -> None:
+    """Without a record, outputs whose first version is the newest one are requested."""
+    job_ids = job_with_failures(server, [1])
+
+    without_record(regenerate_run(job_ids)).run()
+
+    assert asked(server) == 1
+
+
+@pytest.mark.parametrize("policy", ["fail", "resubmit"])
+def test_retry_without_a_record_and_times_follows_the_policy(server: EmulatorServer, policy: str) -> None:
+    """Without a record, a version of which PiktID does not tell the time fails the task, or is requested again."""
+    job_ids = job_with_failures(server, [])
+    chosen = [{"image_index": 1}]
+    regenerate_run(job_ids, images=chosen).run()
+    with PiktidClient("piktid-emulator", base_url=server.url) as client:
+        results = [vars(result) for result in client.get_job_results(job_ids[0]).results]
+    rows = [{name: row[name] for name in ("image_index", "version", "status")} for row in results]
+    server.faults.add("job_results", "status", code=200, body={"status": "completed", "results": rows})
+    task = without_record(regenerate_run(job_ids, images=chosen, on_lost_reply=policy))
+
+    if policy == "fail":
+        with pytest.raises(PiktidSubmissionError, match="left no record"):
+            task.run()
+    else:
+        task.run()
+    assert asked(server) == (1 if policy == "fail" else 2)
 
 
 def test_regenerate_accepts_successful_images(server: EmulatorServer) -> None:
