@@ -95,7 +95,16 @@ def shared_fields(value: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-R = TypeVar("R", bound=PaidRecord)
+class Stored(Protocol):
+    """What a store needs of a record: how to write it, and what to name when that fails."""
+
+    @property
+    def job_ids(self) -> list[str]: ...
+
+    def to_json(self) -> dict[str, Any]: ...
+
+
+R = TypeVar("R", bound=Stored)
 
 
 class Store(Protocol[R]):

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
-from airflow_provider_piktid.common.records import R, Store
+from airflow_provider_piktid.common.records import PaidRecord, Store
 from airflow_provider_piktid.exceptions import PiktidRecordError
 
+Paid = TypeVar("Paid", bound=PaidRecord)
 
-class RecordedWork(Generic[R]):
+
+class RecordedWork(Generic[Paid]):
     """
     What every kind of run does with its record.
 
@@ -23,19 +25,19 @@ class RecordedWork(Generic[R]):
     :param log: A logger.
     """
 
-    def __init__(self, store: Store[R], parse: Callable[[Any], R], log: Any) -> None:
+    def __init__(self, store: Store[Paid], parse: Callable[[Any], Paid], log: Any) -> None:
         self.store = store
         self.log = log
         #: The record of this task instance with other arguments; set by :meth:`take_up`.
-        self.other: R | None = None
+        self.other: Paid | None = None
         self._parse = parse
-        self._record: R | None = None
+        self._record: Paid | None = None
         self._owner = uuid.uuid4().hex
         #: Owner and revision of the stored record when it was last read or written; None: there was none.
         self._seen: tuple[str, int] | None = None
 
     @property
-    def record(self) -> R:
+    def record(self) -> Paid:
         assert self._record is not None, "the run has not begun"
         return self._record
 
@@ -43,7 +45,7 @@ class RecordedWork(Generic[R]):
     def has_record(self) -> bool:
         return self._record is not None
 
-    def take_up(self, fingerprint: str) -> R | None:
+    def take_up(self, fingerprint: str) -> Paid | None:
         """
         Take up the record of an earlier try, or of an earlier clear with the same arguments.
 
@@ -63,7 +65,7 @@ class RecordedWork(Generic[R]):
             self.save()
         return self._record
 
-    def start(self, record: R) -> None:
+    def start(self, record: Paid) -> None:
         """Begin with a new record; one of other arguments is kept in it."""
         if self.other is not None:
             record.earlier = _with_earlier(self.other)
@@ -107,12 +109,12 @@ class RecordedWork(Generic[R]):
                 "state store: set `state_path` or [piktid] state_path to a folder that all workers can write to."
             )
 
-    def _load(self) -> R | None:
+    def _load(self) -> Paid | None:
         known = self.store.load()
         self._seen = _mark(known)
         return known
 
-    def _require_unchanged(self, stored: R | None) -> None:
+    def _require_unchanged(self, stored: Paid | None) -> None:
         if _mark(stored) == self._seen or (stored is not None and stored.owner == self._owner):
             return
         what = "has written" if stored is not None else "has removed"
@@ -122,7 +124,7 @@ class RecordedWork(Generic[R]):
             "the task."
         )
 
-    def _earlier(self, known: R, fingerprint: str) -> R | None:
+    def _earlier(self, known: Paid, fingerprint: str) -> Paid | None:
         """Return the record of earlier arguments, with the current one as an earlier one."""
         for value in known.earlier:
             if value.get("fingerprint") == fingerprint:

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 import posixpath
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,30 +13,32 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_piktid.common.concurrency import run_bounded
+from airflow_provider_piktid.common.records import CurrentTask, Store
 from airflow_provider_piktid.exceptions import (
     PiktidBudgetError,
     PiktidConfigError,
     PiktidImageError,
     PiktidLinkError,
+    PiktidRecordError,
 )
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.formats import V2_FORMATS
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.get_provider_info import PROJECT_NAME_LENGTH
 from airflow_provider_piktid.hooks.piktid import PiktidHook
+from airflow_provider_piktid.jobs.uploads import STATE_KEY, UploadRecord
 from airflow_provider_piktid.operators.base import fail_fast_if_permanent
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient
 
 
-#: How long PiktID is assumed to keep an uploaded file. No source states it.
-UPLOAD_KEPT_SECONDS = 24 * 3600.0
-
-
 class PiktidUploadImagesOperator(BaseOperator):
     """
-    Upload JPEG and PNG images to a PiktID project. Free of charge; running it again uploads them again.
+    Upload JPEG and PNG images to a PiktID project. Free of charge.
+
+    If the task runs again in the same DAG run within 24 hours, files with unchanged content keep their file ids, so
+    that the swap behind it attaches to its jobs. No source states how long PiktID keeps uploads; 24 hours are assumed.
 
     The content of every file is checked before the first one is sent. Files are streamed: memory does not grow with
     the number or the size of the images.
@@ -52,13 +52,14 @@ class PiktidUploadImagesOperator(BaseOperator):
         none.
     :param max_concurrency: Concurrent uploads. Default: ``max_concurrency`` of the connection, 8.
     :param max_images: Refuse to upload more images than this. Default: no limit.
-    :param record_beside: URI of a ``.json`` file; the uploads are recorded beside it, as ``<name>.uploads.json``. If
-        the task runs again within 24 hours, files with unchanged content keep their file ids, so that the swap behind
-        it attaches to its jobs. Default: none.
+    :param state_path: Folder for the record of file ids, on any object storage. Default: ``[piktid] state_path``, else
+        Airflow's task state store (3.3+), else none.
+    :param record_beside: URI of a ``.json`` file; the uploads are recorded beside it, as ``<name>.uploads.json``,
+        instead of in ``state_path``. Default: none.
     :param piktid_conn_id: Connection id. Default: ``piktid_default``.
     :return: ``{"project_id", "file_ids", "images"}``, each also as a separate XCom key, so that
-        ``upload.output["file_ids"]`` works. ``images`` is a list of ``{file_id, filename, source, relative}``,
-        with the ``sha256`` of the uploaded content if a ``.json`` file listed them.
+        ``upload.output["file_ids"]`` works. ``images`` is a list of ``{file_id, filename, source, relative, sha256}``;
+        with ``size``, ``version`` and ``modified`` if a ``.json`` file listed them.
     :raises PiktidImageError: There is no image, or some files are not supported images; names them.
     """
 
@@ -68,6 +69,7 @@ class PiktidUploadImagesOperator(BaseOperator):
         "project_name",
         "exclude",
         "max_images",
+        "state_path",
         "record_beside",
     )
     ui_color = "#ece6ff"
@@ -80,6 +82,7 @@ class PiktidUploadImagesOperator(BaseOperator):
         exclude: str | Sequence[str] = (),
         max_concurrency: int | None = None,
         max_images: int | None = None,
+        state_path: str | None = None,
         record_beside: str | None = None,
         piktid_conn_id: str = PiktidHook.default_conn_name,
         **kwargs: Any,
@@ -91,6 +94,7 @@ class PiktidUploadImagesOperator(BaseOperator):
         self.exclude = exclude
         self.max_concurrency = max_concurrency
         self.max_images = max_images
+        self.state_path = state_path
         self.record_beside = record_beside
         self.piktid_conn_id = piktid_conn_id
 
@@ -105,11 +109,15 @@ class PiktidUploadImagesOperator(BaseOperator):
             files = self._files()
             self._check_budget(len(files))
             storage.check_images(files, V2_FORMATS, workers=concurrency)
+            store = self._open_store(CurrentTask(context))
             with hook.get_conn() as client:
                 project = client.ensure_project(self.project_name)
-                known = self._recorded(project.project_id)
-                rows = client.run(self._upload_all, files, concurrency, known)
-            self._record(project.project_id, rows)
+                record = self._recorded(store, project.project_id)
+                record.images = client.run(
+                    self._upload_all, files, concurrency, record.usable(project.project_id)
+                )
+            self._save(store, record)
+            rows = record.images
             self.log.info(
                 "Uploaded %d image(s), %.1f MB, to project %s.",
                 len(rows),
@@ -150,23 +158,23 @@ class PiktidUploadImagesOperator(BaseOperator):
                 "uploaded. Raise the limit, or select fewer files with `images` and `exclude`."
             )
 
-    def _recorded(self, project_id: str) -> dict[str, dict[str, Any]]:
-        """Return the uploads of an earlier try of this task by source, as long as PiktID is assumed to keep them."""
-        if not self.record_beside:
-            return {}
-        found = storage.read_json(storage.locate(storage.beside(self.record_beside, "uploads"))) or {}
-        if (
-            found.get("project_id") != project_id
-            or found.get("uploaded_at", 0) < time.time() - UPLOAD_KEPT_SECONDS
-        ):
-            return {}
-        return {row["source"]: row for row in found["images"]}
+    def _open_store(self, task: CurrentTask) -> Store[UploadRecord]:
+        place = storage.beside(self.record_beside, "uploads") if self.record_beside else None
+        return task.open_store(self.state_path, STATE_KEY, UploadRecord.from_json, record_path=place)
 
-    def _record(self, project_id: str, rows: list[dict[str, Any]]) -> None:
-        if self.record_beside:
-            record = {"project_id": project_id, "uploaded_at": time.time(), "images": rows}
-            target = storage.locate(storage.beside(self.record_beside, "uploads"))
-            storage.write_bytes(target, json.dumps(record).encode())
+    def _recorded(self, store: Store[UploadRecord], project_id: str) -> UploadRecord:
+        """Return the record of an earlier run of this task as long as it is of use, else a new one."""
+        known = store.load()
+        return known if known is not None and known.usable(project_id) else UploadRecord(project_id)
+
+    def _save(self, store: Store[UploadRecord], record: UploadRecord) -> None:
+        try:
+            store.save(record)
+        except PiktidRecordError as error:
+            if self.record_beside:
+                raise
+            # Nothing was paid for, and the task state store may limit the size of a value.
+            self.log.warning("%s If this task runs again, its files get new ids.", error)
 
     async def _upload_all(
         self,
@@ -182,8 +190,8 @@ class PiktidUploadImagesOperator(BaseOperator):
             file, filename = pair
             before = known.get(file.location.uri)
             if before and before.get("sha256") == await asyncio.to_thread(storage.digest, file.location):
-                return before
-            source = _Hashed(file) if self._is_listed else file
+                return before | {"relative": file.relative}
+            source = _Hashed(file)
             ticket = await client.request_upload(filename, project_name=self.project_name)
             async with sending:
                 try:
@@ -195,21 +203,17 @@ class PiktidUploadImagesOperator(BaseOperator):
                 "filename": filename,
                 "source": file.location.uri,
                 "relative": file.relative,
+                "sha256": source.sha256,
             }
-            return row | _description(file, source) if isinstance(source, _Hashed) else row
+            return row | _description(file) if self._is_listed else row
 
         # Links are requested while other images are being uploaded: as many wait with a link as are uploaded.
         return await run_bounded(upload, list(zip(files, names, strict=True)), 2 * concurrency)
 
 
-def _description(file: SourceFile, source: _Hashed) -> dict[str, Any]:
+def _description(file: SourceFile) -> dict[str, Any]:
     """Return what was uploaded: the source may have changed since it was planned."""
-    return {
-        "sha256": source.sha256,
-        "size": file.size,
-        "version": file.version,
-        "modified": file.modified,
-    }
+    return {"size": file.size, "version": file.version, "modified": file.modified}
 
 
 class _Hashed:

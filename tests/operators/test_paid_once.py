@@ -29,9 +29,10 @@ from airflow_provider_piktid.exceptions import (
     PiktidRecordError,
     PiktidSubmissionError,
 )
+from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
 from tests.support.batch import jobs, swap_run
 from tests.support.fixtures import Start
-from tests.support.service import connection_json
+from tests.support.service import connection_json, picture
 from tests.support.tasks import StateStore, TaskInstance, TaskRun
 
 PATHS = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "sync"])
@@ -189,6 +190,25 @@ def test_cleared_task_reattaches(server: EmulatorServer, deferrable: bool) -> No
 
     assert task.run() == first
     assert len(jobs(server)) == 2
+
+
+@PATHS
+def test_clearing_upload_and_swap_buys_nothing(
+    server: EmulatorServer, tmp_path: Path, deferrable: bool
+) -> None:
+    """If upload and swap are cleared together, the upload returns the same file ids and the swap its jobs."""
+    picture(tmp_path / "a.jpg")
+    upload = TaskRun(lambda: PiktidUploadImagesOperator(task_id="up", images=str(tmp_path), project_name="x"))
+    store = StateStore()
+
+    def run() -> Any:
+        given = upload.run()
+        swap = swap_run(server, given["file_ids"], project_id=given["project_id"], deferrable=deferrable)
+        swap.store = store
+        return swap.run()
+
+    assert run() == run()
+    assert len(jobs(server)) == 1
 
 
 @pytest.mark.parametrize(

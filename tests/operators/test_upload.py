@@ -16,6 +16,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow_provider_piktid.client import AsyncPiktidClient, PiktidClient
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidConnectionError, PiktidLinkError
+from airflow_provider_piktid.jobs.uploads import STATE_KEY, UPLOAD_KEPT_SECONDS
 from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator, unique_names
 from tests.support.fixtures import Start
 from tests.support.service import connection_json, picture
@@ -63,6 +64,79 @@ def test_upload_uses_an_existing_project(server: EmulatorServer, tmp_path: Path)
 
     assert first["project_id"] == second["project_id"]
     assert set(first["file_ids"]).isdisjoint(second["file_ids"])
+
+
+@pytest.fixture(params=["task state", "state_path", "record_beside"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Arguments of an upload of two images whose record is kept."""
+    places: dict[str, dict[str, Any]] = {
+        "task state": {},
+        "state_path": {"state_path": str(tmp_path / "state")},
+        "record_beside": {"record_beside": str(tmp_path / "batch.json")},
+    }
+    return {"images": str(shoot(tmp_path / "in")), **places[request.param]}
+
+
+def test_upload_that_runs_again_returns_the_same_file_ids(
+    server: EmulatorServer, kept: dict[str, Any]
+) -> None:
+    """A task that runs again returns the same rows for unchanged files, and uploads nothing."""
+    task = upload(**kept)
+    first = task.run()
+    sent = requests(server)["upload"]
+
+    assert task.run() == first
+    assert requests(server)["upload"] == sent
+
+
+def test_upload_that_runs_again_uploads_changed_files(
+    server: EmulatorServer, tmp_path: Path, kept: dict[str, Any]
+) -> None:
+    """A task that runs again uploads files whose content has changed, and only those."""
+    task = upload(**kept)
+    first = task.run()
+    picture(tmp_path / "in" / "b.png", color="red")
+
+    again = task.run()
+
+    assert again["file_ids"][0] == first["file_ids"][0]
+    assert again["file_ids"][1] != first["file_ids"][1]
+    assert stored(server, again["file_ids"][1]) == (tmp_path / "in" / "b.png").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "arguments"),
+    [
+        pytest.param(UPLOAD_KEPT_SECONDS + 1, {}, id="older than PiktID keeps it"),
+        pytest.param(0, {"project_name": "autumn"}, id="another project"),
+    ],
+)
+def test_upload_that_runs_again_uploads_what_piktid_may_not_have(
+    server: EmulatorServer, tmp_path: Path, seconds: float, arguments: dict[str, Any]
+) -> None:
+    """Files that PiktID may have removed, or has in another project, are uploaded again."""
+    shoot(tmp_path)
+    task = upload(str(tmp_path))
+    first = task.run()
+    assert task.store is not None
+    record = task.store.get(STATE_KEY)
+    task.store.set(STATE_KEY, record | {"uploaded_at": record["uploaded_at"] - seconds})
+    other = upload(str(tmp_path), **arguments)
+    other.store = task.store
+
+    assert set(other.run()["file_ids"]).isdisjoint(first["file_ids"])
+
+
+def test_upload_whose_record_cannot_be_written_succeeds(
+    server: EmulatorServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """If the record cannot be written, the upload succeeds with a warning: nothing was paid for."""
+    task = upload(str(shoot(tmp_path)))
+    assert task.store is not None
+    task.store.fail_writes = True
+
+    assert len(task.run()["file_ids"]) == 2
+    assert "its files get new ids" in capsys.readouterr().out
 
 
 def test_upload_renames_images_of_equal_names(server: EmulatorServer, tmp_path: Path) -> None:
