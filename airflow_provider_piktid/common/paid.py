@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-The kernel of paid work: send each paid request once.
+The kernel of paid work: record each paid request, and send it once.
 
 The intent is stored before a request, its outcome after it. A request whose reply was lost is looked for at PiktID
 before anything else happens to it. What differs between kinds of work is behind :class:`PaidPort`.
@@ -13,15 +13,18 @@ from __future__ import annotations
 import logging
 import math
 import time
+import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Literal, Protocol, TypeAlias, TypeVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from airflow_provider_piktid.common.events import JobEvent
+from airflow_provider_piktid.common.protocols import Log, PaidPort, SlotWait
+from airflow_provider_piktid.common.records import PaidRecord, Store
 from airflow_provider_piktid.exceptions import (
     PiktidBudgetError,
     PiktidConfigError,
     PiktidError,
+    PiktidRecordError,
     PiktidSubmissionError,
 )
 
@@ -29,13 +32,6 @@ from airflow_provider_piktid.exceptions import (
 MIN_POLL_INTERVAL = 3.0
 
 OnLostReply = Literal["fail", "resubmit"]
-
-
-class Log(Protocol):
-    """A standard logger, or Airflow's own."""
-
-    def info(self, msg: Any, /, *args: Any) -> Any: ...
-    def warning(self, msg: Any, /, *args: Any) -> Any: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,59 +139,6 @@ class PaidRequest:
 
 
 Item = TypeVar("Item", bound=PaidRequest)
-ItemT = TypeVar("ItemT", bound=PaidRequest, contravariant=True)
-
-
-@dataclass(frozen=True)
-class SlotWait:
-    """
-    Why the next request cannot be sent now.
-
-    :param not_before: Epoch seconds before which trying again is pointless ...
-    :param until_job_ends: ... unless one of the task's jobs ends.
-    """
-
-    reason: str
-    not_before: float
-    until_job_ends: bool = False
-
-
-class PaidPort(Protocol[ItemT]):
-    """What the kernel needs of one kind of paid work."""
-
-    def ready(self, item: ItemT) -> SlotWait | None:
-        """Prepare a request; return what to wait for if it may not be sent now."""
-        ...
-
-    def send(self, item: ItemT) -> None:
-        """
-        Send the request and note what PiktID answered in the item.
-
-        :raises PiktidSubmissionError: The reply was lost.
-        :raises PiktidError: PiktID refused; nothing was paid.
-        """
-        ...
-
-    def find(self, item: ItemT) -> bool | None:
-        """
-        Look for a request whose reply was lost.
-
-        :return: True: found, and noted in the item. False: PiktID does not show it. None: the wait for results
-            will tell; the other requests need not wait for that.
-        """
-        ...
-
-    def refused(self, item: ItemT, error: PiktidError) -> SlotWait | None:
-        """Return what to wait for after a refusal, None to go on with the next request; or raise the error."""
-        ...
-
-    def unknown(self, item: ItemT) -> PiktidSubmissionError:
-        """Return the error for a request whose fate stays unknown."""
-        ...
-
-    def label(self, item: ItemT) -> str:
-        """Return what messages call the request."""
-        ...
 
 
 class PaidRequests(Generic[Item]):
@@ -284,54 +227,136 @@ class PaidRequests(Generic[Item]):
         return None
 
 
-WaitKind = Literal["slot", "jobs", "versions", "generations"]
+Paid = TypeVar("Paid", bound=PaidRecord)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wait:
+class RecordedWork(Generic[Paid]):
     """
-    A wait that a trigger or this worker can do, with the same outcome.
+    What every kind of run does with its record.
 
-    :param kind: Which trigger.
-    :param arguments: Its arguments.
-    :param until: Epoch seconds at which it ends at the latest.
-    :param message: For the log.
-    :param here: Waits on this thread and returns the event that the trigger would send.
+    Every write first compares the stored record with the one that this process read or wrote last. So a process that
+    lives on beside its retry stops before its next paid request. No store offers compare-and-swap on all versions:
+    two processes that compare within the same milliseconds are not noticed before their next write.
+
+    :param parse: Rebuilds the record from its JSON.
+    :param log: A logger.
     """
 
-    kind: WaitKind
-    arguments: Mapping[str, Any]
-    until: float
-    message: str
-    here: Callable[[], JobEvent] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The work is done; ``result`` is what the task returns."""
-
-    result: Any
-
-
-Step: TypeAlias = Wait | Finished
-
-
-class PaidRun(Protocol):
-    """What one process does of a task's paid work: from ``execute`` or a resume to the end or the next wait."""
+    def __init__(self, store: Store[Paid], parse: Callable[[Any], Paid], log: Any) -> None:
+        self.store = store
+        self.log = log
+        #: The record of this task instance with other arguments; set by :meth:`take_up`.
+        self.other: Paid | None = None
+        self._parse = parse
+        self._record: Paid | None = None
+        self._owner = uuid.uuid4().hex
+        #: Owner and revision of the stored record when it was last read or written; None: there was none.
+        self._seen: tuple[str, int] | None = None
 
     @property
-    def outstanding(self) -> list[str]:
-        """What was paid for and has not ended, for messages."""
-        ...
+    def record(self) -> Paid:
+        assert self._record is not None, "the run has not begun"
+        return self._record
 
-    def begin(self) -> Step:
-        """Take up the record of an earlier try, or start one, and go on as far as possible."""
-        ...
+    @property
+    def has_record(self) -> bool:
+        return self._record is not None
 
-    def resume(self, event: JobEvent) -> Step:
-        """Go on after a wait."""
-        ...
+    def take_up(self, fingerprint: str) -> Paid | None:
+        """
+        Take up the record of an earlier try, or of an earlier clear with the same arguments.
 
-    def leave(self) -> None:
-        """Publish what is known, whatever ended this process's part."""
-        ...
+        An older process of this task that is still alive cannot write the record from then on.
+
+        :param fingerprint: Of what this process would pay for.
+        :return: None if there is none. Then call :meth:`start`.
+        :raises PiktidRecordError: It cannot be read or written.
+        """
+        known = self._load()
+        if known is None:
+            return None
+        self._record = known if known.fingerprint == fingerprint else self._earlier(known, fingerprint)
+        if self._record is None:
+            self.other = known
+        elif not self._record.is_sent or self._record is not known:
+            self.save()
+        return self._record
+
+    def start(self, record: Paid) -> None:
+        """Begin with a new record; one of other arguments is kept in it."""
+        if self.other is not None:
+            record.earlier = _with_earlier(self.other)
+            record.revision = self.other.revision
+        self._record = record
+
+    def save(self) -> None:
+        """
+        Write the record.
+
+        :raises PiktidRecordError: It is not certain that it was written, or another process has written it since.
+        """
+        record = self.record
+        if self.store.durable:
+            self._require_unchanged(self.store.load())
+        record.owner, record.revision = self._owner, record.revision + 1
+        self.store.save(record)
+        self._seen = _mark(record)
+
+    def restore(self, resume_state: Mapping[str, Any], fingerprint: str | None = None) -> None:
+        """
+        Take the stored record after a wait, or what the trigger handed back where nothing is stored.
+
+        :param fingerprint: Of what this process would pay for. Default: not compared.
+        :raises PiktidRecordError: There is no record, or it is of other work than this process would pay for.
+        """
+        if self._record is None:
+            self._record = self._load() or self._parse(resume_state.get("record"))
+        if fingerprint not in (None, self._record.fingerprint):
+            raise PiktidRecordError(
+                "The task's arguments rendered differently after a wait than before it, so its record does not fit "
+                f"them. Paid for so far: {self._record.job_ids or 'nothing'}. Use templates that render the same "
+                "within a DAG run, then clear the task."
+            )
+
+    def warn_if_volatile(self) -> None:
+        """Warn if a retry will not find the record."""
+        if not self.store.durable:
+            self.log.warning(
+                "Submitted job ids are not persisted; a retry cannot re-attach reliably. This Airflow has no task "
+                "state store: set `state_path` or [piktid] state_path to a folder that all workers can write to."
+            )
+
+    def _load(self) -> Paid | None:
+        known = self.store.load()
+        self._seen = _mark(known)
+        return known
+
+    def _require_unchanged(self, stored: Paid | None) -> None:
+        if _mark(stored) == self._seen or (stored is not None and stored.owner == self._owner):
+            return
+        what = "has written" if stored is not None else "has removed"
+        raise PiktidRecordError(
+            f"Another process of this task {what} its record, so this one submits nothing more. Known here: "
+            f"{self.record.job_ids or 'nothing'}. If a newer try is running, it continues the work; otherwise clear "
+            "the task."
+        )
+
+    def _earlier(self, known: Paid, fingerprint: str) -> Paid | None:
+        """Return the record of earlier arguments, with the current one as an earlier one."""
+        for value in known.earlier:
+            if value.get("fingerprint") == fingerprint:
+                record = self._parse(value)
+                record.earlier = [item for item in _with_earlier(known) if item is not value]
+                record.revision = known.revision
+                return record
+        return None
+
+
+def _mark(record: Any) -> tuple[str, int] | None:
+    return (record.owner, record.revision) if record is not None else None
+
+
+def _with_earlier(record: Any) -> list[dict[str, Any]]:
+    """Return a record and its earlier ones as a list of JSON without nesting."""
+    value = record.to_json()
+    return [value | {"earlier": []}, *record.earlier]

@@ -207,16 +207,21 @@ def choose_store(
     :param parse: Rebuilds the record from its JSON; raises PiktidRecordError.
     :param beside: Folder to fall back to where neither ``state_path`` nor a task state store exists.
     """
-    path = state_path or conf.get("piktid", "state_path", fallback="")
+    path = state_path or configured_folder()
     accessor = None if path else context.get("task_state_store")
     if accessor is not None:
         return TaskStateRecords(accessor, state_key, parse)
-    path = path or beside
-    if path:
+    folder = path or beside
+    if folder:
         ti = context["ti"]
         key = record_key(ti.dag_id, ti.task_id, ti.run_id, ti.map_index)
-        return ObjectRecords(f"{path.rstrip('/')}/{key}-{state_key}.json", parse)
+        return ObjectRecords(f"{folder.rstrip('/')}/{key}-{state_key}.json", parse)
     return NoRecords()
+
+
+def configured_folder() -> str:
+    """Return ``[piktid] state_path``; empty if it is not set."""
+    return str(conf.get("piktid", "state_path", fallback="") or "")
 
 
 def record_key(dag_id: str, task_id: str, run_id: str, map_index: int | None) -> str:

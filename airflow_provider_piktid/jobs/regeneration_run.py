@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.common.concurrency import run_bounded
 from airflow_provider_piktid.common.events import JobEvent
-from airflow_provider_piktid.common.paid import Finished, PaidRequests, SlotWait, Step, Terms, Wait
+from airflow_provider_piktid.common.paid import PaidRequests, RecordedWork, Terms
+from airflow_provider_piktid.common.protocols import Finished, SlotWait, Step, Wait
 from airflow_provider_piktid.common.records import Store, fingerprint
-from airflow_provider_piktid.common.work import RecordedWork
 from airflow_provider_piktid.exceptions import (
     PiktidError,
     PiktidJobTimeout,

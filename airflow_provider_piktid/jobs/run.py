@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_piktid.common.paid import Finished, PaidRequests, Step, Terms
+from airflow_provider_piktid.common.paid import PaidRequests, RecordedWork, Terms
+from airflow_provider_piktid.common.protocols import Finished, Step
 from airflow_provider_piktid.common.records import Store, fingerprint
-from airflow_provider_piktid.common.work import RecordedWork
 from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidJobError, PiktidNotFoundError
 from airflow_provider_piktid.jobs.lookup import Lookup, find_job, look_up
 from airflow_provider_piktid.jobs.outcome import fetch_outcomes, raise_for_outcome, summarize
 from airflow_provider_piktid.jobs.queue import AccountLimits
+from airflow_provider_piktid.jobs.reuse import Purchases, content_of
 from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, JobPort, JobRecord, Submission, plan
 from airflow_provider_piktid.jobs.waiting import (
     SyncWaiter,
@@ -65,9 +66,10 @@ class JobRun(RecordedWork[JobRecord]):
     What one process does of a task that submits jobs and waits for them.
 
     :param job: Kind and options of the jobs.
-    :param images: File ids, in order.
+    :param images: File ids, in order, or rows of an upload.
     :param wait_for_completion: False: the work is done once all jobs are submitted.
     :param check_identity: Whether to look the identity up before anything is paid for.
+    :param purchases: What other tasks have bought, to reuse it. Default: nothing is reused.
     """
 
     def __init__(
@@ -83,10 +85,15 @@ class JobRun(RecordedWork[JobRecord]):
         log: Any,
         wait_for_completion: bool = True,
         check_identity: bool = True,
+        purchases: Purchases | None = None,
     ) -> None:
         super().__init__(store, JobRecord.from_json, log)
         self._job = job
+        #: What is to be submitted: without the images that are reused.
         self._images = checked_images(images)
+        self._total = len(self._images)
+        self._rows = images
+        self._purchases = purchases
         self._terms = terms
         self._task = task
         self._settings = settings
@@ -108,6 +115,7 @@ class JobRun(RecordedWork[JobRecord]):
 
     def resume(self, event: JobEvent) -> Step:
         self.restore(event.resume_state, self._fingerprint())
+        self._leave_out_reused()
         self.record.mark_ended(event.ended)
         event.raise_for_error()
         if not self.record.is_sent:
@@ -132,12 +140,15 @@ class JobRun(RecordedWork[JobRecord]):
     # -- beginning ------------------------------------------------------------------------------------------
 
     def _fingerprint(self) -> str:
+        if self._purchases is None:
+            wanted = {"project": self._job.project_id, "images": checked_images(self._rows)}
+        else:
+            wanted = {"contents": list(content_of(self._rows).values())}
         return fingerprint(
             {
                 "connection": self._terms.connection,
-                "project": self._job.project_id,
-                "images": self._images,
                 "rerun_key": self._terms.rerun_key,
+                **wanted,
                 **self._job.content(),
             }
         )
@@ -147,23 +158,49 @@ class JobRun(RecordedWork[JobRecord]):
         wanted = self._fingerprint()
         known = self.take_up(wanted)
         if known is not None:
+            self._leave_out_reused()
             if known.job_ids:
                 self.log.info("Attaching to jobs submitted before: %s", ", ".join(known.job_ids))
             return
+        record = plan((), fingerprint=wanted, now=time.time(), content=self._job.content())
+        if self._purchases is not None:
+            self._reuse(record, self._purchases)
         counts = self._job.split(len(self._images), self._settings.images_per_job)
         self._check(counts)
-        self.start(plan(counts, fingerprint=wanted, now=time.time(), content=self._job.content()))
-        if self.other is not None:
+        record.submissions = [Submission(count) for count in counts]
+        self.start(record)
+        if self.other is not None and self.other.fingerprint:
             self.log.warning(
                 "The input differs from that of the jobs submitted before (%s); submitting new jobs.",
                 ", ".join(self.other.job_ids) or "none",
             )
-        elif self._task.is_retry:
+        elif self.other is None and self._task.is_retry:
             self._adopt()
         self.warn_if_volatile()
 
+    def _reuse(self, record: JobRecord, purchases: Purchases) -> None:
+        """Leave out images that another task has bought, and those with the same content as another one."""
+        contents = content_of(self._rows)
+        owned = purchases.owned(set(contents.values()))
+        record.reused = {
+            sha: [owned[sha].job_id, owned[sha].file_id] for sha in contents.values() if sha in owned
+        }
+        first = {sha: file_id for file_id, sha in reversed(contents.items()) if sha not in owned}
+        record.contents = {file_id: sha for file_id, sha in contents.items() if first.get(sha) == file_id}
+        self._images = list(record.contents)
+        if len(self._images) < self._total:
+            self.log.info(
+                "%d of %d image(s) were bought before.", self._total - len(self._images), self._total
+            )
+
+    def _leave_out_reused(self) -> None:
+        if self._purchases is not None:
+            self._images = list(self.record.contents)
+
     def _check(self, counts: Sequence[int]) -> None:
         """Refuse arguments that cannot work, or cost too much, before anything is paid for."""
+        if not counts:
+            return
         try:
             self._job.check(self._images[: counts[0]], self._settings.images_per_job)
             self._job.body(self._images[: counts[0]])
@@ -211,7 +248,8 @@ class JobRun(RecordedWork[JobRecord]):
         self.save()
         if time.time() >= self._queue_until:
             raise self._no_room()
-        submitted, total = len(self.record.job_ids), len(self.record.submissions)
+        total = len(self.record.submissions)
+        submitted = total - self.record.unsent
         return slot_wait(
             wait,
             self._waiter(),
@@ -235,10 +273,9 @@ class JobRun(RecordedWork[JobRecord]):
         return PaidRequests(self.record.submissions, port, self._terms, save=self.save, log=self.log)
 
     def _no_room(self) -> Exception:
-        unsent = len(self.record.submissions) - len(self.record.job_ids)
         total = len(self.record.submissions)
         return slot_timeout(
-            self._terms.connection, unsent, total, self._terms.queue_timeout, self.record.active
+            self._terms.connection, self.record.unsent, total, self._terms.queue_timeout, self.record.active
         )
 
     def _state(self) -> dict[str, Any]:
@@ -253,6 +290,8 @@ class JobRun(RecordedWork[JobRecord]):
     def _all_submitted(self) -> Step:
         # Before the wait: what was paid for can be downloaded whatever happens to this task.
         self._task.push("job_ids", self.record.job_ids)
+        if self._purchases is not None:
+            self._task.push("images", self._bought_rows())
         self._task.push(JOB_URL_KEY, self._settings.job_url(self.record.job_ids[-1]))
         if not self._wait_for_completion:
             return Finished(self.record.job_ids)
@@ -263,6 +302,12 @@ class JobRun(RecordedWork[JobRecord]):
                 return self._ended(watched.to_event())
         until = deadline(self.record, self._terms.timeout)
         return jobs_wait(self.record, self._waiter(), until=until, state=self._state())
+
+    def _bought_rows(self) -> list[dict[str, Any]]:
+        """Return the rows of the images with the file ids that they have in the jobs, for the download."""
+        ids = {sha: file_id for file_id, sha in self.record.contents.items()}
+        ids |= {sha: file_id for sha, (_, file_id) in self.record.reused.items()}
+        return [{**row, "file_id": ids[row["sha256"]]} for row in self._rows]
 
     def _ended(self, event: JobEvent) -> Finished:
         self.record.mark_ended(event.ended)
@@ -280,7 +325,7 @@ class JobRun(RecordedWork[JobRecord]):
             item.job_id: self._job.outputs(item.count) for item in self.record.submissions if item.job_id
         }
         outcomes = self._client.run(fetch_outcomes, statuses, expected)
-        summary = summarize(outcomes, images=len(self._images))
+        summary = summarize(outcomes, images=self._total)
         self.log.info(
             "%(jobs)d job(s) ended: %(successful)d outputs, %(failed)d failed, %(missing)d missing, %(credits_used)s "
             "credits.",
@@ -296,6 +341,9 @@ class JobRun(RecordedWork[JobRecord]):
         except PiktidJobError:
             # The next try submits what failed at no cost; what was paid for stays as it is.
             self.record.plan_again({outcome.job_id for outcome in outcomes if outcome.spent_nothing})
+            if self.record.reused:
+                # The next try chooses again what it can reuse; own jobs are found in this record as earlier ones.
+                self.record.fingerprint = ""
             self.save()
             raise
         for warning in warnings:
@@ -307,11 +355,12 @@ def checked_images(images: Any) -> list[str]:
     """
     Return file ids as a list.
 
+    :param images: File ids, or rows of an upload.
     :raises PiktidConfigError: None, not a list, or one of them twice.
     """
     if isinstance(images, str) or not isinstance(images, Sequence):
         raise PiktidConfigError(f"images must be a list of file ids, not {type(images).__name__}")
-    ids = [str(image) for image in images]
+    ids = [str(image["file_id"] if isinstance(image, Mapping) else image) for image in images]
     if not ids:
         raise PiktidConfigError("images is empty: there is nothing to do. Pass the file ids of an upload.")
     if len(set(ids)) != len(ids):

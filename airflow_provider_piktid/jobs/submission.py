@@ -15,7 +15,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from airflow_provider_piktid.common.paid import Log, PaidRequest, SlotWait
+from airflow_provider_piktid.common.paid import PaidRequest
+from airflow_provider_piktid.common.protocols import Log, SlotWait
 from airflow_provider_piktid.common.records import PaidRecord, read_record, shared_fields
 from airflow_provider_piktid.exceptions import (
     PiktidActiveJobsError,
@@ -77,17 +78,27 @@ class JobRecord(PaidRecord):
 
     :param created_at: Epoch seconds.
     :param content: What the jobs make, see ``JobType.content``: a reader of the record can recognise a listed job.
+    :param contents: File id to SHA-256 of each image, in order, if other tasks may reuse the outputs. Default: empty.
+    :param reused: SHA-256 to job id and file id, of images whose outputs another task has bought.
     """
 
     created_at: float
     submissions: list[Submission]
     content: dict[str, Any] = field(default_factory=dict)
+    contents: dict[str, str] = field(default_factory=dict)
+    reused: dict[str, list[str]] = field(default_factory=dict)
     version: int = RECORD_VERSION
 
     @property
     def job_ids(self) -> list[str]:
-        """Known job ids in the order of the images."""
-        return [item.job_id for item in self.submissions if item.job_id]
+        """Known job ids: first those of other tasks, then the own ones in the order of the images."""
+        others = dict.fromkeys(job_id for job_id, _ in self.reused.values())
+        return [*others, *(item.job_id for item in self.submissions if item.job_id)]
+
+    @property
+    def unsent(self) -> int:
+        """The number of jobs that are not submitted yet."""
+        return sum(item.state != "submitted" for item in self.submissions)
 
     @property
     def active(self) -> list[str]:
@@ -142,6 +153,8 @@ class JobRecord(PaidRecord):
             created_at=float(value["created_at"]),
             submissions=[_submission(item) for item in value["submissions"]],
             content=dict(value.get("content") or {}),
+            contents=dict(value.get("contents") or {}),
+            reused={sha: [str(part) for part in pair] for sha, pair in (value.get("reused") or {}).items()},
             version=int(value["version"]),
             **shared_fields(value),
         )

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_piktid.common.events import JobEvent
-from airflow_provider_piktid.common.paid import Wait
+from airflow_provider_piktid.common.protocols import Wait
 from airflow_provider_piktid.exceptions import PiktidJobTimeout
 from airflow_provider_piktid.jobs.watch import JobWatcher, WatchOptions, progress_line
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient, PiktidClient
-    from airflow_provider_piktid.common.paid import SlotWait
+    from airflow_provider_piktid.common.protocols import SlotWait
     from airflow_provider_piktid.hooks.piktid import PiktidSettings
     from airflow_provider_piktid.jobs.submission import JobRecord
     from airflow_provider_piktid.jobs.watch import WatchResult

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from importlib import import_module
@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from airflow.providers.common.compat.sdk import AirflowFailException, BaseOperator, conf
 
 from airflow_provider_piktid.common.events import JobEvent
-from airflow_provider_piktid.common.paid import PaidRun, Step, Terms, Wait, WaitKind
-from airflow_provider_piktid.common.records import CurrentTask
+from airflow_provider_piktid.common.paid import Terms
+from airflow_provider_piktid.common.protocols import PaidRun, Step, Wait, WaitKind
+from airflow_provider_piktid.common.records import CurrentTask, configured_folder
 from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidError
 from airflow_provider_piktid.files.storage import beside
 from airflow_provider_piktid.hooks.piktid import PiktidHook
+from airflow_provider_piktid.jobs.reuse import Purchases, options_folder
 from airflow_provider_piktid.jobs.run import JobRun
 from airflow_provider_piktid.jobs.submission import STATE_KEY, JobRecord
 from airflow_provider_piktid.links import PiktidJobLink
@@ -203,10 +205,13 @@ class PaidJobOperator(PaidOperator):
     A subclass names its job type and takes its arguments, and does no more.
 
     :param project_id: Project of the images, as the upload returned it.
-    :param images: ``file_id`` values, any number; split into jobs of at most ``images_per_job`` of the connection
-        (default 10). Order is kept.
+    :param images: ``file_id`` values, or rows of an upload, any number; split into jobs of at most ``images_per_job``
+        of the connection (default 10). Order is kept.
     :param poll_interval: Seconds between status requests while the notification stream is down, 3 or more.
         Default: 10.
+    :param reuse: Buy the same pictures with the same options once in all DAG runs: outputs that another task bought
+        with ``reuse`` and the same ``state_path`` are used again. Needs a ``state_path`` and the rows of the upload,
+        ``images=upload.output["images"]``. XCom key ``images``: the rows for the download. Default: False.
     :param record_beside: URI of a ``.json`` file; the record is kept beside it, as ``<name>.jobs.json``, instead of
         in ``state_path``. A refresh keeps it where its next run looks. Default: none.
     :param wait_for_completion: Wait for the jobs. If False, return once all are submitted. Default: True.
@@ -225,8 +230,9 @@ class PaidJobOperator(PaidOperator):
         self,
         *,
         project_id: str,
-        images: Sequence[str],
+        images: Sequence[str | Mapping[str, Any]],
         poll_interval: float = 10.0,
+        reuse: bool = False,
         record_beside: str | None = None,
         wait_for_completion: bool = True,
         check_identity: bool = True,
@@ -236,6 +242,7 @@ class PaidJobOperator(PaidOperator):
         self.project_id = project_id
         self.images = images
         self.poll_interval = poll_interval
+        self.reuse = reuse
         self.record_beside = record_beside
         self.wait_for_completion = wait_for_completion
         self.check_identity = check_identity
@@ -254,24 +261,37 @@ class PaidJobOperator(PaidOperator):
         hook.settings.require_token()
         return hook.get_conn()
 
+    def _shared_folder(self, job: JobType, terms: Terms) -> str:
+        """Return the folder of the records of all tasks that reuse what this one buys."""
+        state_path = self.state_path or configured_folder()
+        if not state_path or self.record_beside:
+            raise PiktidConfigError(
+                f"{self.task_id}: reuse=True needs a `state_path`, or [piktid] state_path, in which tasks find what "
+                "others have bought, and no `record_beside`. Nothing was submitted."
+            )
+        return options_folder(state_path, job, terms)
+
     def _make_run(self, task: CurrentTask, hook: PiktidHook, client: PiktidClient) -> JobRun:
         try:
             job = self._job_type()
         except ValueError as error:
             raise PiktidConfigError(f"{self.task_id}: {error}. Nothing was submitted.") from error
+        terms = self._terms(self.poll_interval)
+        folder = self._shared_folder(job, terms) if self.reuse else None
         return JobRun(
             job,
             self.images,
-            self._terms(self.poll_interval),
+            terms,
             task=task,
             settings=hook.settings,
             client=client,
             store=task.open_store(
-                self.state_path,
+                folder or self.state_path,
                 STATE_KEY,
                 JobRecord.from_json,
                 record_path=beside(self.record_beside, "jobs") if self.record_beside else None,
             ),
+            purchases=Purchases(folder, job, terms, client) if folder else None,
             log=self.log,
             wait_for_completion=self.wait_for_completion,
             check_identity=self.check_identity,

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.common.concurrency import run_bounded
-from airflow_provider_piktid.common.paid import PaidRequests, SlotWait, Terms
+from airflow_provider_piktid.common.paid import PaidRequests, Terms
+from airflow_provider_piktid.common.protocols import SlotWait
 from airflow_provider_piktid.exceptions import (
     PiktidAPIError,
     PiktidConnectionError,

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.common.events import JobEvent
-from airflow_provider_piktid.common.paid import Finished, PaidRequests, Step, Terms, Wait
+from airflow_provider_piktid.common.paid import PaidRequests, RecordedWork, Terms
+from airflow_provider_piktid.common.protocols import Finished, Step, Wait
 from airflow_provider_piktid.common.records import Store, fingerprint
-from airflow_provider_piktid.common.work import RecordedWork
 from airflow_provider_piktid.exceptions import (
     PiktidConfigError,
     PiktidDownloadError,

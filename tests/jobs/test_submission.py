@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_piktid.common.paid import SlotWait
+from airflow_provider_piktid.common.protocols import SlotWait
 from airflow_provider_piktid.exceptions import (
     PiktidActiveJobsError,
     PiktidConnectionError,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_piktid.common.paid import RecordedWork
 from airflow_provider_piktid.common.records import NoRecords, ObjectRecords, Store, TaskStateRecords
-from airflow_provider_piktid.common.work import RecordedWork
 from airflow_provider_piktid.exceptions import PiktidRecordError
 from airflow_provider_piktid.jobs.submission import STATE_KEY, JobRecord, plan
 from tests.support.tasks import StateStore
