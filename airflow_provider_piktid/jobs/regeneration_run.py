@@ -141,9 +141,9 @@ class RegenerationRun(RecordedWork[RegenerationRecord]):
 
     def _submit(self) -> Step:
         wait = PaidRequests(self.record.items, self, self._terms, save=self.save, log=self.log).advance()
-        self.save()
         if wait is None:
             return self._wait_for_versions()
+        self.save()
         if time.time() >= self._queue_until:
             raise self._no_room()
         return slot_wait(
