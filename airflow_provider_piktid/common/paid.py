@@ -270,12 +270,14 @@ class RecordedWork(Generic[Paid]):
 
         :param fingerprint: Of what this process would pay for.
         :return: None if there is none. Then call :meth:`start`.
-        :raises PiktidRecordError: It cannot be read or written.
+        :raises PiktidRecordError: It cannot be read or written, or others have taken over what is not sent.
         """
         known = self._load()
         if known is None:
             return None
         self._record = known if known.fingerprint == fingerprint else self._earlier(known, fingerprint)
+        if known.closed_by and (self._record is None or not self._record.is_sent):
+            raise _closed(known)
         if self._record is None:
             self.other = known
         elif not self._record.is_sent or self._record is not known:
@@ -311,6 +313,8 @@ class RecordedWork(Generic[Paid]):
         """
         if self._record is None:
             self._record = self._load() or self._parse(resume_state.get("record"))
+        if self._record.closed_by and not self._record.is_sent:
+            raise _closed(self._record)
         if fingerprint not in (None, self._record.fingerprint):
             raise PiktidRecordError(
                 "The task's arguments rendered differently after a wait than before it, so its record does not fit "
@@ -350,6 +354,15 @@ class RecordedWork(Generic[Paid]):
                 record.revision = known.revision
                 return record
         return None
+
+
+def _closed(record: PaidRecord) -> PiktidRecordError:
+    error = PiktidRecordError(
+        f"{record.closed_by} has taken over what this task had not submitted, so nothing more is submitted here. "
+        f"Submitted before: {record.job_ids or 'nothing'}. Clear that run instead."
+    )
+    error.permanent = True
+    return error
 
 
 def _mark(record: Any) -> tuple[str, int] | None:

@@ -64,12 +64,15 @@ class PaidRecord:
     :param owner: The process that wrote the record last, any unique text.
     :param revision: How often the record was written. It only grows, so that a process notices that another one has
         written the record since it was read.
+    :param closed_by: Who has taken over what is not sent, for messages; empty if nobody has. With such a record nothing
+        more is sent.
     """
 
     fingerprint: str
     earlier: list[dict[str, Any]] = field(default_factory=list, kw_only=True)
     owner: str = field(default="", kw_only=True)
     revision: int = field(default=0, kw_only=True)
+    closed_by: str = field(default="", kw_only=True)
 
     @property
     def job_ids(self) -> list[str]:
@@ -92,6 +95,7 @@ def shared_fields(value: Mapping[str, Any]) -> dict[str, Any]:
         "earlier": [dict(item) for item in value.get("earlier") or []],
         "owner": str(value.get("owner") or ""),
         "revision": int(value.get("revision") or 0),
+        "closed_by": str(value.get("closed_by") or ""),
     }
 
 

@@ -138,6 +138,43 @@ def test_jobs_of_earlier_arguments_are_known(store: Store[JobRecord]) -> None:
     assert stored.known_jobs == {"job-a"}
 
 
+@pytest.mark.parametrize(
+    ("fingerprint", "submitted", "refused"),
+    [
+        pytest.param("a", 1, True, id="some unsent"),
+        pytest.param("a", 2, False, id="all sent"),
+        pytest.param("b", 2, True, id="other arguments"),
+    ],
+)
+def test_closed_record_sends_nothing(
+    store: Store[JobRecord], fingerprint: str, submitted: int, refused: bool
+) -> None:
+    """What others have taken over is not sent with the record; jobs that were submitted can be attached to."""
+    work = begin(store)
+    for index in range(submitted):
+        submit(work, index, f"job-{index}")
+    work.record.closed_by = "The run of the next night"
+    work.save()
+
+    if refused:
+        with pytest.raises(PiktidRecordError, match="The run of the next night has taken over") as caught:
+            process(store).take_up(fingerprint)
+        assert caught.value.permanent
+    else:
+        assert begin(store, fingerprint).record.job_ids == ["job-0", "job-1"]
+
+
+def test_wait_that_ends_after_its_record_was_closed_sends_nothing(store: Store[JobRecord]) -> None:
+    """A task that waited while others took over what it had not sent fails."""
+    work = begin(store)
+    state = {"record": work.record.to_json()}
+    work.record.closed_by = "The run of the next night"
+    work.save()
+
+    with pytest.raises(PiktidRecordError, match="has taken over"):
+        process(store).restore(state, "a")
+
+
 def test_nothing_is_compared_where_nothing_is_kept() -> None:
     """Without a store a process can always go on."""
     work = begin(NoRecords())
