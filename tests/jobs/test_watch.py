@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,22 +14,9 @@ from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidAuthError, PiktidConfigError
 from airflow_provider_piktid.jobs.watch import JobWatcher, WatchOptions
 from tests.support.batch import buy
-from tests.support.service import emulator
 from tests.support.watching import SOON, Connect, status_requests, watch
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., EmulatorServer]]:
-    """Start emulators with the given settings."""
-    with ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(emulator(**({"job_seconds": 0.2} | settings)))
-
-
-@pytest.fixture
-def server(start: Callable[..., EmulatorServer]) -> EmulatorServer:
-    return start()
 
 
 # -- event stream -----------------------------------------------------------------------------------------------

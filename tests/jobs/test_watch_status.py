@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -13,22 +11,9 @@ import pytest
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidInvalidRequestError
 from tests.support.batch import buy
-from tests.support.service import emulator
 from tests.support.watching import status_requests, watch
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def start() -> Iterator[Callable[..., EmulatorServer]]:
-    """Start emulators with the given settings."""
-    with ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(emulator(**({"job_seconds": 0.2} | settings)))
-
-
-@pytest.fixture
-def server(start: Callable[..., EmulatorServer]) -> EmulatorServer:
-    return start()
 
 
 @pytest.mark.parametrize(

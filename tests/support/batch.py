@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from typing import Any
 
 from PIL import Image
@@ -60,3 +61,14 @@ def swap_run(server: EmulatorServer, images: int | list[str] = 1, **arguments: A
 def jobs(server: EmulatorServer) -> list[dict[str, Any]]:
     """Every job that was bought, in order."""
     return server.state.ledger()
+
+
+def bought_by_content(server: EmulatorServer) -> Counter[bytes]:
+    """How often each image was bought, by its content."""
+    counts: Counter[bytes] = Counter()
+    for job in jobs(server):
+        for file_id in job["images"]:
+            blob = server.state.v2.files[file_id].blob
+            assert blob is not None
+            counts[blob.path.read_bytes()] += 1
+    return counts

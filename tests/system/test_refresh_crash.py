@@ -18,7 +18,7 @@ import pytest
 
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.refresh import read_rows
-from tests.support.batch import jobs
+from tests.support.batch import bought_by_content, jobs
 from tests.support.fixtures import Start
 from tests.support.nights import ENDED, run_night
 from tests.support.processes import _FORKS
@@ -67,14 +67,7 @@ class Crashing:
     @property
     def bought(self) -> list[int]:
         """How often each image was bought, by its content."""
-        counts: dict[bytes, int] = {}
-        for job in jobs(self.server):
-            for file_id in job["images"]:
-                blob = self.server.state.v2.files[file_id].blob
-                assert blob is not None
-                content = blob.path.read_bytes()
-                counts[content] = counts.get(content, 0) + 1
-        return sorted(counts.values())
+        return sorted(bought_by_content(self.server).values())
 
     @property
     def statuses(self) -> list[str]:

@@ -17,7 +17,7 @@ import pytest
 
 from airflow_provider_piktid.client import PiktidClient
 from airflow_provider_piktid.emulator import EmulatorServer
-from tests.support.batch import jobs, swap_run
+from tests.support.batch import bought_by_content, swap_run
 from tests.support.fixtures import Start
 from tests.support.service import connection_json, picture
 from tests.support.tries import Tries
@@ -67,14 +67,7 @@ class Crashing:
     @property
     def bought(self) -> list[int]:
         """How often each picture was bought, by its content."""
-        counts: dict[bytes, int] = {}
-        for job in jobs(self.server):
-            for file_id in job["images"]:
-                blob = self.server.state.v2.files[file_id].blob
-                assert blob is not None
-                content = blob.path.read_bytes()
-                counts[content] = counts.get(content, 0) + 1
-        return sorted(counts.values())
+        return sorted(bought_by_content(self.server).values())
 
 
 @dataclass
