@@ -31,7 +31,7 @@ NIGHT_IMAGES, NIGHT_JOB_SECONDS, NIGHT_ACTIVE_JOBS = 500, 6.0, 5
 
 def run(*, quick: bool = False) -> list[Row]:
     """Measure; ``quick`` skips the run in Airflow and measures memory with 10,000 objects."""
-    rows = _unchanged_and_changed(10_000)
+    rows = _unchanged_and_changed(10_000) + _writing_ahead(NIGHT_IMAGES)
     rows += [] if quick else _memory(50_000)
     return rows if quick else rows + _whole_night()
 
@@ -52,6 +52,20 @@ def _unchanged_and_changed(count: int) -> list[Row]:
         at_most("plan, peak memory above bare Airflow", plan["megabytes"], PLAN_MEGABYTES, "MB", what),
         at_most("1 % changed, images bought too many", abs(bought - count // 100), 0, "", each),
         at_most("1 % changed, images uploaded too many", abs(uploads - count // 100), 0, "", each),
+    ]
+
+
+def _writing_ahead(count: int) -> list[Row]:
+    """A night in one process, on S3, with jobs that take no time: the share of the records is as high as it gets."""
+    with _stage(count) as url:
+        told = in_child(__name__, "night_with_records", url=url, extra=FREE, count=count)
+        jobs = len(emulator_call(url, "ledger")["jobs"])
+    what = f"{count} images, {jobs} jobs, {told['spent']:.1f} of {told['seconds']:.1f} s"
+    return [
+        at_most(
+            "records of paid requests, share of a night", 100 * told["spent"] / told["seconds"], 5, "%", what
+        ),
+        at_most("records of paid requests, writes for each job", told["writes"] / jobs, 2, "", what),
     ]
 
 
@@ -176,13 +190,44 @@ def night_with_changes(count: int) -> dict[str, Any]:
     from airflow_provider_piktid.files.formats import V2_FORMATS
     from tests.support.batch import JPEG
 
-    for file in storage.find_images(SOURCE, formats=V2_FORMATS)[:count]:
-        storage.write_bytes(file.location, JPEG + bytes(1))
+    for number, file in enumerate(storage.find_images(SOURCE, formats=V2_FORMATS)[:count]):
+        # A comment makes the content of each one different.
+        comment = b"\xff\xfe\x00\x06" + number.to_bytes(4, "big")
+        storage.write_bytes(file.location, JPEG[:2] + comment + JPEG[2:])
     with Meter() as meter:
         night = _nights().run()
     if night.errors:
         raise night.errors[0]
     return {"seconds": meter.seconds, "done": night.told["sources"]["done"]}
+
+
+def night_with_records(count: int) -> dict[str, Any]:
+    """Run a night in which some objects have changed, and measure what the records of paid requests cost."""
+    from airflow_provider_piktid.common.records import ObjectRecords
+    from airflow_provider_piktid.jobs.submission import JobRecord
+
+    load, save = ObjectRecords.load, ObjectRecords.save
+    spent, writes = 0.0, 0
+
+    def timed_load(store: ObjectRecords[Any]) -> Any:
+        nonlocal spent
+        started = time.perf_counter()
+        try:
+            return load(store)
+        finally:
+            spent += time.perf_counter() - started
+
+    def timed_save(store: ObjectRecords[Any], record: Any) -> None:
+        nonlocal spent, writes
+        started = time.perf_counter()
+        save(store, record)
+        spent += time.perf_counter() - started
+        writes += isinstance(record, JobRecord)
+
+    vars_of = {"load": timed_load, "save": timed_save}
+    for name, function in vars_of.items():
+        setattr(ObjectRecords, name, function)
+    return night_with_changes(count) | {"spent": spent, "writes": writes}
 
 
 def _nights() -> Any:
