@@ -12,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_piktid.get_provider_info import DEFAULT_JOBS_PER_MINUTE
 from tests.bench.process import UNLIMITED, Meter, emulator, in_child
 from tests.bench.rows import Row, at_most, told
 from tests.support.s3 import CONNECTION_ID, connection_to, full_s3_server
@@ -56,16 +57,18 @@ def _unchanged_and_changed(count: int) -> list[Row]:
 
 
 def _writing_ahead(count: int) -> list[Row]:
-    """A night in one process, on S3, with jobs that take no time: the share of the records is as high as it gets."""
+    """A night on S3, in one process and without limits; PiktID admits five jobs a minute, so a real one takes longer."""
     with _stage(count) as url:
-        told = in_child(__name__, "night_with_records", url=url, extra=FREE, count=count)
+        night = in_child(__name__, "night_with_records", url=url, extra=FREE, count=count)
         jobs = len(emulator_call(url, "ledger")["jobs"])
-    what = f"{count} images, {jobs} jobs, {told['spent']:.1f} of {told['seconds']:.1f} s"
+    shortest = max(night["seconds"], 60.0 * jobs / DEFAULT_JOBS_PER_MINUTE)
+    what = (
+        f"{count} images, {jobs} jobs: {night['spent']:.1f} s; the night took {night['seconds']:.0f} s without limits, "
+        f"and takes {shortest:.0f} s or more with those of an account"
+    )
     return [
-        at_most(
-            "records of paid requests, share of a night", 100 * told["spent"] / told["seconds"], 5, "%", what
-        ),
-        at_most("records of paid requests, writes for each job", told["writes"] / jobs, 2, "", what),
+        at_most("records of paid requests, share of a night", 100 * night["spent"] / shortest, 5, "%", what),
+        at_most("records of paid requests, writes for each job", night["writes"] / jobs, 2, "", what),
     ]
 
 
