@@ -57,7 +57,7 @@ def _unchanged_and_changed(count: int) -> list[Row]:
 
 
 def _writing_ahead(count: int) -> list[Row]:
-    """A night on S3, in one process and without limits; PiktID admits five jobs a minute, so a real one takes longer."""
+    """A night on S3 in one process, without limits. A real one takes longer: PiktID admits five jobs a minute."""
     with _stage(count) as url:
         night = in_child(__name__, "night_with_records", url=url, extra=FREE, count=count)
         jobs = len(emulator_call(url, "ledger")["jobs"])
