@@ -162,8 +162,7 @@ class PersonRecord:
         planned = [
             Generation(person, next(iter(keyword.items()))) for person in persons for keyword in keywords
         ]
-        # In place, as requests for these generations may have been set up before.
-        self.generations[:] = [known.get(item.key, item) for item in planned]
+        self.generations = [known.get(item.key, item) for item in planned]
 
 
 def _generation(item: Mapping[str, Any]) -> Generation:

@@ -18,7 +18,8 @@ from airflow_provider_piktid.exceptions import (
 )
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.person.arguments import PersonArguments, choose_persons, faces_of
-from airflow_provider_piktid.person.batch import PersonBatch, PersonPort, delete_ids
+from airflow_provider_piktid.person.batch import PersonBatch, PersonPort
+from airflow_provider_piktid.person.collect import Collector, delete_ids
 from airflow_provider_piktid.person.matching import AwaitedGeneration, Findings, match
 from airflow_provider_piktid.person.outcome import raise_for_outcome, result_rows, summary
 from airflow_provider_piktid.person.poller import PollRequest, shared_poller
@@ -229,9 +230,7 @@ class PersonRun(RecordedWork[PersonRecord]):
             requests: PaidRequests[Generation] = PaidRequests(
                 self.record.generations, port, self._terms, save=self.save, log=self.log
             )
-            self._batch = PersonBatch(
-                self.record, self._client, self._terms, requests, save=self.save, log=self.log
-            )
+            self._batch = PersonBatch(self.record, self._terms, requests, save=self.save)
         return self._batch
 
     def _give_up_sending(self) -> None:
@@ -322,13 +321,17 @@ class PersonRun(RecordedWork[PersonRecord]):
     def _collect(self, findings: Findings) -> None:
         arguments = self._arguments
         keeps_links = arguments.folder is None or arguments.push_links
-        self._open_batch().collect(
-            findings,
+        collector = Collector(
+            self.record,
+            self._client,
             folder=arguments.folder,
             stem=self._source.stem,
             delete=self._terms.delete_notifications and not keeps_links,
             limit=self._settings.max_concurrency,
+            save=self.save,
+            log=self.log,
         )
+        collector.collect(findings)
 
     # -- ending ---------------------------------------------------------------------------------------------
 

@@ -521,11 +521,11 @@ def test_retry_after_a_killed_worker_does_not_buy_twice(
 ) -> None:
     """After the worker is killed, the retry returns all results, and each is bought once."""
     from airflow_provider_piktid.client import PiktidV1Client
-    from airflow_provider_piktid.person.batch import PersonBatch
+    from airflow_provider_piktid.person.collect import Collector
 
     server = serve(faces=1)
     run = person_run(tmp_path, on_lost_reply="resubmit", lost_reply_grace=1.0)
-    target, name = (PersonBatch, "collect") if "noted" in moment else (PiktidV1Client, "generate")
+    target, name = (Collector, "collect") if "noted" in moment else (PiktidV1Client, "generate")
     genuine = getattr(target, name)
 
     def killed() -> None:
