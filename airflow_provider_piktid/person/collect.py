@@ -61,6 +61,7 @@ class Collector:
 
     def collect(self, findings: Findings) -> None:
         """Download results and record failures. Notifications are deleted only afterwards."""
+        self._record.note_unnamed(findings.unnamed)
         if not findings.settled and not findings.ids:
             return
         items = {item.label: item for item in self._record.generations}

@@ -200,12 +200,9 @@ class Poller:
             log.warning("Could not list the notifications; will keep polling: %s", reason)
 
     def _distribute(self, notifications: list[PersonNotification]) -> None:
-        in_flight = sum(waiter.open for waiter in self._waiters)
         now = self._clock()
         for waiter in self._waiters:
-            # An error without ids may be about any outstanding generation of this process.
-            alone = in_flight == waiter.open
-            findings = match(notifications, waiter.request.awaited, used=waiter.request.used, alone=alone)
+            findings = match(notifications, waiter.request.awaited, used=waiter.request.used)
             before, waiter.findings = waiter.findings, _merged(waiter.findings, findings)
             for name, item in waiter.findings.found.items():
                 born = now if item.timestamp is None else min(now, item.timestamp)
@@ -224,6 +221,7 @@ def _merged(before: Findings, now: Findings) -> Findings:
         },
         ids=list(dict.fromkeys([*before.ids, *now.ids])),
         assumed=list(dict.fromkeys([*before.assumed, *now.assumed])),
+        unnamed=list(dict.fromkeys([*before.unnamed, *now.unnamed])),
     )
 
 

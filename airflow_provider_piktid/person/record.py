@@ -19,6 +19,9 @@ from airflow_provider_piktid.common.records import read_record
 RECORD_VERSION = 1
 STATE_KEY = "piktid_generations"
 
+#: Texts of errors without ids that a record keeps: other tasks of the account may cause any number of them.
+MAX_UNNAMED = 3
+
 
 @dataclass
 class Generation(PaidRequest):
@@ -92,6 +95,7 @@ class PersonRecord:
     :param used: Identities of notifications to ignore: processed ones, and those from before the first request.
     :param attached_at: When the current try of the task began, epoch seconds.
     :param refused_for_good: Whether a retry cannot succeed until somebody changes something.
+    :param unnamed_errors: Texts of errors without ids that PiktID reported during the current try.
     """
 
     fingerprint: str
@@ -103,6 +107,7 @@ class PersonRecord:
     used: list[int | str] = field(default_factory=list)
     attached_at: float = 0.0
     refused_for_good: bool = False
+    unnamed_errors: list[str] = field(default_factory=list)
     version: int = RECORD_VERSION
 
     @property
@@ -153,8 +158,13 @@ class PersonRecord:
             used=[item for item in value.get("used") or [] if isinstance(item, int | str)],
             attached_at=float(value.get("attached_at") or 0.0),
             refused_for_good=bool(value.get("refused_for_good")),
+            unnamed_errors=[str(text) for text in value.get("unnamed_errors") or []],
             version=int(value["version"]),
         )
+
+    def note_unnamed(self, texts: Iterable[str]) -> None:
+        """Keep the first texts of errors without ids, for the message at the deadline."""
+        self.unnamed_errors = list(dict.fromkeys([*self.unnamed_errors, *texts]))[:MAX_UNNAMED]
 
     def plan(self, persons: Iterable[int], keywords: Sequence[Mapping[str, str]]) -> None:
         """Plan one generation for each person and keyword; existing ones are kept."""

@@ -93,6 +93,7 @@ class PersonRun(RecordedWork[PersonRecord]):
         if findings is not None:
             self._collect(findings)
         else:
+            self.record.note_unnamed([event.message] if event.message else [])
             self._collect_ended(event.ended)
         return self._proceed()
 
@@ -113,7 +114,7 @@ class PersonRun(RecordedWork[PersonRecord]):
 
     def _attach(self, now: float) -> None:
         record = self.record
-        record.attached_at, record.refused_for_good = now, False
+        record.attached_at, record.refused_for_good, record.unnamed_errors = now, False, []
         self._check_files()
         if record.job_ids:
             self.log.info("Attaching to %d generation(s) of an earlier try.", len(record.job_ids))

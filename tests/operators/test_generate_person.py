@@ -365,12 +365,11 @@ def test_cleared_task_awaits_running_generations_and_buys_the_added_keyword(
 
 
 @BOTH_WAYS
-@pytest.mark.parametrize("ids", ["absent", "present"])
 def test_failed_generation_is_named_and_the_others_are_kept(
-    serve: Serve, tmp_path: Path, deferrable: bool, ids: str
+    serve: Serve, tmp_path: Path, deferrable: bool
 ) -> None:
     """One failed generation is listed in the summary, and the task succeeds with the other three."""
-    server = serve(variants={"v1_error_ids": ids})
+    server = serve(variants={"v1_error_ids": "present"})
     server.faults.add("generation", "fail", id_person=1, keyword="Africa", message="too dark")
     run = person_run(tmp_path, deferrable=deferrable)
     assert len(run.run()) == 3
@@ -391,19 +390,30 @@ def test_retry_after_partial_failure_buys_only_what_is_missing(serve: Serve, tmp
     assert bought(server)[4:] == [(1, "Africa")]
 
 
-def test_retry_after_an_error_of_another_task_downloads_the_result(serve: Serve, tmp_path: Path) -> None:
-    """If an error without ids, caused elsewhere, failed the task, the retry looks for the result and buys nothing."""
+@BOTH_WAYS
+def test_error_of_another_task_does_not_fail_this_one(serve: Serve, tmp_path: Path, deferrable: bool) -> None:
+    """An error without ids, caused elsewhere, changes nothing for the only task of this process."""
     server = serve(faces=1)
-    server.faults.add("generation", "never_end")
-    run = person_run(tmp_path, keywords=["Oceania"])
     server.state.v1.notifications.publish("error", {"tasks": "edit_generate", "msg": "of another task"})
-    with pytest.raises(PiktidJobFailedError, match="of another task"):
-        run.run()
-    (generation,) = server.state.v1.generations()
-    server.state.v1.runner.complete(generation)
 
-    assert len(run.run()) == 1
-    assert bought(server) == [(0, "Oceania")]
+    assert len(person_run(tmp_path, deferrable=deferrable).run()) == 2
+    assert len(bought(server)) == 2
+
+
+@BOTH_WAYS
+def test_timeout_names_an_error_without_ids(serve: Serve, tmp_path: Path, deferrable: bool) -> None:
+    """The timeout of a failed generation contains the error without ids that PiktID reported, without its link."""
+    server = serve(faces=1)
+    server.faults.add(
+        "generation", "fail", keyword="Africa", message="too dark https://x.example/a?Signature=1"
+    )
+    run = person_run(tmp_path, timeout=1.5, deferrable=deferrable)
+
+    with pytest.raises(PiktidJobTimeout, match=r"error without ids in that time.*too dark") as caught:
+        run.run()
+
+    assert "Signature" not in str(caught.value)
+    assert files(tmp_path) == ["person0_oceania"]
 
 
 def test_task_fails_if_all_generations_failed(serve: Serve, tmp_path: Path) -> None:
