@@ -95,6 +95,8 @@ class PersonRecord:
     :param used: Identities of notifications to ignore: processed ones, and those from before the first request.
     :param attached_at: When the current try of the task began, epoch seconds.
     :param refused_for_good: Whether a retry cannot succeed until somebody changes something.
+    :param set_aside: Paid generations of persons and keywords that the task no longer asks for. They count for nothing,
+        and are taken up if they are asked for again.
     :param unnamed_errors: Texts of errors without ids that PiktID reported during the current try.
     """
 
@@ -107,13 +109,14 @@ class PersonRecord:
     used: list[int | str] = field(default_factory=list)
     attached_at: float = 0.0
     refused_for_good: bool = False
+    set_aside: list[Generation] = field(default_factory=list)
     unnamed_errors: list[str] = field(default_factory=list)
     version: int = RECORD_VERSION
 
     @property
     def job_ids(self) -> list[str]:
         """The labels of what was requested, for messages: this API has no job ids."""
-        return [item.label for item in self.generations if item.paid_requests]
+        return [item.label for item in [*self.generations, *self.set_aside] if item.paid_requests]
 
     @property
     def outstanding(self) -> list[Generation]:
@@ -124,17 +127,8 @@ class PersonRecord:
 
     def to_json(self) -> dict[str, Any]:
         value = asdict(self)
-        defaults = {item.name: item.default for item in fields(Generation)}
-        # Defaults are left out, so that thirty persons with nine keywords fit into a state store.
-        value["generations"] = [
-            {
-                # Airflow's state store accepts JSON types only.
-                name: list(part) if isinstance(part, tuple) else part
-                for name, part in item.items()
-                if part != defaults[name]
-            }
-            for item in value["generations"]
-        ]
+        for name in ("generations", "set_aside"):
+            value[name] = [_compact(item) for item in value[name]]
         return value
 
     @classmethod
@@ -154,6 +148,7 @@ class PersonRecord:
             id_image=value.get("id_image"),
             uploaded_at=value.get("uploaded_at"),
             generations=[_generation(item) for item in value["generations"]],
+            set_aside=[_generation(item) for item in value.get("set_aside") or []],
             faces=None if value.get("faces") is None else [Face(**face) for face in value["faces"]],
             used=[item for item in value.get("used") or [] if isinstance(item, int | str)],
             attached_at=float(value.get("attached_at") or 0.0),
@@ -167,12 +162,26 @@ class PersonRecord:
         self.unnamed_errors = list(dict.fromkeys([*self.unnamed_errors, *texts]))[:MAX_UNNAMED]
 
     def plan(self, persons: Iterable[int], keywords: Sequence[Mapping[str, str]]) -> None:
-        """Plan one generation for each person and keyword; existing ones are kept."""
-        known = {item.key: item for item in self.generations}
+        """Plan one generation for each person and keyword. Existing ones are kept; paid ones are never forgotten."""
+        known = {item.key: item for item in [*self.set_aside, *self.generations]}
         planned = [
             Generation(person, next(iter(keyword.items()))) for person in persons for keyword in keywords
         ]
-        self.generations = [known.get(item.key, item) for item in planned]
+        self.generations = [known.pop(item.key, item) for item in planned]
+        self.set_aside = [item for item in known.values() if item.paid_requests]
+
+
+_DEFAULTS = {item.name: item.default for item in fields(Generation)}
+
+
+def _compact(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out defaults, so that thirty persons with nine keywords fit into a state store."""
+    return {
+        # Airflow's state store accepts JSON types only.
+        name: list(part) if isinstance(part, tuple) else part
+        for name, part in item.items()
+        if part != _DEFAULTS[name]
+    }
 
 
 def _generation(item: Mapping[str, Any]) -> Generation:

@@ -71,19 +71,19 @@ class PersonRun(RecordedWork[PersonRecord]):
         return [item.label for item in self.record.outstanding] if self.has_record else []
 
     def begin(self) -> Step:
-        self._source = self._source.read()
         self._arguments.check_folder()
-        known, digest, now = self.store.load(), self._fingerprint(), time.time()
+        known, now = self.store.load(), time.time()
+        self._source = self._source.read()
+        digest = self._fingerprint()
         if known is not None and known.fingerprint == digest:
             self.record = known
-            self._attach(now)
         else:
             self._refuse_blind_retry(known)
             if known is not None and known.job_ids:
                 self.log.warning("The input differs from that of the earlier paid requests; paying again.")
-            self.record = PersonRecord(digest, now, attached_at=now, id_image=self._source.id_image)
+            self.record = PersonRecord(digest, now, id_image=self._source.id_image)
         self.warn_if_volatile()
-        self._plan()
+        self._plan(now)
         return self._proceed()
 
     def resume(self, event: JobEvent) -> Step:
@@ -112,13 +112,34 @@ class PersonRun(RecordedWork[PersonRecord]):
             }
         )
 
-    def _attach(self, now: float) -> None:
+    def _plan(self, now: float) -> None:
+        """Decide what to generate; look for what earlier tries paid for; the rest is planned."""
         record = self.record
         record.attached_at, record.refused_for_good, record.unnamed_errors = now, False, []
+        if record.id_image is None and record.faces is None:
+            self._upload()
+        elif self._source.id_image and not record.job_ids:
+            self._read_faces()
+        persons, blurry = choose_persons(
+            self._arguments.persons,
+            record.faces,
+            fail_unusable=self._arguments.unusable == "fail",
+        )
+        if blurry:
+            self.log.warning("Skipping persons %s: their faces are too blurry for PiktID.", blurry)
+        record.plan(persons, self._arguments.keywords)
+        self._take_up(now)
+        count = len(record.in_state("planned"))
+        self._terms.check_budget(count, count * self._terms.credits_per_output)
+        self.save()
+
+    def _take_up(self, now: float) -> None:
+        """Look for the results of earlier paid requests, and plan again what certainly has none."""
+        record = self.record
         self._check_files()
         if record.job_ids:
             self.log.info("Attaching to %d generation(s) of an earlier try.", len(record.job_ids))
-        # An error without ids may have been about another task, so a failed generation is looked for as well.
+        # A failed one is looked for as well: the error may have been about another request.
         looked_for = [*record.outstanding, *record.in_state("failed", "expired")]
         findings = Findings()
         if looked_for:
@@ -155,24 +176,6 @@ class PersonRun(RecordedWork[PersonRecord]):
             )
             error.permanent = True
             raise error
-
-    def _plan(self) -> None:
-        record = self.record
-        if record.id_image is None and record.faces is None:
-            self._upload()
-        elif self._source.id_image and not record.generations:
-            self._read_faces()
-        persons, blurry = choose_persons(
-            self._arguments.persons,
-            record.faces,
-            fail_unusable=self._arguments.unusable == "fail",
-        )
-        if blurry:
-            self.log.warning("Skipping persons %s: their faces are too blurry for PiktID.", blurry)
-        record.plan(persons, self._arguments.keywords)
-        count = len(record.in_state("planned"))
-        self._terms.check_budget(count, count * self._terms.credits_per_output)
-        self.save()
 
     def _upload(self) -> None:
         if self._source.id_image:

@@ -347,6 +347,53 @@ def test_cleared_task_buys_only_the_added_keyword(serve: Serve, tmp_path: Path) 
     assert bought(server) == [(0, "Oceania"), (0, "Africa"), (0, "East Asia")]
 
 
+def other(run: TaskRun, folder: Path, **arguments: Any) -> TaskRun:
+    """Return the same task instance after a clear, with other arguments."""
+    return TaskRun(
+        lambda: person_run(folder, **arguments).make(), store=run.store, ti=run.ti, began=run.began
+    )
+
+
+def test_keyword_that_comes_back_is_not_bought_again(serve: Serve, tmp_path: Path) -> None:
+    """A keyword that is removed counts for nothing; when it comes back, its result is returned and not bought again."""
+    server = serve(faces=1)
+    run = person_run(tmp_path)
+    first = run.run()
+
+    fewer = other(run, tmp_path, keywords=["Africa"])
+    assert [row["keyword"] for row in fewer.run()] == [{"Location": "Africa"}]
+    assert (fewer.ti.xcom["summary"]["generations"], fewer.ti.xcom["summary"]["paid_requests"]) == (1, 1)
+    assert other(run, tmp_path).run() == first
+    assert len(bought(server)) == 2
+
+
+def test_running_generation_of_a_removed_keyword_is_awaited_when_it_comes_back(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """A removed keyword is not waited for; its result is downloaded when it comes back, and it is bought once."""
+    server = serve(faces=1)
+    server.faults.add("generation", "never_end", keyword="Oceania")
+    run = person_run(tmp_path, timeout=0.5)
+    with pytest.raises(PiktidJobTimeout):
+        run.run()
+
+    assert len(other(run, tmp_path, keywords=["Africa"]).run()) == 1
+    server.state.v1.runner.complete(server.state.v1.generations()[0])
+    assert len(other(run, tmp_path).run()) == 2
+    assert len(bought(server)) == 2
+
+
+def test_file_of_a_removed_keyword_is_not_needed(serve: Serve, tmp_path: Path) -> None:
+    """A file of a removed keyword may be deleted; the task fails only if the keyword comes back."""
+    serve(faces=1)
+    run = person_run(tmp_path)
+    Path(run.run()[0]["file"].removeprefix("file://")).unlink()
+
+    assert len(other(run, tmp_path, keywords=["Africa"]).run()) == 1
+    with pytest.raises(AirflowFailException, match="no longer exists"):
+        other(run, tmp_path).run()
+
+
 def test_cleared_task_awaits_running_generations_and_buys_the_added_keyword(
     serve: Serve, tmp_path: Path
 ) -> None:

@@ -189,6 +189,21 @@ def test_added_requests_keep_the_state_of_existing_ones() -> None:
     assert [item.state for item in record.generations] == ["done", "planned", "planned", "planned"]
 
 
+def test_removed_request_is_taken_up_when_it_comes_back() -> None:
+    """A paid request for a removed keyword is kept apart, also as JSON, and keeps its state when it comes back."""
+    record = PersonRecord("f", 1.0)
+    both, one = [{"Location": "Oceania"}, {"Location": "Africa"}], [{"Location": "Oceania"}]
+    record.plan([0, 1], both)
+    record.generations[1].state, record.generations[1].paid_requests = "done", 1
+    record.plan([0], one)
+    assert [(item.key, item.state) for item in record.set_aside] == [((0, "location", "africa"), "done")]
+
+    record = PersonRecord.from_json(json.loads(json.dumps(record.to_json())))
+    record.plan([0], both)
+
+    assert ([item.state for item in record.generations], record.set_aside) == (["planned", "done"], [])
+
+
 def test_output_names_are_unique() -> None:
     """Output names are unique for each person, group and keyword, and contain no path."""
     keywords = [
