@@ -21,7 +21,8 @@ from airflow_provider_piktid.exceptions import TRANSIENT_ERRORS, PiktidError
 from airflow_provider_piktid.person.matching import AwaitedGeneration, Findings, match
 
 if TYPE_CHECKING:
-    from airflow_provider_piktid.client import AsyncPiktidV1Client
+    from airflow_provider_piktid.client import AsyncPiktidV1Client, PiktidV1Client
+    from airflow_provider_piktid.hooks.piktid import PiktidSettings
     from airflow_provider_piktid.models.v1 import PersonNotification
 
 log = logging.getLogger(__name__)
@@ -241,3 +242,17 @@ def shared_poller(account: Hashable, connect: Connect, interval: float) -> Polle
     if found is None:
         found = loop_pollers[account] = Poller(connect, interval=interval)
     return found
+
+
+def poll_here(client: PiktidV1Client, settings: PiktidSettings, request: PollRequest) -> Findings:
+    """Wait on this thread, with the same code as the trigger."""
+    from airflow_provider_piktid.hooks.piktid import async_v1_client
+
+    async def connect() -> AsyncPiktidV1Client:
+        return async_v1_client(settings, patient=False)
+
+    async def wait(_: AsyncPiktidV1Client) -> Findings:
+        poller = shared_poller(settings.v1_account, connect, settings.v1_poll_interval)
+        return (await poller.wait(request)).findings
+
+    return client.run(wait)

@@ -170,6 +170,11 @@ class PersonRecord:
         self.generations = [known.pop(item.key, item) for item in planned]
         self.set_aside = [item for item in known.values() if item.paid_requests]
 
+    def assume_paid(self, now: float) -> None:
+        """Treat all generations as requested with a lost reply: an earlier try without a record may have paid."""
+        for item in self.generations:
+            item.state, item.intent_at, item.id_image, item.paid_requests = "intent", now, self.id_image, 1
+
 
 _DEFAULTS = {item.name: item.default for item in fields(Generation)}
 

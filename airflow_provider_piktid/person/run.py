@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.common.paid import Finished, PaidRequests, Step, Terms, Wait
-from airflow_provider_piktid.common.records import RecordedWork, Store, fingerprint
+from airflow_provider_piktid.common.records import ObjectRecords, RecordedWork, Store, fingerprint
 from airflow_provider_piktid.exceptions import (
     PiktidConfigError,
     PiktidDownloadError,
@@ -22,7 +23,7 @@ from airflow_provider_piktid.person.batch import PersonBatch, PersonPort
 from airflow_provider_piktid.person.collect import Collector, delete_ids
 from airflow_provider_piktid.person.matching import AwaitedGeneration, Findings, match
 from airflow_provider_piktid.person.outcome import raise_for_outcome, result_rows, summary
-from airflow_provider_piktid.person.poller import PollRequest, shared_poller
+from airflow_provider_piktid.person.poller import PollRequest, poll_here
 from airflow_provider_piktid.person.record import Generation, PersonRecord
 
 if TYPE_CHECKING:
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 #: PiktID deletes pictures after 24 hours; one that is nearly as old is uploaded again.
 TARGET_MARGIN_SECONDS = 3600.0
+
+
+#: Fingerprint of the record of a try that has not paid for anything yet.
+NOTHING_PAID = ""
 
 
 class PersonRun(RecordedWork[PersonRecord]):
@@ -73,17 +78,23 @@ class PersonRun(RecordedWork[PersonRecord]):
     def begin(self) -> Step:
         self._arguments.check_folder()
         known, now = self.store.load(), time.time()
+        blind = self._is_blind(known)
+        if blind and not self._source.id_image:
+            # PiktID has no list of the pictures that an earlier try uploaded, so there is nothing to look for.
+            self._refuse_blind_retry()
+            blind = False
+        if known is None and not blind:
+            self._save_start(now)
         self._source = self._source.read()
         digest = self._fingerprint()
         if known is not None and known.fingerprint == digest:
             self.record = known
         else:
-            self._refuse_blind_retry(known)
             if known is not None and known.job_ids:
                 self.log.warning("The input differs from that of the earlier paid requests; paying again.")
             self.record = PersonRecord(digest, now, id_image=self._source.id_image)
         self.warn_if_volatile()
-        self._plan(now)
+        self._plan(now, blind=blind)
         return self._proceed()
 
     def resume(self, event: JobEvent) -> Step:
@@ -112,14 +123,19 @@ class PersonRun(RecordedWork[PersonRecord]):
             }
         )
 
-    def _plan(self, now: float) -> None:
-        """Decide what to generate; look for what earlier tries paid for; the rest is planned."""
+    def _plan(self, now: float, *, blind: bool) -> None:
+        """
+        Decide what to generate, and look for what earlier tries paid for.
+
+        :param blind: An earlier try may have paid for any of it: each generation is looked for like one whose reply
+            was lost.
+        """
         record = self.record
         record.attached_at, record.refused_for_good, record.unnamed_errors = now, False, []
         if record.id_image is None and record.faces is None:
             self._upload()
         elif self._source.id_image and not record.job_ids:
-            self._read_faces()
+            self._read_faces(ours_since=self._task.run_began if blind else math.inf)
         persons, blurry = choose_persons(
             self._arguments.persons,
             record.faces,
@@ -128,6 +144,8 @@ class PersonRun(RecordedWork[PersonRecord]):
         if blurry:
             self.log.warning("Skipping persons %s: their faces are too blurry for PiktID.", blurry)
         record.plan(persons, self._arguments.keywords)
+        if blind:
+            record.assume_paid(now)
         self._take_up(now)
         count = len(record.in_state("planned"))
         self._terms.check_budget(count, count * self._terms.credits_per_output)
@@ -163,19 +181,29 @@ class PersonRun(RecordedWork[PersonRecord]):
                 error.permanent = True
                 raise error
 
-    def _refuse_blind_retry(self, known: PersonRecord | None) -> None:
-        if (
-            known is None
-            and not self.store.durable
-            and self._task.is_retry
-            and self._terms.on_lost_reply == "fail"
-        ):
-            error = PiktidSubmissionError(
-                f"{self._terms.connection}: an earlier try of this task may have paid and left no record. Check the "
-                "account; then set `state_path` (or `output_path`), or on_lost_reply='resubmit' to pay again."
-            )
-            error.permanent = True
-            raise error
+    def _is_blind(self, known: PersonRecord | None) -> bool:
+        """
+        Tell whether an earlier try may have paid and left no record where this one looks.
+
+        A folder keeps what was written. A clear may drop the task state store, and without a store nothing is kept.
+        """
+        return known is None and self._task.is_retry and not isinstance(self.store, ObjectRecords)
+
+    def _refuse_blind_retry(self) -> None:
+        if self._terms.on_lost_reply != "fail":
+            return
+        error = PiktidSubmissionError(
+            f"{self._terms.connection}: an earlier try of this task may have paid, and its record is gone. Look at the "
+            "account's results; then set on_lost_reply='resubmit' to pay again. Set `state_path` or `output_path`, "
+            "where a record survives retries and clears."
+        )
+        error.permanent = True
+        raise error
+
+    def _save_start(self, now: float) -> None:
+        """Save that nothing was paid so far, so that a retry after a failure before the first request may pay."""
+        if not isinstance(self.store, ObjectRecords):
+            self.store.save(PersonRecord(NOTHING_PAID, now))
 
     def _upload(self) -> None:
         if self._source.id_image:
@@ -193,15 +221,21 @@ class PersonRun(RecordedWork[PersonRecord]):
         self.record.id_image, self.record.uploaded_at = target.id_image, uploaded_at
         self.log.info("Uploaded the picture; PiktID found %d person(s).", len(self.record.faces))
 
-    def _read_faces(self) -> None:
-        """Get the persons in a picture that was uploaded before, and ignore the notifications it already has."""
+    def _read_faces(self, *, ours_since: float) -> None:
+        """
+        Get the persons in a picture that was uploaded before, and ignore older notifications about it.
+
+        :param ours_since: Epoch seconds from which a notification about the picture is one of this task.
+        """
         try:
             self.record.faces = faces_of(self._client.get_image(self._source.id_image or ""))
         except PiktidNotFoundError as error:
             # Either the picture or the whole endpoint is unknown; the paid request will show which.
             self.log.warning("PiktID does not return the persons in the picture: %s", error)
         self.record.used = [
-            item.identity for item in self._list_notifications() if item.id_image == self._source.id_image
+            item.identity
+            for item in self._list_notifications()
+            if item.id_image == self._source.id_image and (item.timestamp or 0.0) < ours_since
         ]
 
     # -- requesting -----------------------------------------------------------------------------------------
@@ -266,7 +300,6 @@ class PersonRun(RecordedWork[PersonRecord]):
     def _wait_here(
         self, awaited: list[AwaitedGeneration], resume_at: float | None, end_time: float | None
     ) -> JobEvent:
-        """Wait on this thread, with the same code as the trigger."""
         if not awaited:
             time.sleep(max(0.0, (resume_at or 0.0) - time.time()))
             return JobEvent("slot")
@@ -277,22 +310,8 @@ class PersonRun(RecordedWork[PersonRecord]):
             end_time=end_time if end_time is not None else float("inf"),
             listed_at=self._listed_at,
         )
-        self._findings = self._poll(request)
+        self._findings = poll_here(self._client, self._settings, request)
         return JobEvent("done")
-
-    def _poll(self, request: PollRequest) -> Findings:
-        from airflow_provider_piktid.hooks.piktid import async_v1_client
-
-        settings = self._settings
-
-        async def connect() -> Any:
-            return async_v1_client(settings, patient=False)
-
-        async def wait(_: Any) -> Findings:
-            poller = shared_poller(settings.v1_account, connect, settings.v1_poll_interval)
-            return (await poller.wait(request)).findings
-
-        return self._client.run(wait)
 
     # -- collecting -----------------------------------------------------------------------------------------
 

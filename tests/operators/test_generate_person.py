@@ -30,7 +30,8 @@ from airflow_provider_piktid.exceptions import (
 from airflow_provider_piktid.person import poller
 from tests.support.fixtures import start
 from tests.support.person import QUICK_PERSONS, account_json, bought, person_run
-from tests.support.tasks import TaskRun
+from tests.support.service import picture
+from tests.support.tasks import StateStore, TaskRun
 
 __all__ = ["start"]
 
@@ -140,10 +141,9 @@ def test_links_and_tokens_stay_out_of_xcom_events_records_and_logs(
     server = serve()
     run = person_run(tmp_path)
     rows = run.run()
-    assert run.store is not None
-    stored = (
-        json.dumps([rows, run.ti.xcom, run.events, run.store.values]) + caplog.text + capsys.readouterr().out
-    )
+    (record,) = (tmp_path / "out" / "_piktid").iterdir()
+    told = json.dumps([rows, run.ti.xcom, run.events])
+    stored = told + record.read_text() + caplog.text + capsys.readouterr().out
     tokens = [pair.access for pair in server.state.v1.tokens._pairs]
     assert tokens
     assert not [secret for secret in [*tokens, "piktid-emulator", f"{server.url}/f/"] if secret in stored]
@@ -217,8 +217,9 @@ def test_poll_limit_is_respected(serve: Serve, tmp_path: Path, monkeypatch: pyte
 def test_persons_are_chosen_by_list_or_rule(serve: Serve, tmp_path: Path) -> None:
     """``persons`` may be a list of ids, a rendered template or a rule; only those persons are bought."""
     server = serve(faces=3)
-    for persons in ([2], "[2]", "2", "largest"):
-        person_run(tmp_path, persons=persons, keywords="Oceania").run()
+    for number, persons in enumerate(([2], "[2]", "2", "largest")):
+        out = str(tmp_path / f"out{number}")
+        person_run(tmp_path, persons=persons, keywords="Oceania", output_path=out).run()
     assert [person for person, _ in bought(server)][:3] == [2, 2, 2]
     assert len(bought(server)) == 4
 
@@ -650,7 +651,7 @@ def test_deleted_output_is_not_bought_again(serve: Serve, tmp_path: Path) -> Non
 def test_unreadable_record_fails_the_task(serve: Serve, tmp_path: Path) -> None:
     """A record that cannot be read fails the task before anything is bought."""
     server = serve(faces=1)
-    run = person_run(tmp_path)
+    run = person_run(tmp_path, output_path=None)
     assert run.store is not None
     run.store.fail_reads = True
     with pytest.raises(PiktidRecordError):
@@ -658,25 +659,130 @@ def test_unreadable_record_fails_the_task(serve: Serve, tmp_path: Path) -> None:
     assert bought(server) == []
 
 
-def test_record_is_stored_below_output_path_by_default(serve: Serve, tmp_path: Path) -> None:
-    """Without a task state store and ``state_path``, the record is stored below ``output_path``."""
+@pytest.mark.parametrize("store", [StateStore(), None], ids=["task state store", "no store"])
+def test_record_is_stored_below_output_path_by_default(
+    serve: Serve, tmp_path: Path, store: StateStore | None
+) -> None:
+    """Without ``state_path`` the record is stored below ``output_path``, also if there is a task state store."""
     server = serve(faces=1)
     run = person_run(tmp_path)
-    run.store = None
+    run.store = store
     assert run.run() == run.run()
     assert len(bought(server)) == 2
     assert list((tmp_path / "out" / "_piktid").glob("*.json"))
 
 
-def test_retry_without_a_record_fails(serve: Serve, tmp_path: Path) -> None:
-    """A retry without a record fails permanently, buys nothing, and names ``state_path``."""
+def cleared(run: TaskRun) -> None:
+    """Clear a task as Airflow 3.4 can: its state is dropped."""
+    if run.store is not None:
+        run.store = StateStore()
+
+
+def test_clear_that_drops_the_task_state_buys_nothing(serve: Serve, tmp_path: Path) -> None:
+    """A cleared task whose task state is gone returns the same files and buys nothing."""
+    server = serve(faces=1)
+    run = person_run(tmp_path)
+    first = run.run()
+    cleared(run)
+    assert run.run() == first
+    assert len(bought(server)) == 2
+
+
+@pytest.mark.parametrize("store", [StateStore(), None], ids=["task state store", "no store"])
+def test_retry_without_a_record_fails(serve: Serve, tmp_path: Path, store: StateStore | None) -> None:
+    """A try that finds no record, although an earlier one may have paid, fails permanently and buys nothing."""
     server = serve(faces=1)
     run = person_run(tmp_path, output_path=None)
-    run.store = None
+    run.store = store
     run.run()
+    cleared(run)
     with pytest.raises(AirflowFailException, match="state_path"):
         run.run()
     assert len(bought(server)) == 2
+
+
+def test_retry_without_a_record_pays_again_if_the_author_chose_that(serve: Serve, tmp_path: Path) -> None:
+    """With ``on_lost_reply="resubmit"`` a try without a record buys everything again."""
+    server = serve(faces=1)
+    run = person_run(tmp_path, output_path=None, on_lost_reply="resubmit")
+    run.run()
+    cleared(run)
+    run.run()
+    assert len(bought(server)) == 4
+
+
+@pytest.mark.parametrize("fault", ["missing image", "wrong password", "refused upload"])
+def test_failure_before_the_first_request_does_not_block_the_retry(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """After a try that failed before anything was paid, the next one buys, with a task state store alone."""
+    server = serve(faces=1)
+    run = person_run(tmp_path, output_path=None)
+    image = tmp_path / "in" / "street.jpg"
+    content = image.read_bytes()
+    if fault == "missing image":
+        image.unlink()
+    elif fault == "wrong password":
+        monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", account_json(server.url, password="wrong"))
+    else:
+        server.faults.add("v1_target", "status", code=400)
+    with pytest.raises(AirflowFailException):
+        run.run()
+
+    image.write_bytes(content)
+    monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", account_json(server.url))
+    assert len(run.run()) == 2
+    assert len(bought(server)) == 2
+
+
+def id_image_of(server: EmulatorServer, folder: Path) -> str:
+    """Upload a picture without an operator; return its id."""
+    from airflow_provider_piktid.client import PiktidV1Client
+
+    content = picture(folder / "in" / "street.jpg").read_bytes()
+    with PiktidV1Client("piktid-emulator", base_url=f"{server.url}/api") as client:
+        return client.upload_target(content, filename="street.jpg").id_image
+
+
+@BOTH_WAYS
+def test_retry_without_a_record_finds_the_results_of_an_id_image(
+    serve: Serve, tmp_path: Path, deferrable: bool
+) -> None:
+    """With ``id_image`` a try without a record takes the results that PiktID still announces, and buys nothing."""
+    server = serve(faces=1)
+    run = person_run(
+        tmp_path, id_image=id_image_of(server, tmp_path), output_path=None, deferrable=deferrable
+    )
+    first = run.run()
+    cleared(run)
+    assert run.run() == first
+    assert len(bought(server)) == 2
+
+
+@pytest.mark.parametrize("policy", ["fail", "resubmit"])
+def test_retry_without_a_record_decides_about_missing_results_of_an_id_image(
+    serve: Serve, tmp_path: Path, policy: str
+) -> None:
+    """Results that PiktID no longer announces are an unknown fate: by default they are not bought again."""
+    server = serve(faces=1)
+    run = person_run(
+        tmp_path,
+        id_image=id_image_of(server, tmp_path),
+        output_path=None,
+        on_lost_reply=policy,
+        lost_reply_grace=0.3,
+    )
+    run.run()
+    cleared(run)
+    server.state.v1.notifications.delete(server.state.v1.notifications.current()[0].id)
+    if policy == "fail":
+        for _ in range(2):
+            with pytest.raises(PiktidSubmissionError, match="may have been billed"):
+                run.run()
+        assert len(bought(server)) == 2
+    else:
+        assert len(run.run()) == 2
+        assert len(bought(server)) == 3
 
 
 def test_expired_result_is_bought_again_by_the_retry(
