@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import itertools
+import posixpath
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.common.concurrency import run_bounded
@@ -19,10 +22,11 @@ from airflow_provider_piktid.exceptions import (
 from airflow_provider_piktid.files import formats, receive
 from airflow_provider_piktid.files.receive import FETCH_TRIES
 from airflow_provider_piktid.person.matching import Findings
-from airflow_provider_piktid.person.record import Generation, PersonRecord, output_name
+from airflow_provider_piktid.person.record import Generation, PersonRecord, output_stem
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidV1Client, PiktidV1Client
+    from airflow_provider_piktid.files.receive import ReceivedFile
     from airflow_provider_piktid.files.storage import Location
     from airflow_provider_piktid.models.v1 import PersonNotification
 
@@ -33,6 +37,7 @@ class Collector:
 
     :param folder: Folder of the results; None: do not download them.
     :param stem: Prefix of the file names.
+    :param mark: Part of the file names that tells apart what else was bought, such as options; may be empty.
     :param delete: Delete the processed notifications.
     :param limit: Concurrent downloads.
     :param save: Writes the record.
@@ -45,6 +50,7 @@ class Collector:
         *,
         folder: Location | None,
         stem: str,
+        mark: str,
         delete: bool,
         limit: int,
         save: Callable[[], None],
@@ -54,6 +60,7 @@ class Collector:
         self._client = client
         self._folder = folder
         self._stem = stem
+        self._mark = mark
         self._delete = delete
         self._limit = limit
         self._save = save
@@ -72,6 +79,7 @@ class Collector:
             self._log.warning("PiktID failed to generate %s: %s", name, reason)
         found = [(items[name], notification) for name, notification in findings.found.items()]
         if self._folder is not None:
+            self._name_files([item for item, _ in found], self._folder)
             self._client.run(self._fetch_all, found, self._folder)
         else:
             for item, _ in found:
@@ -82,6 +90,32 @@ class Collector:
         if self._delete:
             self._client.run(delete_ids, processed)
 
+    def _name_files(self, items: list[Generation], folder: Location) -> None:
+        """
+        Choose names that no file has, and save them: after a crash a file of that name is this task's own.
+
+        Outputs of other tasks and runs, and files of other origin, keep their names and contents.
+        """
+        new = [item for item in items if item.file is None]
+        folder.fs.invalidate_cache()
+
+        def free(item: Generation) -> str:
+            names = self._names(item)
+            return next(folder.join(name).uri for name in names if not _is_taken(folder, name))
+
+        with ThreadPoolExecutor(self._limit) as pool:
+            for item, uri in zip(new, list(pool.map(free, new)), strict=True):
+                item.file = uri
+        if new:
+            self._save()
+
+    def _names(self, item: Generation) -> Iterator[str]:
+        """Yield the names that the result may get, without extension; the same ones in every try."""
+        name = output_stem(self._stem, item, self._mark)
+        yield name
+        yield f"{name}_{self._record.purchase}"
+        yield from (f"{name}_{self._record.purchase}-{number}" for number in itertools.count(2))
+
     async def _fetch_all(
         self,
         client: AsyncPiktidV1Client,
@@ -91,7 +125,7 @@ class Collector:
         async def fetch(pair: tuple[Generation, PersonNotification]) -> None:
             item, notification = pair
             try:
-                item.file = await _fetch(client, notification.link or "", item, folder, self._stem)
+                item.file = await self._fetch(client, notification.link or "", item, folder)
             except (PiktidError, OSError) as error:
                 reason = str(error) if isinstance(error, PiktidError) else type(error).__name__
                 item.state, item.error = "expired", f"generated, but not downloaded: {reason}"
@@ -101,6 +135,49 @@ class Collector:
                 self._log.info("Downloaded %s: %s", item.label, item.file)
 
         await run_bounded(fetch, found, self._limit)
+
+    async def _fetch(self, client: AsyncPiktidV1Client, link: str, item: Generation, folder: Location) -> str:
+        """Download one picture atomically and return its URI."""
+
+        async def save(stream: Any) -> str:
+            async with receive.receive(folder, stream.chunks(), "person") as received:
+                if not await receive.is_whole_picture(received):
+                    raise PiktidDownloadError(f"it is truncated or not an image ({received.size} bytes)")
+                return await self._publish(received, item, folder)
+
+        for attempt in range(1, FETCH_TRIES + 1):
+            try:
+                return await client.fetch(link, save)
+            except (
+                PiktidConnectionError,
+                PiktidDownloadError,
+                PiktidAPIError,
+                PiktidResponseError,
+            ) as error:
+                if attempt == FETCH_TRIES or isinstance(error, PiktidLinkError):
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _publish(self, received: ReceivedFile, item: Generation, folder: Location) -> str:
+        """Give a picture the name chosen for it, or the next one if another file got that name meanwhile."""
+        image = formats.sniff(received.head)
+        extension = formats.EXTENSIONS[image][0] if image else ".jpg"
+        own = posixpath.basename(item.file or "")
+        for name in itertools.chain([own] if own else [], self._names(item)):
+            target = folder.join(name + extension)
+            if await receive.publish_new(received, target):
+                return target.uri
+            # A try that was killed may have written it, on some stores in part.
+            if name == own and await receive.is_part_of(target, received):
+                await receive.publish(received, target)
+                return target.uri
+        raise AssertionError("unreachable")
+
+
+def _is_taken(folder: Location, name: str) -> bool:
+    """Return whether there is a picture of this name, whatever its format."""
+    extensions = (extensions[0] for extensions in formats.EXTENSIONS.values())
+    return any(folder.fs.exists(folder.join(name + extension).path) for extension in extensions)
 
 
 def _is_needed(mark: int | str, found: list[tuple[Generation, PersonNotification]]) -> bool:
@@ -121,26 +198,3 @@ async def delete_ids(client: AsyncPiktidV1Client, marks: list[int | str]) -> Non
                 await client.delete_notification(mark)
 
     await run_bounded(delete, marks, 8)
-
-
-async def _fetch(
-    client: AsyncPiktidV1Client, link: str, item: Generation, folder: Location, stem: str
-) -> str:
-    """Download one picture atomically and return its URI."""
-
-    async def save(stream: Any) -> str:
-        async with receive.receive(folder, stream.chunks(), "person") as received:
-            if not await receive.is_whole_picture(received):
-                raise PiktidDownloadError(f"it is truncated or not an image ({received.size} bytes)")
-            found = formats.sniff(received.head)
-            target = folder.join(output_name(stem, item, formats.EXTENSIONS[found][0] if found else ".jpg"))
-            await receive.publish(received, target)
-            return target.uri
-
-    for attempt in range(1, FETCH_TRIES + 1):
-        try:
-            return await client.fetch(link, save)
-        except (PiktidConnectionError, PiktidDownloadError, PiktidAPIError, PiktidResponseError) as error:
-            if attempt == FETCH_TRIES or isinstance(error, PiktidLinkError):
-                raise
-    raise AssertionError("unreachable")

@@ -35,7 +35,7 @@ class Generation(PaidRequest):
     :param keyword: Group and value, as sent.
     :param id_image: Id of the uploaded picture.
     :param id_task: Id of the request, if PiktID returned one.
-    :param file: URI of the result.
+    :param file: URI of the result; while there is none, the name that was chosen for it, with any extension.
     :param error: Why there is no result.
     :param paid_requests: Number of paid requests so far.
     """
@@ -66,7 +66,7 @@ class Generation(PaidRequest):
 
     def plan_again(self) -> None:
         super().plan_again()
-        self.id_image, self.id_task, self.error = None, None, None
+        self.id_image, self.id_task, self.file, self.error = None, None, None, None
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,11 @@ class PersonRecord:
     def job_ids(self) -> list[str]:
         """The labels of what was requested, for messages: this API has no job ids."""
         return [item.label for item in [*self.generations, *self.set_aside] if item.paid_requests]
+
+    @property
+    def purchase(self) -> str:
+        """A short digest that is unique for each record, for file names."""
+        return hashlib.sha256(f"{self.fingerprint} {self.created_at!r}".encode()).hexdigest()[:8]
 
     @property
     def outstanding(self) -> list[Generation]:
@@ -194,11 +199,15 @@ def _generation(item: Mapping[str, Any]) -> Generation:
     return Generation(**{**item, "keyword": (str(group), str(word))})
 
 
-def output_name(stem: str, item: Generation, extension: str) -> str:
-    """Return a file name such as ``front-1a2b3c4d_person0_oceania.jpg``, unique for each generation of a task."""
+def output_stem(stem: str, item: Generation, mark: str = "") -> str:
+    """
+    Return a file name such as ``front-1a2b3c4d_person0_oceania``, unique for each generation of a task.
+
+    :param mark: Digest of what else was bought, such as options. Default: nothing else.
+    """
     group, word = item.keyword
     slug = "-".join("".join(char if char.isalnum() else " " for char in word).lower().split())[:60]
     if group.lower() != "location" or not slug.isascii() or not slug:
         digest = hashlib.sha256(json.dumps(item.key).encode()).hexdigest()[:8]
         slug = f"{slug}-{digest}" if slug.isascii() and slug else digest
-    return f"{stem}_person{item.id_person}_{slug}{extension}"
+    return f"{stem}_person{item.id_person}_{slug}" + (f"_{mark}" if mark else "")

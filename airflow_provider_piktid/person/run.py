@@ -349,12 +349,18 @@ class PersonRun(RecordedWork[PersonRecord]):
             self._client,
             folder=arguments.folder,
             stem=self._source.stem,
+            mark=self._name_mark(),
             delete=self._terms.delete_notifications and not keeps_links,
             limit=self._settings.max_concurrency,
             save=self.save,
             log=self.log,
         )
         collector.collect(findings)
+
+    def _name_mark(self) -> str:
+        """Return what tells file names of equal pictures and keywords apart; empty without options and rerun_key."""
+        more = {"options": self._arguments.options, "rerun_key": self._terms.rerun_key}
+        return fingerprint(more)[:8] if any(more.values()) else ""
 
     # -- ending ---------------------------------------------------------------------------------------------
 

@@ -211,6 +211,71 @@ def test_poll_limit_is_respected(serve: Serve, tmp_path: Path, monkeypatch: pyte
     assert len(bought(server)) == 2
 
 
+# -- file names -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param([{"options": {"seed": 1}}, {"options": {"seed": 2}}, {}], id="options"),
+        pytest.param([{"rerun_key": "1"}, {"rerun_key": "2"}, {}], id="rerun_key"),
+    ],
+)
+def test_mapped_purchases_of_one_picture_have_files_of_their_own(
+    serve: Serve, tmp_path: Path, more: list[dict[str, Any]]
+) -> None:
+    """Tasks that differ in options or ``rerun_key`` only do not share a file; without them the name is plain."""
+    server = serve(faces=1)
+    for index, arguments in enumerate(more):
+        run = person_run(tmp_path, keywords=["Africa"], **arguments)
+        run.ti.map_index = index
+        run.run()
+
+    assert len(bought(server)) == 3
+    assert len(files(tmp_path)) == 3
+    assert files(tmp_path)[0] == "person0_africa"
+
+
+def test_file_of_another_run_is_not_replaced(serve: Serve, tmp_path: Path) -> None:
+    """A second run of the same task writes beside the file of the first one, also if it is cleared."""
+    serve(faces=1)
+    first = person_run(tmp_path, keywords=["Africa"])
+    (row,) = first.run()
+    path = Path(row["file"].removeprefix("file://"))
+    path.write_bytes(b"retouched by hand")
+    second = person_run(tmp_path, keywords=["Africa"])
+    second.ti.run_id = "manual__2"
+
+    rows = second.run()
+
+    assert path.read_bytes() == b"retouched by hand"
+    assert rows[0]["file"] != row["file"]
+    assert second.run() == rows
+    assert len(files(tmp_path)) == 2
+
+
+def test_file_that_appears_during_the_download_is_not_replaced(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that takes the chosen name before the result is written keeps its content; the result gets another one."""
+    from airflow_provider_piktid.person.collect import Collector
+
+    serve(faces=1)
+    genuine = Collector._publish
+
+    async def late(self: Collector, received: Any, item: Any, folder: Any) -> str:
+        Path(f"{item.file}.jpg".removeprefix("file://")).write_bytes(b"of somebody else")
+        return await genuine(self, received, item, folder)
+
+    monkeypatch.setattr(Collector, "_publish", late)
+    (row,) = person_run(tmp_path, keywords=["Africa"]).run()
+
+    contents = {path.read_bytes() for path in (tmp_path / "out").glob("*.jpg")}
+    assert b"of somebody else" in contents
+    assert len(contents) == 2
+    assert Path(row["file"].removeprefix("file://")).read_bytes() != b"of somebody else"
+
+
 # -- persons, keywords, invalid input ---------------------------------------------------------------------------
 
 

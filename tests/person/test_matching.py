@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_piktid.exceptions import PiktidRecordError
 from airflow_provider_piktid.models.v1 import PersonNotification
 from airflow_provider_piktid.person.matching import AwaitedGeneration, match
-from airflow_provider_piktid.person.record import Face, Generation, PersonRecord, output_name
+from airflow_provider_piktid.person.record import Face, Generation, PersonRecord, output_stem
 
 ASKED = 1000.0
 
@@ -213,7 +213,7 @@ def test_output_names_are_unique() -> None:
         ("Location", "東"),
         ("Location", "../../etc"),
     ]
-    names = [output_name("a", Generation(person, word), ".jpg") for person in (0, 1) for word in keywords]
+    names = [output_stem("a", Generation(person, word)) for person in (0, 1) for word in keywords]
     assert len({name.lower() for name in names}) == len(names)
     assert not [name for name in names if "/" in name or ".." in name]
-    assert names[0] == "a_person0_east-asia.jpg"
+    assert names[0] == "a_person0_east-asia"
