@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import posixpath
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -79,6 +80,7 @@ class Collector:
             self._log.warning("PiktID failed to generate %s: %s", name, reason)
         found = [(items[name], notification) for name, notification in findings.found.items()]
         if self._folder is not None:
+            self._remove_partial_files(self._folder)
             self._name_files([item for item, _ in found], self._folder)
             self._client.run(self._fetch_all, found, self._folder)
         else:
@@ -89,6 +91,15 @@ class Collector:
         self._save()
         if self._delete:
             self._client.run(delete_ids, processed)
+
+    @property
+    def _partial(self) -> str:
+        return f"person-{self._record.purchase}"
+
+    def _remove_partial_files(self, folder: Location) -> None:
+        """Remove what a try that was killed during a download left in a local folder."""
+        if folder.is_local and os.path.isdir(folder.path):
+            receive.remove_partial_files(folder, os.listdir(folder.path), self._partial)
 
     def _name_files(self, items: list[Generation], folder: Location) -> None:
         """
@@ -140,7 +151,7 @@ class Collector:
         """Download one picture atomically and return its URI."""
 
         async def save(stream: Any) -> str:
-            async with receive.receive(folder, stream.chunks(), "person") as received:
+            async with receive.receive(folder, stream.chunks(), self._partial) as received:
                 if not await receive.is_whole_picture(received):
                     raise PiktidDownloadError(f"it is truncated or not an image ({received.size} bytes)")
                 return await self._publish(received, item, folder)
