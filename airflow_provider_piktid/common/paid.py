@@ -287,7 +287,8 @@ class RecordedWork(Generic[Paid]):
     def start(self, record: Paid) -> None:
         """Begin with a new record; one of other arguments is kept in it."""
         if self.other is not None:
-            record.earlier = _with_earlier(self.other)
+            is_empty = self.other.is_sent and not self.other.job_ids
+            record.earlier = self.other.earlier if is_empty else _with_earlier(self.other)
             record.revision = self.other.revision
         self._record = record
 

@@ -209,13 +209,12 @@ def choose_store(
 
     :param state_key: Names the kind of record in the task state store and in the object's name.
     :param parse: Rebuilds the record from its JSON; raises PiktidRecordError.
-    :param beside: Folder to fall back to where neither ``state_path`` nor a task state store exists.
+    :param beside: Folder to use where there is no ``state_path``; unlike a task state store, a clear does not drop it.
     """
-    path = state_path or configured_folder()
-    accessor = None if path else context.get("task_state_store")
+    folder = state_path or configured_folder() or beside
+    accessor = None if folder else context.get("task_state_store")
     if accessor is not None:
         return TaskStateRecords(accessor, state_key, parse)
-    folder = path or beside
     if folder:
         ti = context["ti"]
         key = record_key(ti.dag_id, ti.task_id, ti.run_id, ti.map_index)

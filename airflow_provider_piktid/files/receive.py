@@ -15,7 +15,13 @@ from typing import Any, BinaryIO
 
 from airflow_provider_piktid.files import formats
 from airflow_provider_piktid.files.formats import HEAD_BYTES
-from airflow_provider_piktid.files.storage import PART, READ_BYTES, Location, part_name
+from airflow_provider_piktid.files.storage import (
+    PART,
+    READ_BYTES,
+    Location,
+    has_atomic_put,
+    part_name,
+)
 
 #: Attempts to download a picture that arrives truncated.
 FETCH_TRIES = 3
@@ -57,11 +63,24 @@ async def is_whole_picture(received: ReceivedFile) -> bool:
 
 
 async def publish(received: ReceivedFile, target: Location) -> None:
-    """Rename a file to its final name atomically. An object store shows it only when the upload is complete."""
-    if target.is_local:
-        await asyncio.to_thread(_rename, received.temporary, target.path)
-    else:
-        await asyncio.to_thread(target.fs.put_file, received.temporary, target.path)
+    """Give a file its final name atomically. A file of that name is replaced."""
+    await asyncio.to_thread(_rename if target.is_local else _put, received.temporary, target)
+
+
+async def publish_new(received: ReceivedFile, target: Location) -> bool:
+    """
+    Give a file its final name, unless another file has it.
+
+    On a local store this is atomic. Other stores cannot tell two writers of the same moment apart.
+
+    :return: False if there is a file of that name; it was not changed.
+    """
+    return await asyncio.to_thread(_link if target.is_local else _put_new, received.temporary, target)
+
+
+async def is_part_of(target: Location, received: ReceivedFile) -> bool:
+    """Return whether an existing file has the content of a received one, or only its beginning."""
+    return await asyncio.to_thread(_is_beginning, target, received)
 
 
 def remove_partial_files(folder: Location, present: Iterable[str], mark: str) -> None:
@@ -100,9 +119,61 @@ def _create(path: str) -> BinaryIO:
     return open(path, "wb")
 
 
-def _rename(temporary: str, path: str) -> None:
-    os.makedirs(posixpath.dirname(path), exist_ok=True)
-    os.replace(temporary, path)
+def _rename(temporary: str, target: Location) -> None:
+    os.makedirs(posixpath.dirname(target.path), exist_ok=True)
+    os.replace(temporary, target.path)
+
+
+def _link(temporary: str, target: Location) -> bool:
+    os.makedirs(posixpath.dirname(target.path), exist_ok=True)
+    if os.path.isdir(target.path):
+        raise IsADirectoryError(target.path)
+    try:
+        os.link(temporary, target.path)
+    except FileExistsError:
+        return False
+    except OSError:
+        # Some file systems have no hard links.
+        if os.path.lexists(target.path):
+            return False
+        os.replace(temporary, target.path)
+    return True
+
+
+def _put(temporary: str, target: Location) -> None:
+    """Upload a file. Where others can see an upload before its end, it gets its name by a rename afterwards."""
+    if has_atomic_put(target):
+        target.fs.put_file(temporary, target.path)
+        return
+    part = posixpath.join(posixpath.dirname(target.path), posixpath.basename(temporary))
+    target.fs.makedirs(posixpath.dirname(part), exist_ok=True)
+    try:
+        target.fs.put_file(temporary, part)
+        if target.fs.exists(target.path):
+            # Some stores do not rename to a name that exists.
+            target.fs.rm_file(target.path)
+        target.fs.mv(part, target.path)
+    finally:
+        with contextlib.suppress(OSError):
+            target.fs.rm_file(part)
+
+
+def _put_new(temporary: str, target: Location) -> bool:
+    target.fs.invalidate_cache()
+    if target.fs.exists(target.path):
+        return False
+    _put(temporary, target)
+    return True
+
+
+def _is_beginning(target: Location, received: ReceivedFile) -> bool:
+    if int(target.fs.info(target.path)["size"] or 0) > received.size:
+        return False
+    with target.fs.open(target.path, "rb") as before, open(received.temporary, "rb") as now:
+        while chunk := before.read(READ_BYTES):
+            if chunk != now.read(len(chunk)):
+                return False
+    return True
 
 
 def _write_chunks(file: BinaryIO, digest: Any, chunks: list[bytes]) -> None:

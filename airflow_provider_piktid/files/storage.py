@@ -50,6 +50,27 @@ PART = ".part"
 
 _MAGIC = frozenset("*?[")
 
+#: Protocols whose stores never show an incomplete object. Others, such as SFTP or SMB, show a file while it is written.
+_OBJECT_STORES = frozenset(
+    {
+        "s3",
+        "s3a",
+        "gs",
+        "gcs",
+        "abfs",
+        "abfss",
+        "adl",
+        "az",
+        "wasb",
+        "wasbs",
+        "oss",
+        "oci",
+        "cos",
+        "obs",
+        "tos",
+    }
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Location:
@@ -229,6 +250,12 @@ def write_bytes(location: Location, content: bytes) -> None:
                 os.unlink(part)
     else:
         location.fs.pipe_file(location.path, content)
+
+
+def has_atomic_put(location: Location) -> bool:
+    """Return whether a store shows an object only when its upload is complete, as object stores do."""
+    protocol = location.fs.protocol
+    return not _OBJECT_STORES.isdisjoint([protocol] if isinstance(protocol, str) else protocol)
 
 
 def beside(uri: str, kind: str) -> str:

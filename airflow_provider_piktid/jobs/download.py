@@ -8,7 +8,7 @@ import posixpath
 import time
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from airflow_provider_piktid.common.concurrency import run_bounded
 from airflow_provider_piktid.exceptions import (
@@ -17,18 +17,23 @@ from airflow_provider_piktid.exceptions import (
     PiktidLinkError,
     PiktidNotFoundError,
 )
-from airflow_provider_piktid.files import formats, receive, storage
+from airflow_provider_piktid.files import receive, storage
 from airflow_provider_piktid.files.receive import FETCH_TRIES
 from airflow_provider_piktid.jobs import manifest
+from airflow_provider_piktid.jobs.publish import Publisher
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient
     from airflow_provider_piktid.files.storage import Location
-    from airflow_provider_piktid.jobs.manifest import Row
+    from airflow_provider_piktid.jobs.manifest import Row, RowKey
     from airflow_provider_piktid.models.v2 import ImageResult, JobResults
 
-#: The manifest is written this often during a download, so that a retry can continue after a kill.
+#: Longest time between two writes of the manifest during a download: files that a killed task finished after the last
+#: one are transferred again and compared.
 FLUSH_SECONDS = 5.0
+
+#: Shortest time between two writes, as a multiple of what the last one took.
+FLUSH_PAUSE = 20.0
 
 #: Up to this many files of a remote folder are looked up one by one, instead of listing the folder.
 FEW_FILES = 100
@@ -57,6 +62,9 @@ def checked_folder(output_path: str) -> Location:
 class Download:
     """One download of the outputs of some jobs."""
 
+    #: Whether an output replaces any file of its name. Otherwise such a file is kept, and the output gets another name.
+    replaces_files: ClassVar[bool] = False
+
     def __init__(
         self,
         folder: Location,
@@ -79,8 +87,11 @@ class Download:
         self._tag = posixpath.splitext(posixpath.basename(self._target.path))[0]
         self.rows: list[Row] = []
         self.results: dict[str, JobResults] = {}
+        self._publisher = Publisher(folder)
+        #: Outputs whose existing file is their own, and is to be replaced.
+        self._own: set[RowKey] = set()
         self._renewals: dict[str, asyncio.Task[JobResults]] = {}
-        self._flushed_at = 0.0
+        self._flush_at = 0.0
         self._flushing = asyncio.Lock()
         self._receiving = asyncio.Semaphore(concurrency)
         self._decoding = asyncio.Semaphore(MAX_DECODES)
@@ -143,25 +154,38 @@ class Download:
             )
 
     def _compare_with_existing(self) -> None:
-        """Keep the files of an earlier download of the same jobs, and detect files that are other content."""
+        """Keep the complete files of an earlier download of the same jobs, and the names that it gave."""
         before = {row.key: row for row in manifest.load(storage.read_json(self._target), self._target.uri)}
         present = self._present({row.file for row in (*self.rows, *before.values()) if row.file})
         receive.remove_partial_files(self._folder, present, self._tag)
+        kept = []
         for row in self.rows:
-            if not row.file:
-                continue
             old = before.get(row.key)
-            known = old.file if old and old.file else row.file
-            if known not in present:
-                continue
-            if old is None or self._overwrite or (old.status != "done" and old.replaces):
-                row.replaces = True
-            elif old.status == "done" and present[known] == old.size:
-                row.file, row.status, row.size, row.sha256 = known, "done", old.size, old.sha256
-            elif old.status == "pending":
-                # It was renamed atomically after that manifest was written, so it is complete.
-                row.status, row.size = "done", present[known]
-                row.sha256 = storage.digest(self._folder.join(known))
+            if row.file and old is not None and old.file and old.status == "done":
+                row.file, row.instead_of = old.file, old.instead_of
+                if self._overwrite:
+                    self._own.add(row.key)
+                elif present.get(old.file) == old.size:
+                    kept.append((row, old))
+                    continue
+            row.replaces = row.file in present and (self.replaces_files or row.key in self._own)
+        self._keep(kept)
+
+    def _keep(self, pairs: list[tuple[Row, Row]]) -> None:
+        """Take files that have the content of the manifest. Of a remote store their sizes are enough."""
+
+        def is_same(pair: tuple[Row, Row]) -> bool:
+            row, old = pair
+            return not self._folder.is_local or (
+                storage.digest(self._folder.join(row.file or "")) == old.sha256
+            )
+
+        with ThreadPoolExecutor(self._concurrency) as pool:
+            for (row, old), same in zip(pairs, list(pool.map(is_same, pairs)), strict=True):
+                if same:
+                    row.status, row.size, row.sha256 = "done", old.size, old.sha256
+                else:
+                    row.replaces = self.replaces_files
 
     def _present(self, files: set[str]) -> dict[str, int]:
         """Return the sizes of existing files. Few files are looked up one by one, as the folder may be large."""
@@ -235,9 +259,9 @@ class Download:
                 whole = await receive.is_whole_picture(received)
             if not whole:
                 raise PiktidDownloadError(f"{row.file} is truncated or not an image ({received.size} bytes).")
-            name = _with_true_extension(row.file or "", received.head)
-            await receive.publish(received, self._folder.join(name))
-        row.file, row.status, row.error = name, "done", None
+            replace = self.replaces_files or row.key in self._own
+            row.file = await self._publisher.publish(received, row, replace=replace)
+        row.status, row.error = "done", None
         row.size, row.sha256 = received.size, received.sha256
         self.fetched += 1
 
@@ -250,11 +274,14 @@ class Download:
                 await fetch_archive(client, job_id, pairs, self._receive)
 
     async def _flush(self, *, now: bool = True) -> None:
-        if not now and time.monotonic() - self._flushed_at < FLUSH_SECONDS:
+        if not now and time.monotonic() < self._flush_at:
             return
         async with self._flushing:
-            self._flushed_at = time.monotonic()
+            began = time.monotonic()
+            self._flush_at = began + FLUSH_SECONDS
             await asyncio.to_thread(storage.write_bytes, self._target, manifest.dump(self.rows))
+            ended = time.monotonic()
+            self._flush_at = ended + min(FLUSH_SECONDS, FLUSH_PAUSE * (ended - began))
 
 
 class _TransferSlot:
@@ -281,12 +308,3 @@ class _TransferSlot:
         if self._held:
             self._held = False
             self._slots.release()
-
-
-def _with_true_extension(name: str, head: bytes) -> str:
-    """Return the name with the extension of the actual format: the server copies that of the input."""
-    found = formats.sniff(head)
-    stem, extension = posixpath.splitext(name)
-    if found is None or extension.lower() in formats.EXTENSIONS[found]:
-        return name
-    return stem + formats.EXTENSIONS[found][0]

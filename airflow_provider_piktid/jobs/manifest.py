@@ -13,9 +13,9 @@ import itertools
 import json
 import posixpath
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from airflow_provider_piktid.exceptions import PiktidDownloadError
 from airflow_provider_piktid.files.names import folded, safe_name, safe_relative
@@ -29,6 +29,9 @@ SCHEMA_VERSION = 1
 
 RowStatus = Literal["pending", "done", "failed"]
 
+#: Job id, image index, group index, version.
+RowKey: TypeAlias = tuple[str, int, int, int]
+
 
 @dataclass
 class Row:
@@ -41,6 +44,7 @@ class Row:
     :param status: ``done``; ``pending``: not downloaded yet; ``failed``: see ``error``.
     :param size: Bytes.
     :param replaces: Another file with this name existed before and is replaced.
+    :param instead_of: The name that another file has, which is kept. Default: none, the output has its own name.
     """
 
     source: str | None
@@ -57,11 +61,12 @@ class Row:
     job_credits_used: float | None = None
     identity_code: str | None = None
     replaces: bool = False
+    instead_of: str | None = None
     sources: list[str] = field(default_factory=list)
     schema: int = SCHEMA_VERSION
 
     @property
-    def key(self) -> tuple[str, int, int, int]:
+    def key(self) -> RowKey:
         return self.job_id, self.image_index, self.group_index, self.version
 
 
@@ -211,11 +216,16 @@ def _make_unique(rows: list[Row]) -> None:
     for row in named:
         if counts[_name_key(row.file or "")] == 1:
             continue
-        stem, extension = posixpath.splitext(row.file or "")
-        stem = f"{stem}_{_short(safe_name(row.job_id, 'job'))}_{row.image_index}"
-        candidates = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
-        row.file = next(name + extension for name in candidates if _name_key(name + extension) not in taken)
+        row.file = next(name for name in further_names(row, row.file or "") if _name_key(name) not in taken)
         taken.add(_name_key(row.file))
+
+
+def further_names(row: Row, name: str) -> Iterator[str]:
+    """Yield names for an output whose own name another file has; the same ones at every call."""
+    stem, extension = posixpath.splitext(name)
+    stem = f"{stem}_{_short(safe_name(row.job_id, 'job'))}_{row.image_index}"
+    yield stem + extension
+    yield from (f"{stem}_{number}{extension}" for number in itertools.count(2))
 
 
 def _name_key(path: str) -> str:

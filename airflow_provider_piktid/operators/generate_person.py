@@ -48,7 +48,7 @@ class PiktidGeneratePersonOperator(PaidOperator):
     :param lost_reply_grace: Seconds to look for the result of a request whose reply was lost. Default: 300.
 
     Further parameters are those of ``PaidOperator``; ``max_images`` counts generations. The record is kept in
-    ``_piktid`` below ``output_path`` if there is neither a ``state_path`` nor a task state store.
+    ``_piktid`` below ``output_path`` if there is no ``state_path``.
 
     :return: List of ``{id_image, id_person, keyword, url, file}``. ``file`` is a URI, None without ``output_path``;
         ``url`` is None unless ``push_links`` is set. XCom key ``summary``: counts, and what failed.

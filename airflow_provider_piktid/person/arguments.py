@@ -24,6 +24,30 @@ if TYPE_CHECKING:
 #: Formats that v1 accepts. Source: PiktID's person guide.
 V1_FORMATS: tuple[ImageFormat, ...] = ("webp", "jpeg", "png")
 
+#: Query parameters of signed URLs. They differ at every signing, so file names must not depend on them.
+_SIGNATURE_PREFIXES = ("x-amz-", "x-goog-", "x-oss-", "x-cos-")
+_SIGNATURE_PARAMETERS = frozenset(
+    (
+        *("awsaccesskeyid", "googleaccessid", "ossaccesskeyid", "key-pair-id", "policy", "security-token"),
+        *(
+            "signature",
+            "sig",
+            "expires",
+            "expiry",
+            "token",
+            "st",
+            "se",
+            "sp",
+            "spr",
+            "sv",
+            "sr",
+            "ske",
+            "skt",
+        ),
+        *("sks", "skv", "skoid", "sktid", "hdnea", "hdnts"),
+    )
+)
+
 
 @dataclass(frozen=True)
 class Source:
@@ -81,7 +105,7 @@ def name_source(image: str | None, id_image: str | None) -> Source:
         return Source(safe_name(str(id_image), "image"), id_image=str(id_image))
     name = str(image)
     if name.lower().startswith(("http://", "https://")):
-        return Source(_stem(urlsplit(_bare(name)).path, _bare(name)), url=name)
+        return Source(_stem(urlsplit(_bare(name)).path, _unsigned(name)), url=name)
     location = storage.locate(name)
     return Source(_stem(location.path, location.uri), location=location)
 
@@ -143,6 +167,19 @@ class PersonArguments:
 
 def _bare(url: str) -> str:
     return url.split("?")[0].split("#")[0]
+
+
+def _unsigned(url: str) -> str:
+    """Return a URL without fragment and signature: two pictures may differ only in the query, such as ``?id=2``."""
+    parts = urlsplit(url)
+    query = [
+        item for item in parts.query.split("&") if item and not _is_signature(item.partition("=")[0].lower())
+    ]
+    return _bare(url) + (f"?{'&'.join(query)}" if query else "")
+
+
+def _is_signature(parameter: str) -> bool:
+    return parameter.startswith(_SIGNATURE_PREFIXES) or parameter in _SIGNATURE_PARAMETERS
 
 
 def _read(location: storage.Location) -> bytes:

@@ -66,12 +66,15 @@ class Findings:
     :param failed: Name to the reason.
     :param ids: Identities of notifications that are certainly about these generations.
     :param assumed: Names whose notification did not contain the keyword.
+    :param unnamed: Texts of errors without ids that may be about one of these generations, or about others of the
+        account.
     """
 
     found: dict[str, PersonNotification] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     ids: list[int | str] = field(default_factory=list)
     assumed: list[str] = field(default_factory=list)
+    unnamed: list[str] = field(default_factory=list)
 
     @property
     def settled(self) -> set[str]:
@@ -83,14 +86,11 @@ def match(
     awaited: Sequence[AwaitedGeneration],
     *,
     used: Collection[int | str] = (),
-    alone: bool = False,
 ) -> Findings:
     """
     Find the notifications about some generations in the account's list.
 
     :param used: Identities of notifications to skip. Default: none.
-    :param alone: Whether no other generation of the account is known to be running; an error without ids is then
-        about the last outstanding generation. Default: False.
     """
     findings = Findings()
     fresh = [item for item in notifications if item.identity not in used]
@@ -99,7 +99,7 @@ def match(
     # Complete notifications first, so that fewer generations are left for the ambiguous ones.
     for item in sorted(results, key=lambda item: (item.keyword is None) + (item.id_person is None)):
         _assign_result(item, awaited, findings)
-    _assign_errors([item for item in fresh if item.name == "error"], awaited, findings, alone=alone)
+    _assign_errors([item for item in fresh if item.name == "error"], awaited, findings)
     return findings
 
 
@@ -132,30 +132,29 @@ def _assign_result(
 
 
 def _assign_errors(
-    errors: Sequence[PersonNotification],
-    awaited: Sequence[AwaitedGeneration],
-    findings: Findings,
-    *,
-    alone: bool,
+    errors: Sequence[PersonNotification], awaited: Sequence[AwaitedGeneration], findings: Findings
 ) -> None:
-    """Match errors to generations, specific ones first. An ambiguous error is ignored; the deadline then decides."""
-    vague: dict[str | None, list[PersonNotification]] = {}
+    """
+    Match errors to generations, specific ones first. An ambiguous error is not matched; the deadline then decides.
+
+    An error without ids is always ambiguous: other workers and triggerers may use the account.
+    """
+    of_image: dict[str, list[PersonNotification]] = {}
     for item in errors:
         if item.activity and "generate" not in item.activity:
             continue
         fits = [generation for generation in _open(awaited, findings) if _may_concern(item, generation)]
-        if len(fits) == 1 and (item.id_task or item.id_image):
+        if fits and not (item.id_task or item.id_image):
+            findings.unnamed.append(item.message)
+        elif len(fits) == 1:
             _fail(item, fits[0], findings)
-        elif fits and (item.id_image or alone):
-            vague.setdefault(item.id_image, []).append(item)
-    for id_image, items in vague.items():
-        rest = [
-            generation for generation in _open(awaited, findings) if id_image in (None, generation.id_image)
-        ]
-        mine = [item for item in items if item.id_image or _is_newer(item, rest)]
+        elif fits and item.id_image:
+            of_image.setdefault(item.id_image, []).append(item)
+    for id_image, items in of_image.items():
+        rest = [generation for generation in _open(awaited, findings) if id_image == generation.id_image]
         # As many errors as outstanding generations: all of them failed.
-        if rest and len(mine) >= len(rest) and (id_image is not None or len(rest) == 1):
-            for item, generation in zip(mine, rest, strict=False):
+        if len(items) >= len(rest):
+            for item, generation in zip(items, rest, strict=False):
                 _fail(item, generation, findings)
 
 
@@ -175,14 +174,6 @@ def _may_concern(item: PersonNotification, generation: AwaitedGeneration) -> boo
     )
 
 
-def _is_newer(item: PersonNotification, awaited: Sequence[AwaitedGeneration]) -> bool:
-    """Return whether an error without ids is certainly not older than the requests."""
-    return item.timestamp is not None and all(
-        item.timestamp >= generation.since - ERROR_SLACK_SECONDS for generation in awaited
-    )
-
-
 def _fail(item: PersonNotification, generation: AwaitedGeneration, findings: Findings) -> None:
     findings.failed[generation.name] = item.message
-    if item.id_image or item.id_task:
-        findings.ids.append(item.identity)
+    findings.ids.append(item.identity)

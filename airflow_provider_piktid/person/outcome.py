@@ -64,13 +64,15 @@ def raise_for_outcome(
     unknown = [item for item in late if item.state == "intent"]
     if unknown:
         raise PiktidSubmissionError(
-            f"{connection}: no reply and no result for {_labels(unknown)}; they may have been billed.{kept} "
+            f"{connection}: no reply and no result for {_labels(unknown)}; they may have been billed."
+            f"{_unnamed(record)}{kept} "
             "A retry looks for the results again; with on_lost_reply='resubmit' it then requests them once more."
         )
     if late:
         raise PiktidJobTimeout(
-            f"{connection}: no result in time for {_labels(late)}.{kept} A retry looks for the results again; with "
-            "on_lost_reply='resubmit' it then requests them once more. Raise `timeout` to wait longer.",
+            f"{connection}: no result in time for {_labels(late)}.{_unnamed(record)}{kept} A retry looks for the "
+            "results again; with on_lost_reply='resubmit' it then requests them once more. Raise `timeout` to wait "
+            "longer.",
             job_ids=tuple(item.label for item in late),
         )
     expired = record.in_state("expired")
@@ -119,6 +121,16 @@ def _lateness(item: Generation) -> str:
     if item.state == "intent":
         return "its reply was lost, and no result arrived"
     return "no result arrived in time"
+
+
+def _unnamed(record: PersonRecord) -> str:
+    """Return a sentence about errors that PiktID reported without ids, empty if there were none."""
+    if not record.unnamed_errors:
+        return ""
+    return (
+        " PiktID reported an error without ids in that time, which may be about one of them or about another task of "
+        f"the account: {'; '.join(record.unnamed_errors)}."
+    )
 
 
 def _labels(items: Sequence[Generation]) -> str:

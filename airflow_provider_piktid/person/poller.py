@@ -21,7 +21,8 @@ from airflow_provider_piktid.exceptions import TRANSIENT_ERRORS, PiktidError
 from airflow_provider_piktid.person.matching import AwaitedGeneration, Findings, match
 
 if TYPE_CHECKING:
-    from airflow_provider_piktid.client import AsyncPiktidV1Client
+    from airflow_provider_piktid.client import AsyncPiktidV1Client, PiktidV1Client
+    from airflow_provider_piktid.hooks.piktid import PiktidSettings
     from airflow_provider_piktid.models.v1 import PersonNotification
 
 log = logging.getLogger(__name__)
@@ -200,12 +201,9 @@ class Poller:
             log.warning("Could not list the notifications; will keep polling: %s", reason)
 
     def _distribute(self, notifications: list[PersonNotification]) -> None:
-        in_flight = sum(waiter.open for waiter in self._waiters)
         now = self._clock()
         for waiter in self._waiters:
-            # An error without ids may be about any outstanding generation of this process.
-            alone = in_flight == waiter.open
-            findings = match(notifications, waiter.request.awaited, used=waiter.request.used, alone=alone)
+            findings = match(notifications, waiter.request.awaited, used=waiter.request.used)
             before, waiter.findings = waiter.findings, _merged(waiter.findings, findings)
             for name, item in waiter.findings.found.items():
                 born = now if item.timestamp is None else min(now, item.timestamp)
@@ -224,6 +222,7 @@ def _merged(before: Findings, now: Findings) -> Findings:
         },
         ids=list(dict.fromkeys([*before.ids, *now.ids])),
         assumed=list(dict.fromkeys([*before.assumed, *now.assumed])),
+        unnamed=list(dict.fromkeys([*before.unnamed, *now.unnamed])),
     )
 
 
@@ -243,3 +242,17 @@ def shared_poller(account: Hashable, connect: Connect, interval: float) -> Polle
     if found is None:
         found = loop_pollers[account] = Poller(connect, interval=interval)
     return found
+
+
+def poll_here(client: PiktidV1Client, settings: PiktidSettings, request: PollRequest) -> Findings:
+    """Wait on this thread, with the same code as the trigger."""
+    from airflow_provider_piktid.hooks.piktid import async_v1_client
+
+    async def connect() -> AsyncPiktidV1Client:
+        return async_v1_client(settings, patient=False)
+
+    async def wait(_: AsyncPiktidV1Client) -> Findings:
+        poller = shared_poller(settings.v1_account, connect, settings.v1_poll_interval)
+        return (await poller.wait(request)).findings
+
+    return client.run(wait)

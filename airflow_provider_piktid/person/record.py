@@ -19,6 +19,9 @@ from airflow_provider_piktid.common.records import PaidRecord, read_record, shar
 RECORD_VERSION = 1
 STATE_KEY = "piktid_generations"
 
+#: Texts of errors without ids that a record keeps: other tasks of the account may cause any number of them.
+MAX_UNNAMED = 3
+
 
 @dataclass
 class Generation(PaidRequest):
@@ -32,7 +35,7 @@ class Generation(PaidRequest):
     :param keyword: Group and value, as sent.
     :param id_image: Id of the uploaded picture.
     :param id_task: Id of the request, if PiktID returned one.
-    :param file: URI of the result.
+    :param file: URI of the result; while there is none, the name that was chosen for it, with any extension.
     :param error: Why there is no result.
     :param paid_requests: Number of paid requests so far.
     """
@@ -63,7 +66,7 @@ class Generation(PaidRequest):
 
     def plan_again(self) -> None:
         super().plan_again()
-        self.id_image, self.id_task, self.error = None, None, None
+        self.id_image, self.id_task, self.file, self.error = None, None, None, None
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,9 @@ class PersonRecord(PaidRecord):
     :param used: Identities of notifications to ignore: processed ones, and those from before the first request.
     :param attached_at: When the current try of the task began, epoch seconds.
     :param refused_for_good: Whether a retry cannot succeed until somebody changes something.
+    :param set_aside: Paid generations of persons and keywords that the task no longer asks for. They count for nothing,
+        and are taken up if they are asked for again.
+    :param unnamed_errors: Texts of errors without ids that PiktID reported during the current try.
     """
 
     created_at: float
@@ -101,12 +107,19 @@ class PersonRecord(PaidRecord):
     used: list[int | str] = field(default_factory=list)
     attached_at: float = 0.0
     refused_for_good: bool = False
+    set_aside: list[Generation] = field(default_factory=list)
+    unnamed_errors: list[str] = field(default_factory=list)
     version: int = RECORD_VERSION
 
     @property
     def job_ids(self) -> list[str]:
         """The labels of what was requested, for messages: this API has no job ids."""
-        return [item.label for item in self.generations if item.paid_requests]
+        return [item.label for item in [*self.generations, *self.set_aside] if item.paid_requests]
+
+    @property
+    def purchase(self) -> str:
+        """A short digest that is unique for each record, for file names."""
+        return hashlib.sha256(f"{self.fingerprint} {self.created_at!r}".encode()).hexdigest()[:8]
 
     @property
     def outstanding(self) -> list[Generation]:
@@ -121,17 +134,8 @@ class PersonRecord(PaidRecord):
 
     def to_json(self) -> dict[str, Any]:
         value = super().to_json()
-        defaults = {item.name: item.default for item in fields(Generation)}
-        # Defaults are left out, so that thirty persons with nine keywords fit into a state store.
-        value["generations"] = [
-            {
-                # Airflow's state store accepts JSON types only.
-                name: list(part) if isinstance(part, tuple) else part
-                for name, part in item.items()
-                if part != defaults[name]
-            }
-            for item in value["generations"]
-        ]
+        for name in ("generations", "set_aside"):
+            value[name] = [_compact(item) for item in value[name]]
         return value
 
     @classmethod
@@ -150,22 +154,46 @@ class PersonRecord(PaidRecord):
             id_image=value.get("id_image"),
             uploaded_at=value.get("uploaded_at"),
             generations=[_generation(item) for item in value["generations"]],
+            set_aside=[_generation(item) for item in value.get("set_aside") or []],
             faces=None if value.get("faces") is None else [Face(**face) for face in value["faces"]],
             used=[item for item in value.get("used") or [] if isinstance(item, int | str)],
             attached_at=float(value.get("attached_at") or 0.0),
             refused_for_good=bool(value.get("refused_for_good")),
+            unnamed_errors=[str(text) for text in value.get("unnamed_errors") or []],
             version=int(value["version"]),
             **shared_fields(value),
         )
 
+    def note_unnamed(self, texts: Iterable[str]) -> None:
+        """Keep the first texts of errors without ids, for the message at the deadline."""
+        self.unnamed_errors = list(dict.fromkeys([*self.unnamed_errors, *texts]))[:MAX_UNNAMED]
+
     def plan(self, persons: Iterable[int], keywords: Sequence[Mapping[str, str]]) -> None:
-        """Plan one generation for each person and keyword; existing ones are kept."""
-        known = {item.key: item for item in self.generations}
+        """Plan one generation for each person and keyword. Existing ones are kept; paid ones are never forgotten."""
+        known = {item.key: item for item in [*self.set_aside, *self.generations]}
         planned = [
             Generation(person, next(iter(keyword.items()))) for person in persons for keyword in keywords
         ]
-        # In place, as requests for these generations may have been set up before.
-        self.generations[:] = [known.get(item.key, item) for item in planned]
+        self.generations = [known.pop(item.key, item) for item in planned]
+        self.set_aside = [item for item in known.values() if item.paid_requests]
+
+    def assume_paid(self, now: float) -> None:
+        """Treat all generations as requested with a lost reply: an earlier try without a record may have paid."""
+        for item in self.generations:
+            item.state, item.intent_at, item.id_image, item.paid_requests = "intent", now, self.id_image, 1
+
+
+_DEFAULTS = {item.name: item.default for item in fields(Generation)}
+
+
+def _compact(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out defaults, so that thirty persons with nine keywords fit into a state store."""
+    return {
+        # Airflow's state store accepts JSON types only.
+        name: list(part) if isinstance(part, tuple) else part
+        for name, part in item.items()
+        if part != _DEFAULTS[name]
+    }
 
 
 def _generation(item: Mapping[str, Any]) -> Generation:
@@ -173,11 +201,15 @@ def _generation(item: Mapping[str, Any]) -> Generation:
     return Generation(**{**item, "keyword": (str(group), str(word))})
 
 
-def output_name(stem: str, item: Generation, extension: str) -> str:
-    """Return a file name such as ``front-1a2b3c4d_person0_oceania.jpg``, unique for each generation of a task."""
+def output_stem(stem: str, item: Generation, mark: str = "") -> str:
+    """
+    Return a file name such as ``front-1a2b3c4d_person0_oceania``, unique for each generation of a task.
+
+    :param mark: Digest of what else was bought, such as options. Default: nothing else.
+    """
     group, word = item.keyword
     slug = "-".join("".join(char if char.isalnum() else " " for char in word).lower().split())[:60]
     if group.lower() != "location" or not slug.isascii() or not slug:
         digest = hashlib.sha256(json.dumps(item.key).encode()).hexdigest()[:8]
         slug = f"{slug}-{digest}" if slug.isascii() and slug else digest
-    return f"{stem}_person{item.id_person}_{slug}{extension}"
+    return f"{stem}_person{item.id_person}_{slug}" + (f"_{mark}" if mark else "")

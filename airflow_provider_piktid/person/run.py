@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.common.paid import PaidRequests, RecordedWork, Terms
 from airflow_provider_piktid.common.protocols import Finished, Step, Wait
-from airflow_provider_piktid.common.records import Store, fingerprint
+from airflow_provider_piktid.common.records import ObjectRecords, Store, fingerprint
 from airflow_provider_piktid.exceptions import (
     PiktidConfigError,
     PiktidDownloadError,
@@ -19,10 +20,11 @@ from airflow_provider_piktid.exceptions import (
 )
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.person.arguments import PersonArguments, choose_persons, faces_of
-from airflow_provider_piktid.person.batch import PersonBatch, PersonPort, delete_ids
+from airflow_provider_piktid.person.batch import PersonBatch, PersonPort
+from airflow_provider_piktid.person.collect import Collector, delete_ids
 from airflow_provider_piktid.person.matching import AwaitedGeneration, Findings, match
 from airflow_provider_piktid.person.outcome import raise_for_outcome, result_rows, summary
-from airflow_provider_piktid.person.poller import PollRequest, shared_poller
+from airflow_provider_piktid.person.poller import PollRequest, poll_here
 from airflow_provider_piktid.person.record import Generation, PersonRecord
 
 if TYPE_CHECKING:
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
 
 #: PiktID deletes pictures after 24 hours; one that is nearly as old is uploaded again.
 TARGET_MARGIN_SECONDS = 3600.0
+
+
+#: Fingerprint of the record of a try that has not paid for anything yet.
+NOTHING_PAID = ""
 
 
 class PersonRun(RecordedWork[PersonRecord]):
@@ -71,18 +77,23 @@ class PersonRun(RecordedWork[PersonRecord]):
         return [item.label for item in self.record.outstanding] if self.has_record else []
 
     def begin(self) -> Step:
-        self._source = self._source.read()
         self._arguments.check_folder()
-        digest, now = self._fingerprint(), time.time()
-        if self.take_up(digest) is not None:
-            self._attach(now)
-        else:
-            self._refuse_blind_retry(self.other)
+        known, now = self.store.load(), time.time()
+        blind = self._is_blind(known)
+        if blind and not self._source.id_image:
+            # PiktID has no list of the pictures that an earlier try uploaded, so there is nothing to look for.
+            self._refuse_blind_retry()
+            blind = False
+        if known is None and not blind:
+            self._save_start(now)
+        self._source = self._source.read()
+        digest = self._fingerprint()
+        if self.take_up(digest) is None:
             if self.other is not None and self.other.job_ids:
                 self.log.warning("The input differs from that of the earlier paid requests; paying again.")
-            self.start(PersonRecord(digest, now, attached_at=now, id_image=self._source.id_image))
+            self.start(PersonRecord(digest, now, id_image=self._source.id_image))
         self.warn_if_volatile()
-        self._plan()
+        self._plan(now, blind=blind)
         return self._proceed()
 
     def resume(self, event: JobEvent) -> Step:
@@ -92,6 +103,7 @@ class PersonRun(RecordedWork[PersonRecord]):
         if findings is not None:
             self._collect(findings)
         else:
+            self.record.note_unnamed([event.message] if event.message else [])
             self._collect_ended(event.ended)
         return self._proceed()
 
@@ -110,13 +122,41 @@ class PersonRun(RecordedWork[PersonRecord]):
             }
         )
 
-    def _attach(self, now: float) -> None:
+    def _plan(self, now: float, *, blind: bool) -> None:
+        """
+        Decide what to generate, and look for what earlier tries paid for.
+
+        :param blind: An earlier try may have paid for any of it: each generation is looked for like one whose reply
+            was lost.
+        """
         record = self.record
-        record.attached_at, record.refused_for_good = now, False
+        record.attached_at, record.refused_for_good, record.unnamed_errors = now, False, []
+        if record.id_image is None and record.faces is None:
+            self._upload()
+        elif self._source.id_image and not record.job_ids:
+            self._read_faces(ours_since=self._task.run_began if blind else math.inf)
+        persons, blurry = choose_persons(
+            self._arguments.persons,
+            record.faces,
+            fail_unusable=self._arguments.unusable == "fail",
+        )
+        if blurry:
+            self.log.warning("Skipping persons %s: their faces are too blurry for PiktID.", blurry)
+        record.plan(persons, self._arguments.keywords)
+        if blind:
+            record.assume_paid(now)
+        self._take_up(now)
+        count = len(record.in_state("planned"))
+        self._terms.check_budget(count, count * self._terms.credits_per_output)
+        self.save()
+
+    def _take_up(self, now: float) -> None:
+        """Look for the results of earlier paid requests, and plan again what certainly has none."""
+        record = self.record
         self._check_files()
         if record.job_ids:
             self.log.info("Attaching to %d generation(s) of an earlier try.", len(record.job_ids))
-        # An error without ids may have been about another task, so a failed generation is looked for as well.
+        # A failed one is looked for as well: the error may have been about another request.
         looked_for = [*record.outstanding, *record.in_state("failed", "expired")]
         findings = Findings()
         if looked_for:
@@ -140,37 +180,29 @@ class PersonRun(RecordedWork[PersonRecord]):
                 error.permanent = True
                 raise error
 
-    def _refuse_blind_retry(self, known: PersonRecord | None) -> None:
-        if (
-            known is None
-            and not self.store.durable
-            and self._task.is_retry
-            and self._terms.on_lost_reply == "fail"
-        ):
-            error = PiktidSubmissionError(
-                f"{self._terms.connection}: an earlier try of this task may have paid and left no record. Check the "
-                "account; then set `state_path` (or `output_path`), or on_lost_reply='resubmit' to pay again."
-            )
-            error.permanent = True
-            raise error
+    def _is_blind(self, known: PersonRecord | None) -> bool:
+        """
+        Tell whether an earlier try may have paid and left no record where this one looks.
 
-    def _plan(self) -> None:
-        record = self.record
-        if record.id_image is None and record.faces is None:
-            self._upload()
-        elif self._source.id_image and not record.generations:
-            self._read_faces()
-        persons, blurry = choose_persons(
-            self._arguments.persons,
-            record.faces,
-            fail_unusable=self._arguments.unusable == "fail",
+        A folder keeps what was written. A clear may drop the task state store, and without a store nothing is kept.
+        """
+        return known is None and self._task.is_retry and not isinstance(self.store, ObjectRecords)
+
+    def _refuse_blind_retry(self) -> None:
+        if self._terms.on_lost_reply != "fail":
+            return
+        error = PiktidSubmissionError(
+            f"{self._terms.connection}: an earlier try of this task may have paid, and its record is gone. Look at the "
+            "account's results; then set on_lost_reply='resubmit' to pay again. Set `state_path` or `output_path`, "
+            "where a record survives retries and clears."
         )
-        if blurry:
-            self.log.warning("Skipping persons %s: their faces are too blurry for PiktID.", blurry)
-        record.plan(persons, self._arguments.keywords)
-        count = len(record.in_state("planned"))
-        self._terms.check_budget(count, count * self._terms.credits_per_output)
-        self.save()
+        error.permanent = True
+        raise error
+
+    def _save_start(self, now: float) -> None:
+        """Save that nothing was paid so far, so that a retry after a failure before the first request may pay."""
+        if not isinstance(self.store, ObjectRecords):
+            self.store.save(PersonRecord(NOTHING_PAID, now))
 
     def _upload(self) -> None:
         if self._source.id_image:
@@ -188,15 +220,21 @@ class PersonRun(RecordedWork[PersonRecord]):
         self.record.id_image, self.record.uploaded_at = target.id_image, uploaded_at
         self.log.info("Uploaded the picture; PiktID found %d person(s).", len(self.record.faces))
 
-    def _read_faces(self) -> None:
-        """Get the persons in a picture that was uploaded before, and ignore the notifications it already has."""
+    def _read_faces(self, *, ours_since: float) -> None:
+        """
+        Get the persons in a picture that was uploaded before, and ignore older notifications about it.
+
+        :param ours_since: Epoch seconds from which a notification about the picture is one of this task.
+        """
         try:
             self.record.faces = faces_of(self._client.get_image(self._source.id_image or ""))
         except PiktidNotFoundError as error:
             # Either the picture or the whole endpoint is unknown; the paid request will show which.
             self.log.warning("PiktID does not return the persons in the picture: %s", error)
         self.record.used = [
-            item.identity for item in self._list_notifications() if item.id_image == self._source.id_image
+            item.identity
+            for item in self._list_notifications()
+            if item.id_image == self._source.id_image and (item.timestamp or 0.0) < ours_since
         ]
 
     # -- requesting -----------------------------------------------------------------------------------------
@@ -229,9 +267,7 @@ class PersonRun(RecordedWork[PersonRecord]):
             requests: PaidRequests[Generation] = PaidRequests(
                 self.record.generations, port, self._terms, save=self.save, log=self.log
             )
-            self._batch = PersonBatch(
-                self.record, self._client, self._terms, requests, save=self.save, log=self.log
-            )
+            self._batch = PersonBatch(self.record, self._terms, requests, save=self.save)
         return self._batch
 
     def _give_up_sending(self) -> None:
@@ -263,7 +299,6 @@ class PersonRun(RecordedWork[PersonRecord]):
     def _wait_here(
         self, awaited: list[AwaitedGeneration], resume_at: float | None, end_time: float | None
     ) -> JobEvent:
-        """Wait on this thread, with the same code as the trigger."""
         if not awaited:
             time.sleep(max(0.0, (resume_at or 0.0) - time.time()))
             return JobEvent("slot")
@@ -274,22 +309,8 @@ class PersonRun(RecordedWork[PersonRecord]):
             end_time=end_time if end_time is not None else float("inf"),
             listed_at=self._listed_at,
         )
-        self._findings = self._poll(request)
+        self._findings = poll_here(self._client, self._settings, request)
         return JobEvent("done")
-
-    def _poll(self, request: PollRequest) -> Findings:
-        from airflow_provider_piktid.hooks.piktid import async_v1_client
-
-        settings = self._settings
-
-        async def connect() -> Any:
-            return async_v1_client(settings, patient=False)
-
-        async def wait(_: Any) -> Findings:
-            poller = shared_poller(settings.v1_account, connect, settings.v1_poll_interval)
-            return (await poller.wait(request)).findings
-
-        return self._client.run(wait)
 
     # -- collecting -----------------------------------------------------------------------------------------
 
@@ -322,13 +343,23 @@ class PersonRun(RecordedWork[PersonRecord]):
     def _collect(self, findings: Findings) -> None:
         arguments = self._arguments
         keeps_links = arguments.folder is None or arguments.push_links
-        self._open_batch().collect(
-            findings,
+        collector = Collector(
+            self.record,
+            self._client,
             folder=arguments.folder,
             stem=self._source.stem,
+            mark=self._name_mark(),
             delete=self._terms.delete_notifications and not keeps_links,
             limit=self._settings.max_concurrency,
+            save=self.save,
+            log=self.log,
         )
+        collector.collect(findings)
+
+    def _name_mark(self) -> str:
+        """Return what tells file names of equal pictures and keywords apart; empty without options and rerun_key."""
+        more = {"options": self._arguments.options, "rerun_key": self._terms.rerun_key}
+        return fingerprint(more)[:8] if any(more.values()) else ""
 
     # -- ending ---------------------------------------------------------------------------------------------
 

@@ -152,6 +152,9 @@ class Collection:
 class CollectDownload(Download):
     """A download of the outputs of one batch only; jobs that PiktID does not know are skipped."""
 
+    # The catalogue gives each source its own name, and a new output of the source replaces the old one.
+    replaces_files = True
+
     async def _read_results(self, client: AsyncPiktidClient) -> dict[str, JobResults]:
         async def read(job_id: str) -> JobResults | None:
             try:

@@ -28,7 +28,8 @@ class PiktidGeneratePersonTrigger(WaitTrigger):
 
     All waiting tasks of one account and triggerer process share one poller. Sends one event: ``done``: every
     generation has ended; ``slot``: ``resume_at`` has passed, or a result has to be downloaded before its notification
-    expires; ``timeout``; ``error``. The event contains the ended generations, without links.
+    expires; ``timeout``; ``error``. The event contains the ended generations, without links; its message, the texts of
+    errors without ids that may be about one of them.
 
     :param awaited: The generations, as ``AwaitedGeneration.to_json`` returns them; if empty, wait only until
         ``resume_at``.
@@ -87,6 +88,7 @@ class PiktidGeneratePersonTrigger(WaitTrigger):
         return JobEvent(
             result.ending,
             ended=ended,
+            message="; ".join(findings.unnamed[:3]),
             notification_ids=[number for number in findings.ids if isinstance(number, int)],
         )
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_piktid.exceptions import PiktidImageError
 from airflow_provider_piktid.files import receive, storage
 from airflow_provider_piktid.files.formats import V2_FORMATS
-from airflow_provider_piktid.files.storage import SourceFile, check_images, find_images, locate
+from airflow_provider_piktid.files.storage import Location, SourceFile, check_images, find_images, locate
 from tests.support.batch import JPEG
 
 
@@ -332,6 +333,91 @@ async def test_landing_that_is_not_published_leaves_nothing(tmp_path: Path) -> N
         pass
 
     assert everything(tmp_path) == []
+
+
+@pytest.mark.anyio
+async def test_new_file_replaces_nothing(tmp_path: Path) -> None:
+    """A file is published under a new name, and not under a name that another file has."""
+    put(tmp_path, "taken.jpg", content=b"other")
+    folder = locate(str(tmp_path))
+
+    async with receive.receive(folder, pieces(b"text"), "m") as received:
+        assert not await receive.publish_new(received, folder.join("taken.jpg"))
+        assert await receive.publish_new(received, folder.join("new.jpg"))
+
+    assert everything(tmp_path) == ["new.jpg", "taken.jpg"]
+    assert (tmp_path / "taken.jpg").read_bytes() == b"other"
+    assert (tmp_path / "new.jpg").read_bytes() == b"text"
+
+
+@pytest.mark.anyio
+async def test_new_file_needs_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a file system without hard links a new file is renamed, and still replaces nothing."""
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError("no links")
+
+    monkeypatch.setattr(os, "link", refuse)
+    put(tmp_path, "taken.jpg", content=b"other")
+    folder = locate(str(tmp_path))
+
+    async with receive.receive(folder, pieces(b"text"), "m") as received:
+        assert not await receive.publish_new(received, folder.join("taken.jpg"))
+        assert await receive.publish_new(received, folder.join("new.jpg"))
+
+    assert (tmp_path / "taken.jpg").read_bytes() == b"other"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("before", "part"), [(b"text", True), (b"te", True), (b"texts", False), (b"tax", False)]
+)
+async def test_part_of_a_file_is_recognized(tmp_path: Path, before: bytes, part: bool) -> None:
+    """A file with the same content, or with the beginning of it, is a part of it; any other is not."""
+    put(tmp_path, "a.jpg", content=before)
+    folder = locate(str(tmp_path))
+
+    async with receive.receive(folder, pieces(b"text"), "m") as received:
+        assert await receive.is_part_of(folder.join("a.jpg"), received) is part
+
+
+class Killed(BaseException):
+    """Ends an upload as SIGKILL does."""
+
+
+class VisibleUploads(MemoryFileSystem):  # type: ignore[misc] # fsspec is not typed
+    """A store that shows a file while it is uploaded, as SFTP and SMB do."""
+
+    killed = True
+
+    def put_file(self, lpath: str, rpath: str, *_: Any, **__: Any) -> None:
+        content = Path(lpath).read_bytes()
+        self.pipe_file(rpath, content[: len(content) // 2])
+        if self.killed:
+            raise Killed
+        self.pipe_file(rpath, content)
+
+    def rm_file(self, path: str) -> None:
+        if not self.killed:
+            super().rm_file(path)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("publish", [receive.publish, receive.publish_new], ids=["replace", "new"])
+async def test_upload_that_is_killed_shows_no_half_file(publish: Any) -> None:
+    """On a store that shows unfinished uploads, a file gets its name only when it is complete."""
+    store = VisibleUploads()
+    target = Location(store, f"/{publish.__name__}/a.jpg", "memory://")
+    async with receive.receive(target, pieces(b"text"), "m") as received:
+        store.killed = True
+        with pytest.raises(Killed):
+            await publish(received, target)
+        assert not store.exists(target.path)
+
+        store.killed = False
+        await publish(received, target)
+
+    assert store.cat_file(target.path) == b"text"
 
 
 def test_removal_takes_only_half_files_of_the_same_run(tmp_path: Path) -> None:

@@ -169,24 +169,62 @@ def test_second_download_transfers_nothing(server: EmulatorServer, tmp_path: Pat
     assert shoot.fetched() == before
 
 
-@pytest.mark.parametrize("state", ["pending", "done"], ids=["worker killed", "file deleted later"])
 def test_second_download_transfers_only_missing_files(
-    server: EmulatorServer, tmp_path: Path, out: Path, state: str
+    server: EmulatorServer, tmp_path: Path, out: Path
 ) -> None:
-    """A rerun transfers only the missing file, also if the manifest still lists all rows as pending."""
+    """A rerun transfers only the file that was deleted."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg", "b.jpg", "c.jpg")
     result = shoot.download(out)
-    rows = [
-        row | ({"status": "pending", "size": None, "sha256": None} if state == "pending" else {})
-        for row in manifest(out)
-    ]
-    Path(result["manifest"].removeprefix("file://")).write_text(json.dumps(rows))
     (out / "b_0_v0.jpg").unlink()
     before = shoot.fetched()
 
     assert shoot.download(out) == result
     assert shoot.fetched() == before + 1
     assert all(row["sha256"] for row in manifest(out))
+
+
+def forget(result: dict[str, Any]) -> None:
+    """Set the rows of a manifest to what they are when a worker is killed before it writes them again."""
+    path = Path(result["manifest"].removeprefix("file://"))
+    unknown = {"status": "pending", "size": None, "sha256": None}
+    path.write_text(json.dumps([row | unknown for row in json.loads(path.read_bytes())]))
+
+
+@pytest.mark.parametrize("left", [1.0, 0.5, 0.0], ids=["whole", "half", "empty"])
+def test_download_after_a_kill_completes_its_own_file(
+    server: EmulatorServer, tmp_path: Path, out: Path, left: float
+) -> None:
+    """A file that a killed task left, whole or in part, is compared with the output and completed."""
+    shoot = Shoot(server, tmp_path / "in", "a.jpg")
+    result = shoot.download(out)
+    forget(result)
+    whole = (out / "a_0_v0.jpg").read_bytes()
+    (out / "a_0_v0.jpg").write_bytes(whole[: int(left * len(whole))])
+
+    assert shoot.download(out) == result
+    assert files(out) == ["a_0_v0.jpg"]
+    assert (out / "a_0_v0.jpg").read_bytes() == whole
+
+
+@pytest.mark.parametrize("killed", [True, False], ids=["killed", "complete"])
+def test_foreign_file_is_not_taken_for_an_output(
+    server: EmulatorServer, tmp_path: Path, out: Path, killed: bool
+) -> None:
+    """A file of the same name and size, but other content, is kept, and the output is written beside it."""
+    shoot = Shoot(server, tmp_path / "in", "a.jpg")
+    result = shoot.download(out)
+    whole = (out / "a_0_v0.jpg").read_bytes()
+    foreign = b"\xff\xd8\xff" + bytes(len(whole) - 5) + b"\xff\xd9"
+    (out / "a_0_v0.jpg").write_bytes(foreign)
+    if killed:
+        forget(result)
+
+    for _ in range(2):
+        assert shoot.download(out)["files"] == 1
+        (row,) = manifest(out)
+        assert (out / "a_0_v0.jpg").read_bytes() == foreign
+        assert (out / row["file"]).read_bytes() == whole
+        assert (row["instead_of"], len(files(out))) == ("a_0_v0.jpg", 2)
 
 
 def test_retry_after_a_failed_transfer_keeps_complete_files(
@@ -216,19 +254,51 @@ def test_download_replaces_a_file_that_changed(server: EmulatorServer, tmp_path:
     assert (out / "a_0_v0.jpg").read_bytes() == whole
 
 
-def test_download_replaces_a_file_of_another_job(server: EmulatorServer, tmp_path: Path, out: Path) -> None:
-    """An existing file of an earlier job is replaced, and the manifest marks the row with ``replaces``."""
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_uploads_of_two_folders_do_not_share_files(
+    server: EmulatorServer, tmp_path: Path, out: Path, overwrite: bool
+) -> None:
+    """Images of equal names and contents, uploaded from two folders, keep their outputs apart, also in reruns."""
+    shoots = [Shoot(server, tmp_path / name, "a.jpg", "b.jpg") for name in ("shirts", "shoes")]
+    results = [shoot.download(out) for shoot in shoots]
+    assert len(files(out)) == 4
+    before = shoots[0].fetched()
+
+    for shoot, result in zip(shoots, results, strict=True):
+        assert shoot.download(out, overwrite=overwrite) == result
+
+    rows = [row for path in (out / "_piktid").iterdir() for row in json.loads(path.read_bytes())]
+    assert sorted(row["file"] for row in rows) == files(out)
+    assert sorted(row["instead_of"] or "" for row in rows) == ["", "", "a_0_v0.jpg", "b_0_v0.jpg"]
+    assert shoots[0].fetched() == before + (4 if overwrite else 0)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_download_keeps_a_file_of_other_origin(
+    server: EmulatorServer, tmp_path: Path, out: Path, overwrite: bool
+) -> None:
+    """A file that no manifest names is kept, also with ``overwrite``, and the manifest names the output's."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg")
-    shoot.download(out)
-    before = shoot.fetched()
+    out.mkdir()
     (out / "a_0_v0.jpg").write_bytes(b"\xff\xd8\xff yesterday \xff\xd9")
 
-    shoot.download(out / "..", output_path=str(out), job_ids=[shoot.swap()])
+    shoot.download(out, overwrite=overwrite)
 
-    assert (out / "a_0_v0.jpg").read_bytes() == (tmp_path / "in" / "a.jpg").read_bytes()
-    assert shoot.fetched() == before + 1
-    rows = [row for path in (out / "_piktid").iterdir() for row in json.loads(path.read_bytes())]
-    assert [row["replaces"] for row in rows if row["job_id"] != shoot.job_id] == [True]
+    (row,) = manifest(out)
+    assert (out / "a_0_v0.jpg").read_bytes() == b"\xff\xd8\xff yesterday \xff\xd9"
+    assert (out / row["file"]).read_bytes() == (tmp_path / "in" / "a.jpg").read_bytes()
+    assert row["instead_of"] == "a_0_v0.jpg"
+
+
+def test_download_of_more_jobs_takes_the_files_of_an_earlier_one(
+    server: EmulatorServer, tmp_path: Path, out: Path
+) -> None:
+    """A download of several jobs finds the files that a download of one of them wrote, and adds the others."""
+    shoot = Shoot(server, tmp_path / "in", "a.jpg")
+    shoot.download(out, images=None)
+    shoot.download(out, images=None, job_ids=[shoot.job_id, shoot.swap()])
+
+    assert len(files(out)) == 2
 
 
 def test_overwrite_transfers_every_file_again(server: EmulatorServer, tmp_path: Path, out: Path) -> None:

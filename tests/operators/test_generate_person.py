@@ -30,7 +30,8 @@ from airflow_provider_piktid.exceptions import (
 from airflow_provider_piktid.person import poller
 from tests.support.fixtures import start
 from tests.support.person import QUICK_PERSONS, account_json, bought, person_run
-from tests.support.tasks import TaskRun
+from tests.support.service import picture
+from tests.support.tasks import StateStore, TaskRun
 
 __all__ = ["start"]
 
@@ -140,10 +141,9 @@ def test_links_and_tokens_stay_out_of_xcom_events_records_and_logs(
     server = serve()
     run = person_run(tmp_path)
     rows = run.run()
-    assert run.store is not None
-    stored = (
-        json.dumps([rows, run.ti.xcom, run.events, run.store.values]) + caplog.text + capsys.readouterr().out
-    )
+    (record,) = (tmp_path / "out" / "_piktid").iterdir()
+    told = json.dumps([rows, run.ti.xcom, run.events])
+    stored = told + record.read_text() + caplog.text + capsys.readouterr().out
     tokens = [pair.access for pair in server.state.v1.tokens._pairs]
     assert tokens
     assert not [secret for secret in [*tokens, "piktid-emulator", f"{server.url}/f/"] if secret in stored]
@@ -211,14 +211,80 @@ def test_poll_limit_is_respected(serve: Serve, tmp_path: Path, monkeypatch: pyte
     assert len(bought(server)) == 2
 
 
+# -- file names -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        pytest.param([{"options": {"seed": 1}}, {"options": {"seed": 2}}, {}], id="options"),
+        pytest.param([{"rerun_key": "1"}, {"rerun_key": "2"}, {}], id="rerun_key"),
+    ],
+)
+def test_mapped_purchases_of_one_picture_have_files_of_their_own(
+    serve: Serve, tmp_path: Path, more: list[dict[str, Any]]
+) -> None:
+    """Tasks that differ in options or ``rerun_key`` only do not share a file; without them the name is plain."""
+    server = serve(faces=1)
+    for index, arguments in enumerate(more):
+        run = person_run(tmp_path, keywords=["Africa"], **arguments)
+        run.ti.map_index = index
+        run.run()
+
+    assert len(bought(server)) == 3
+    assert len(files(tmp_path)) == 3
+    assert files(tmp_path)[0] == "person0_africa"
+
+
+def test_file_of_another_run_is_not_replaced(serve: Serve, tmp_path: Path) -> None:
+    """A second run of the same task writes beside the file of the first one, also if it is cleared."""
+    serve(faces=1)
+    first = person_run(tmp_path, keywords=["Africa"])
+    (row,) = first.run()
+    path = Path(row["file"].removeprefix("file://"))
+    path.write_bytes(b"retouched by hand")
+    second = person_run(tmp_path, keywords=["Africa"])
+    second.ti.run_id = "manual__2"
+
+    rows = second.run()
+
+    assert path.read_bytes() == b"retouched by hand"
+    assert rows[0]["file"] != row["file"]
+    assert second.run() == rows
+    assert len(files(tmp_path)) == 2
+
+
+def test_file_that_appears_during_the_download_is_not_replaced(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that takes the chosen name before the result is written keeps its content; the result gets another one."""
+    from airflow_provider_piktid.person.collect import Collector
+
+    serve(faces=1)
+    genuine = Collector._publish
+
+    async def late(self: Collector, received: Any, item: Any, folder: Any) -> str:
+        Path(f"{item.file}.jpg".removeprefix("file://")).write_bytes(b"of somebody else")
+        return await genuine(self, received, item, folder)
+
+    monkeypatch.setattr(Collector, "_publish", late)
+    (row,) = person_run(tmp_path, keywords=["Africa"]).run()
+
+    contents = {path.read_bytes() for path in (tmp_path / "out").glob("*.jpg")}
+    assert b"of somebody else" in contents
+    assert len(contents) == 2
+    assert Path(row["file"].removeprefix("file://")).read_bytes() != b"of somebody else"
+
+
 # -- persons, keywords, invalid input ---------------------------------------------------------------------------
 
 
 def test_persons_are_chosen_by_list_or_rule(serve: Serve, tmp_path: Path) -> None:
     """``persons`` may be a list of ids, a rendered template or a rule; only those persons are bought."""
     server = serve(faces=3)
-    for persons in ([2], "[2]", "2", "largest"):
-        person_run(tmp_path, persons=persons, keywords="Oceania").run()
+    for number, persons in enumerate(([2], "[2]", "2", "largest")):
+        out = str(tmp_path / f"out{number}")
+        person_run(tmp_path, persons=persons, keywords="Oceania", output_path=out).run()
     assert [person for person, _ in bought(server)][:3] == [2, 2, 2]
     assert len(bought(server)) == 4
 
@@ -347,6 +413,53 @@ def test_cleared_task_buys_only_the_added_keyword(serve: Serve, tmp_path: Path) 
     assert bought(server) == [(0, "Oceania"), (0, "Africa"), (0, "East Asia")]
 
 
+def other(run: TaskRun, folder: Path, **arguments: Any) -> TaskRun:
+    """Return the same task instance after a clear, with other arguments."""
+    return TaskRun(
+        lambda: person_run(folder, **arguments).make(), store=run.store, ti=run.ti, began=run.began
+    )
+
+
+def test_keyword_that_comes_back_is_not_bought_again(serve: Serve, tmp_path: Path) -> None:
+    """A keyword that is removed counts for nothing; when it comes back, its result is returned and not bought again."""
+    server = serve(faces=1)
+    run = person_run(tmp_path)
+    first = run.run()
+
+    fewer = other(run, tmp_path, keywords=["Africa"])
+    assert [row["keyword"] for row in fewer.run()] == [{"Location": "Africa"}]
+    assert (fewer.ti.xcom["summary"]["generations"], fewer.ti.xcom["summary"]["paid_requests"]) == (1, 1)
+    assert other(run, tmp_path).run() == first
+    assert len(bought(server)) == 2
+
+
+def test_running_generation_of_a_removed_keyword_is_awaited_when_it_comes_back(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """A removed keyword is not waited for; its result is downloaded when it comes back, and it is bought once."""
+    server = serve(faces=1)
+    server.faults.add("generation", "never_end", keyword="Oceania")
+    run = person_run(tmp_path, timeout=0.5)
+    with pytest.raises(PiktidJobTimeout):
+        run.run()
+
+    assert len(other(run, tmp_path, keywords=["Africa"]).run()) == 1
+    server.state.v1.runner.complete(server.state.v1.generations()[0])
+    assert len(other(run, tmp_path).run()) == 2
+    assert len(bought(server)) == 2
+
+
+def test_file_of_a_removed_keyword_is_not_needed(serve: Serve, tmp_path: Path) -> None:
+    """A file of a removed keyword may be deleted; the task fails only if the keyword comes back."""
+    serve(faces=1)
+    run = person_run(tmp_path)
+    Path(run.run()[0]["file"].removeprefix("file://")).unlink()
+
+    assert len(other(run, tmp_path, keywords=["Africa"]).run()) == 1
+    with pytest.raises(AirflowFailException, match="no longer exists"):
+        other(run, tmp_path).run()
+
+
 def test_cleared_task_awaits_running_generations_and_buys_the_added_keyword(
     serve: Serve, tmp_path: Path
 ) -> None:
@@ -365,12 +478,11 @@ def test_cleared_task_awaits_running_generations_and_buys_the_added_keyword(
 
 
 @BOTH_WAYS
-@pytest.mark.parametrize("ids", ["absent", "present"])
 def test_failed_generation_is_named_and_the_others_are_kept(
-    serve: Serve, tmp_path: Path, deferrable: bool, ids: str
+    serve: Serve, tmp_path: Path, deferrable: bool
 ) -> None:
     """One failed generation is listed in the summary, and the task succeeds with the other three."""
-    server = serve(variants={"v1_error_ids": ids})
+    server = serve(variants={"v1_error_ids": "present"})
     server.faults.add("generation", "fail", id_person=1, keyword="Africa", message="too dark")
     run = person_run(tmp_path, deferrable=deferrable)
     assert len(run.run()) == 3
@@ -391,19 +503,30 @@ def test_retry_after_partial_failure_buys_only_what_is_missing(serve: Serve, tmp
     assert bought(server)[4:] == [(1, "Africa")]
 
 
-def test_retry_after_an_error_of_another_task_downloads_the_result(serve: Serve, tmp_path: Path) -> None:
-    """If an error without ids, caused elsewhere, failed the task, the retry looks for the result and buys nothing."""
+@BOTH_WAYS
+def test_error_of_another_task_does_not_fail_this_one(serve: Serve, tmp_path: Path, deferrable: bool) -> None:
+    """An error without ids, caused elsewhere, changes nothing for the only task of this process."""
     server = serve(faces=1)
-    server.faults.add("generation", "never_end")
-    run = person_run(tmp_path, keywords=["Oceania"])
     server.state.v1.notifications.publish("error", {"tasks": "edit_generate", "msg": "of another task"})
-    with pytest.raises(PiktidJobFailedError, match="of another task"):
-        run.run()
-    (generation,) = server.state.v1.generations()
-    server.state.v1.runner.complete(generation)
 
-    assert len(run.run()) == 1
-    assert bought(server) == [(0, "Oceania")]
+    assert len(person_run(tmp_path, deferrable=deferrable).run()) == 2
+    assert len(bought(server)) == 2
+
+
+@BOTH_WAYS
+def test_timeout_names_an_error_without_ids(serve: Serve, tmp_path: Path, deferrable: bool) -> None:
+    """The timeout of a failed generation contains the error without ids that PiktID reported, without its link."""
+    server = serve(faces=1)
+    server.faults.add(
+        "generation", "fail", keyword="Africa", message="too dark https://x.example/a?Signature=1"
+    )
+    run = person_run(tmp_path, timeout=1.5, deferrable=deferrable)
+
+    with pytest.raises(PiktidJobTimeout, match=r"error without ids in that time.*too dark") as caught:
+        run.run()
+
+    assert "Signature" not in str(caught.value)
+    assert files(tmp_path) == ["person0_oceania"]
 
 
 def test_task_fails_if_all_generations_failed(serve: Serve, tmp_path: Path) -> None:
@@ -521,11 +644,11 @@ def test_retry_after_a_killed_worker_does_not_buy_twice(
 ) -> None:
     """After the worker is killed, the retry returns all results, and each is bought once."""
     from airflow_provider_piktid.client import PiktidV1Client
-    from airflow_provider_piktid.person.batch import PersonBatch
+    from airflow_provider_piktid.person.collect import Collector
 
     server = serve(faces=1)
     run = person_run(tmp_path, on_lost_reply="resubmit", lost_reply_grace=1.0)
-    target, name = (PersonBatch, "collect") if "noted" in moment else (PiktidV1Client, "generate")
+    target, name = (Collector, "collect") if "noted" in moment else (PiktidV1Client, "generate")
     genuine = getattr(target, name)
 
     def killed() -> None:
@@ -593,7 +716,7 @@ def test_deleted_output_is_not_bought_again(serve: Serve, tmp_path: Path) -> Non
 def test_unreadable_record_fails_the_task(serve: Serve, tmp_path: Path) -> None:
     """A record that cannot be read fails the task before anything is bought."""
     server = serve(faces=1)
-    run = person_run(tmp_path)
+    run = person_run(tmp_path, output_path=None)
     assert run.store is not None
     run.store.fail_reads = True
     with pytest.raises(PiktidRecordError):
@@ -601,25 +724,130 @@ def test_unreadable_record_fails_the_task(serve: Serve, tmp_path: Path) -> None:
     assert bought(server) == []
 
 
-def test_record_is_stored_below_output_path_by_default(serve: Serve, tmp_path: Path) -> None:
-    """Without a task state store and ``state_path``, the record is stored below ``output_path``."""
+@pytest.mark.parametrize("store", [StateStore(), None], ids=["task state store", "no store"])
+def test_record_is_stored_below_output_path_by_default(
+    serve: Serve, tmp_path: Path, store: StateStore | None
+) -> None:
+    """Without ``state_path`` the record is stored below ``output_path``, also if there is a task state store."""
     server = serve(faces=1)
     run = person_run(tmp_path)
-    run.store = None
+    run.store = store
     assert run.run() == run.run()
     assert len(bought(server)) == 2
     assert list((tmp_path / "out" / "_piktid").glob("*.json"))
 
 
-def test_retry_without_a_record_fails(serve: Serve, tmp_path: Path) -> None:
-    """A retry without a record fails permanently, buys nothing, and names ``state_path``."""
+def cleared(run: TaskRun) -> None:
+    """Clear a task as Airflow 3.4 can: its state is dropped."""
+    if run.store is not None:
+        run.store = StateStore()
+
+
+def test_clear_that_drops_the_task_state_buys_nothing(serve: Serve, tmp_path: Path) -> None:
+    """A cleared task whose task state is gone returns the same files and buys nothing."""
+    server = serve(faces=1)
+    run = person_run(tmp_path)
+    first = run.run()
+    cleared(run)
+    assert run.run() == first
+    assert len(bought(server)) == 2
+
+
+@pytest.mark.parametrize("store", [StateStore(), None], ids=["task state store", "no store"])
+def test_retry_without_a_record_fails(serve: Serve, tmp_path: Path, store: StateStore | None) -> None:
+    """A try that finds no record, although an earlier one may have paid, fails permanently and buys nothing."""
     server = serve(faces=1)
     run = person_run(tmp_path, output_path=None)
-    run.store = None
+    run.store = store
     run.run()
+    cleared(run)
     with pytest.raises(AirflowFailException, match="state_path"):
         run.run()
     assert len(bought(server)) == 2
+
+
+def test_retry_without_a_record_pays_again_if_the_author_chose_that(serve: Serve, tmp_path: Path) -> None:
+    """With ``on_lost_reply="resubmit"`` a try without a record buys everything again."""
+    server = serve(faces=1)
+    run = person_run(tmp_path, output_path=None, on_lost_reply="resubmit")
+    run.run()
+    cleared(run)
+    run.run()
+    assert len(bought(server)) == 4
+
+
+@pytest.mark.parametrize("fault", ["missing image", "wrong password", "refused upload"])
+def test_failure_before_the_first_request_does_not_block_the_retry(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """After a try that failed before anything was paid, the next one buys, with a task state store alone."""
+    server = serve(faces=1)
+    run = person_run(tmp_path, output_path=None)
+    image = tmp_path / "in" / "street.jpg"
+    content = image.read_bytes()
+    if fault == "missing image":
+        image.unlink()
+    elif fault == "wrong password":
+        monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", account_json(server.url, password="wrong"))
+    else:
+        server.faults.add("v1_target", "status", code=400)
+    with pytest.raises(AirflowFailException):
+        run.run()
+
+    image.write_bytes(content)
+    monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", account_json(server.url))
+    assert len(run.run()) == 2
+    assert len(bought(server)) == 2
+
+
+def id_image_of(server: EmulatorServer, folder: Path) -> str:
+    """Upload a picture without an operator; return its id."""
+    from airflow_provider_piktid.client import PiktidV1Client
+
+    content = picture(folder / "in" / "street.jpg").read_bytes()
+    with PiktidV1Client("piktid-emulator", base_url=f"{server.url}/api") as client:
+        return client.upload_target(content, filename="street.jpg").id_image
+
+
+@BOTH_WAYS
+def test_retry_without_a_record_finds_the_results_of_an_id_image(
+    serve: Serve, tmp_path: Path, deferrable: bool
+) -> None:
+    """With ``id_image`` a try without a record takes the results that PiktID still announces, and buys nothing."""
+    server = serve(faces=1)
+    run = person_run(
+        tmp_path, id_image=id_image_of(server, tmp_path), output_path=None, deferrable=deferrable
+    )
+    first = run.run()
+    cleared(run)
+    assert run.run() == first
+    assert len(bought(server)) == 2
+
+
+@pytest.mark.parametrize("policy", ["fail", "resubmit"])
+def test_retry_without_a_record_decides_about_missing_results_of_an_id_image(
+    serve: Serve, tmp_path: Path, policy: str
+) -> None:
+    """Results that PiktID no longer announces are an unknown fate: by default they are not bought again."""
+    server = serve(faces=1)
+    run = person_run(
+        tmp_path,
+        id_image=id_image_of(server, tmp_path),
+        output_path=None,
+        on_lost_reply=policy,
+        lost_reply_grace=0.3,
+    )
+    run.run()
+    cleared(run)
+    server.state.v1.notifications.delete(server.state.v1.notifications.current()[0].id)
+    if policy == "fail":
+        for _ in range(2):
+            with pytest.raises(PiktidSubmissionError, match="may have been billed"):
+                run.run()
+        assert len(bought(server)) == 2
+    else:
+        assert len(run.run()) == 2
+        assert len(bought(server)) == 3
 
 
 def test_expired_result_is_bought_again_by_the_retry(

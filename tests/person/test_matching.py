@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_piktid.exceptions import PiktidRecordError
 from airflow_provider_piktid.models.v1 import PersonNotification
 from airflow_provider_piktid.person.matching import AwaitedGeneration, match
-from airflow_provider_piktid.person.record import Face, Generation, PersonRecord, output_name
+from airflow_provider_piktid.person.record import Face, Generation, PersonRecord, output_stem
 
 ASKED = 1000.0
 
@@ -101,44 +101,50 @@ def test_result_without_link_is_a_failure() -> None:
 
 
 @pytest.mark.parametrize(
-    ("errors", "wanted", "alone", "failed"),
+    ("errors", "wanted", "failed"),
     [
-        pytest.param([error()], [want()], True, ["0 oceania"], id="nothing else in flight"),
-        pytest.param([error()], [want()], False, [], id="something else in flight"),
-        pytest.param([error()], [want(), want(1)], True, [], id="two open requests"),
-        pytest.param([error(at=ASKED - 60)], [want()], True, [], id="older than the request"),
-        pytest.param([error(at=None)], [want()], True, [], id="age unknown"),
-        pytest.param([error(tasks="superid")], [want()], True, [], id="another task type"),
-        pytest.param([error(address="img")], [want()], False, ["0 oceania"], id="names the image"),
-        pytest.param([error(address="other")], [want()], True, [], id="names another image"),
-        pytest.param([error(id_image="img", id_person=1)], [want(), want(1)], False, ["1 oceania"], id="names person"),
-        pytest.param([error(id_task="task-1-oceania")], [want(), want(1)], False, ["1 oceania"], id="names task"),
-        pytest.param([error(id_task="task-9")], [want()], True, [], id="names another task"),
-        pytest.param([error(address="img")], [want(), want(1)], True, [], id="image with two open requests"),
+        pytest.param([error()], [want()], [], id="no ids"),
+        pytest.param([error(), error(6)], [want(), want(1)], [], id="no ids, as many as open requests"),
+        pytest.param([error(id_person=0)], [want()], [], id="person without image"),
+        pytest.param([error(address="img")], [want()], ["0 oceania"], id="names the image"),
+        pytest.param([error(address="other")], [want()], [], id="names another image"),
+        pytest.param(
+            [error(id_image="img", id_person=1)], [want(), want(1)], ["1 oceania"], id="names person"
+        ),
+        pytest.param([error(id_task="task-1-oceania")], [want(), want(1)], ["1 oceania"], id="names task"),
+        pytest.param([error(id_task="task-9")], [want()], [], id="names another task"),
+        pytest.param([error(address="img")], [want(), want(1)], [], id="image with two open requests"),
         pytest.param(
             [error(5, address="img"), error(6, address="img")],
             [want(), want(1)],
-            False,
             ["0 oceania", "1 oceania"],
             id="as many errors of the image as open requests",
         ),
     ],
-)  # fmt: skip
+)
 def test_error_fails_only_the_request_it_identifies(
-    errors: list[PersonNotification], wanted: list[AwaitedGeneration], alone: bool, failed: list[str]
+    errors: list[PersonNotification], wanted: list[AwaitedGeneration], failed: list[str]
 ) -> None:
-    """An error fails a request only if its ids, or the lack of other open requests, identify that request."""
-    findings = match(errors, wanted, alone=alone)
-    assert sorted(findings.failed) == failed
+    """An error fails a request only if its ids identify that request."""
+    assert sorted(match(errors, wanted).failed) == failed
 
 
-def test_error_without_ids_fails_the_last_open_request() -> None:
-    """An error without ids fails the only request that is still open and is not listed for deletion."""
-    wanted = [want(person) for person in range(4)]
-    listed = [error(), *(result(10 + person, id_person=person) for person in range(3))]
-    findings = match(listed, wanted, alone=True)
-    assert list(findings.failed) == ["3 oceania"]
-    assert 5 not in findings.ids, "it may be somebody else's: not ours to delete"
+@pytest.mark.parametrize(
+    ("item", "unnamed"),
+    [
+        pytest.param(error(), ["boom"], id="newer"),
+        pytest.param(error(at=None), ["boom"], id="age unknown"),
+        pytest.param(error(at=ASKED - 60), [], id="older than the request"),
+        pytest.param(error(tasks="superid"), [], id="another task type"),
+        pytest.param(error(address="img"), [], id="names the image"),
+    ],
+)
+def test_error_without_ids_is_kept_for_the_message(item: PersonNotification, unnamed: list[str]) -> None:
+    """The text of an error without ids that may be about a request is returned, and it is not listed for deletion."""
+    findings = match([item], [want()])
+
+    assert findings.unnamed == unnamed
+    assert (5 in findings.ids) == bool(item.id_image), "it may be somebody else's: not ours to delete"
 
 
 def test_record_is_small_json() -> None:
@@ -183,6 +189,21 @@ def test_added_requests_keep_the_state_of_existing_ones() -> None:
     assert [item.state for item in record.generations] == ["done", "planned", "planned", "planned"]
 
 
+def test_removed_request_is_taken_up_when_it_comes_back() -> None:
+    """A paid request for a removed keyword is kept apart, also as JSON, and keeps its state when it comes back."""
+    record = PersonRecord("f", 1.0)
+    both, one = [{"Location": "Oceania"}, {"Location": "Africa"}], [{"Location": "Oceania"}]
+    record.plan([0, 1], both)
+    record.generations[1].state, record.generations[1].paid_requests = "done", 1
+    record.plan([0], one)
+    assert [(item.key, item.state) for item in record.set_aside] == [((0, "location", "africa"), "done")]
+
+    record = PersonRecord.from_json(json.loads(json.dumps(record.to_json())))
+    record.plan([0], both)
+
+    assert ([item.state for item in record.generations], record.set_aside) == (["planned", "done"], [])
+
+
 def test_output_names_are_unique() -> None:
     """Output names are unique for each person, group and keyword, and contain no path."""
     keywords = [
@@ -192,7 +213,7 @@ def test_output_names_are_unique() -> None:
         ("Location", "東"),
         ("Location", "../../etc"),
     ]
-    names = [output_name("a", Generation(person, word), ".jpg") for person in (0, 1) for word in keywords]
+    names = [output_stem("a", Generation(person, word)) for person in (0, 1) for word in keywords]
     assert len({name.lower() for name in names}) == len(names)
     assert not [name for name in names if "/" in name or ".." in name]
-    assert names[0] == "a_person0_east-asia.jpg"
+    assert names[0] == "a_person0_east-asia"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-A night of a refresh in a process of its own, which can end at any step.
+A night of a refresh, or a try of a person task, in a process of its own, which can end at any step.
 
 A step is the moment before or after an HTTP request, and before or after a file gets its content: whatever a crash can
 separate. ``os._exit`` leaves no chance to tidy up.
@@ -46,17 +46,18 @@ class Steps:
         send = httpx.AsyncClient.send
 
         async def counted_send(client: httpx.AsyncClient, request: httpx.Request, **options: Any) -> Any:
-            what = f"{request.method} {request.url.path.split('/')[1]}"
+            what = f"{request.method} {request.url.path.removeprefix('/api').split('/')[1]}"
             self.reach(f"before {what}")
             response = await send(client, request, **options)
             self.reach(f"after {what}")
             return response
 
         vars(httpx)["AsyncClient"].send = counted_send
-        self._around(storage, "write_bytes")
-        self._around(receive, "_rename")
+        self.around(storage, "write_bytes")
+        self.around(receive, "_rename")
+        self.around(receive, "_link")
 
-    def _around(self, module: Any, name: str) -> None:
+    def around(self, module: Any, name: str) -> None:
         original: Callable[..., Any] = getattr(module, name)
 
         def counted(*arguments: Any) -> Any:
@@ -71,7 +72,7 @@ class Steps:
     @staticmethod
     def _target(arguments: tuple[Any, ...]) -> str:
         place = next((item for item in arguments if hasattr(item, "path")), None)
-        return Path(place.path if place is not None else str(arguments[-1])).name
+        return Path(place.path).name if place is not None else "state"
 
 
 def run_night(
@@ -97,4 +98,50 @@ def run_night(
     ):
         steps.arm()
         nights.run(swap=swap)
+    steps.write()
+
+
+@dataclass(frozen=True)
+class PersonTry:
+    """
+    One try of a person task.
+
+    :param store: File of the task state store; None: there is none.
+    """
+
+    connection: str
+    folder: str
+    number: int
+    store: str | None
+    arguments: dict[str, Any]
+
+
+def run_person_try(wanted: PersonTry, log: str, end_at: int | None) -> None:
+    """
+    Run one try; called in the new process. Its rows, or its error, are written beside ``log``.
+
+    :param log: Where the names of the steps up to the end are written.
+    :param end_at: Index of the step at which the process ends.
+    """
+    from tests.support.person import person_run
+    from tests.support.processes import FileStateStore
+
+    os.environ["AIRFLOW_CONN_PIKTID_DEFAULT"] = wanted.connection
+    steps = Steps(Path(log), end_at)
+    run = person_run(Path(wanted.folder), **wanted.arguments)
+    run.ti.try_number = wanted.number - 1
+    store: Any = FileStateStore(Path(wanted.store)) if wanted.store else None
+    run.store = store
+    with (
+        Path(os.devnull).open("w") as quiet,
+        contextlib.redirect_stdout(quiet),
+        contextlib.redirect_stderr(quiet),
+    ):
+        steps.arm()
+        steps.around(FileStateStore, "set")
+        try:
+            outcome = {"rows": run.run()}
+        except Exception as error:  # noqa: BLE001 - reported to the parent
+            outcome = {"error": f"{type(error.__cause__ or error).__name__}: {error}"}
+    Path(log).with_suffix(".outcome").write_text(json.dumps(outcome))
     steps.write()

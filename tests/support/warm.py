@@ -17,9 +17,12 @@ for _name in (
     "airflow_provider_piktid.jobs.queue",
     "airflow_provider_piktid.client",
     "airflow_provider_piktid.operators.refresh",
+    "airflow_provider_piktid.operators.generate_person",
     "airflow_provider_piktid.operators.upload",
+    "airflow_provider_piktid.triggers.generate_person",
     "tests.support.crash",
     "tests.support.nights",
+    "tests.support.person",
     "tests.support.tasks",
 ):
     import_module(_name)
