@@ -83,13 +83,30 @@ def test_worker_killed_around_the_record_buys_once(
     server: EmulatorServer, make_swap: MakeSwap, point: str, kept: Records, submission: int
 ) -> None:
     """After a kill before or after a write of the record, the retry submits only what is missing."""
-    swap = make_swap(kept, point=point, submission=submission)
+    # Without a record nobody knows which jobs were never sent: to submit them is a choice.
+    policy = "resubmit" if kept == "nowhere" else "fail"
+    swap = make_swap(kept, point=point, submission=submission, on_lost_reply=policy)
     with pytest.raises(StepKilled):
         swap.run()
 
     result = swap.run()
 
     assert_bought_once(server, swap, result)
+
+
+@pytest.mark.parametrize("submission", [0, 1], ids=["first job", "second job"])
+def test_retry_without_a_record_does_not_submit_what_is_missing(
+    server: EmulatorServer, make_swap: MakeSwap, submission: int
+) -> None:
+    """Where no record can be kept, a retry fails by default if PiktID does not list all jobs."""
+    swap = make_swap("nowhere", point="before the intent", submission=submission)
+    with pytest.raises(StepKilled):
+        swap.run()
+
+    with pytest.raises(StepFailed, match=r"PiktidSubmissionError.*left no record"):
+        swap.run()
+
+    assert len(jobs(server)) == submission
 
 
 @BOTH_STORES
