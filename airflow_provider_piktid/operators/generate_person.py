@@ -96,6 +96,25 @@ class PiktidGeneratePersonOperator(PaidOperator):
         self.allow_unknown_keywords = allow_unknown_keywords
         self.push_links = push_links
 
+    @property
+    def image(self) -> str | None:
+        """The picture. The query of a signed URL is masked in logs and in the task's rendered templates."""
+        return self._image
+
+    @image.setter
+    def image(self, image: str | None) -> None:
+        # Rendering assigns the attribute, also that of a mapped task, before Airflow stores the rendered templates.
+        self._image = image
+        query = (
+            image.partition("?")[2]
+            if isinstance(image, str) and image.startswith(("http:", "https:"))
+            else ""
+        )
+        if query and "{" not in query:
+            from airflow.providers.common.compat.sdk import mask_secret
+
+            mask_secret(query)
+
     def _open_client(self, hook: PiktidHook) -> PiktidV1Client:
         return hook.get_v1_client()
 

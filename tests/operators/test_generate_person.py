@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
+from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskDeferred, redact
 from PIL import Image
 
 from airflow_provider_piktid.client._login import TOKENS
@@ -27,6 +27,7 @@ from airflow_provider_piktid.exceptions import (
     PiktidRecordError,
     PiktidSubmissionError,
 )
+from airflow_provider_piktid.operators.generate_person import PiktidGeneratePersonOperator
 from airflow_provider_piktid.person import poller
 from tests.support.fixtures import start
 from tests.support.person import QUICK_PERSONS, account_json, bought, person_run
@@ -886,3 +887,23 @@ def test_on_kill_logs_running_generations(
     with pytest.raises(OSError):  # noqa: PT011 - stands for the end of the process
         run.run()
     assert "person 0, Location Oceania are still running and will be billed" in capsys.readouterr().out
+
+
+SIGNED = "https://shop.example/p.jpg?X-Amz-Expires=900&X-Amz-Signature=5f4dcc3b5aa765d61d83"
+
+
+@pytest.mark.parametrize("mapped", [False, True], ids=["one task", "mapped"])
+def test_signed_url_is_masked_in_rendered_templates(mapped: bool) -> None:
+    """The signature of a picture's URL is masked where Airflow stores the rendered templates."""
+    arguments: dict[str, Any] = {"task_id": "person", "keywords": "Oceania"}
+    with DAG("signed", schedule=None):
+        operator = PiktidGeneratePersonOperator(**arguments, image="{{ url }}")
+    if mapped:
+        operator.image = SIGNED
+    else:
+        operator.render_template_fields({"url": SIGNED})
+
+    assert operator.image == SIGNED
+    shown = str(redact(operator.image, "image"))
+    assert "5f4dcc3b5aa765d61d83" not in shown
+    assert shown.startswith("https://shop.example/p.jpg?")
