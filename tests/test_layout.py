@@ -66,6 +66,7 @@ PURE = (
     "files/names",
     "jobs/manifest",
     "jobs/submission",
+    "person/attribution",
     "person/matching",
     "person/record",
     "refresh/catalogue",

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from airflow_provider_piktid.exceptions import TRANSIENT_ERRORS, PiktidError
+from airflow_provider_piktid.person.attribution import ErrorSearch
 from airflow_provider_piktid.person.matching import AwaitedGeneration, Findings, match
 
 if TYPE_CHECKING:
@@ -79,6 +80,10 @@ class _Waiter:
         return len(self.findings.settled) >= len(self.request.awaited)
 
     @property
+    def unsettled(self) -> list[AwaitedGeneration]:
+        return [item for item in self.request.awaited if item.name not in self.findings.settled]
+
+    @property
     def open(self) -> int:
         return len(self.request.awaited) - len(self.findings.settled)
 
@@ -99,6 +104,7 @@ class Poller:
         self._task: asyncio.Task[None] | None = None
         self._polled_at = float("-inf")
         self._failures = 0
+        self._search = ErrorSearch()
 
     async def wait(
         self,
@@ -172,7 +178,7 @@ class Poller:
                     continue
                 try:
                     client = client or await self._connect()
-                    self._distribute(await client.list_notifications())
+                    await self._poll(client)
                     self._failures = 0
                 except Exception as error:  # noqa: BLE001 - if the poller ends, all tasks wait forever
                     self._handle_failure(error)
@@ -184,6 +190,21 @@ class Poller:
         finally:
             if client is not None:
                 await client.aclose()
+
+    async def _poll(self, client: AsyncPiktidV1Client) -> None:
+        """List the notifications, or ask which request an error without ids is about."""
+        question = self._search.question()
+        if question is not None:
+            try:
+                self._search.answer(question, await client.list_notifications(id_task=question))
+            except TRANSIENT_ERRORS:
+                raise
+            except PiktidError:
+                self._search.give_up()
+            return
+        listed = self._search.named(await client.list_notifications())
+        self._distribute(listed)
+        self._search.look_for(listed, [item for waiter in self._waiters for item in waiter.unsettled])
 
     def _pause(self) -> float:
         return min(self._interval * 2.0 ** min(self._failures, 8), max(LONGEST_PAUSE, self._interval))

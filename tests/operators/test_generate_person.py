@@ -479,11 +479,12 @@ def test_cleared_task_awaits_running_generations_and_buys_the_added_keyword(
 
 
 @BOTH_WAYS
+@pytest.mark.parametrize("ids", ["absent", "present"])
 def test_failed_generation_is_named_and_the_others_are_kept(
-    serve: Serve, tmp_path: Path, deferrable: bool
+    serve: Serve, tmp_path: Path, deferrable: bool, ids: str
 ) -> None:
     """One failed generation is listed in the summary, and the task succeeds with the other three."""
-    server = serve(variants={"v1_error_ids": "present"})
+    server = serve(variants={"v1_error_ids": ids})
     server.faults.add("generation", "fail", id_person=1, keyword="Africa", message="too dark")
     run = person_run(tmp_path, deferrable=deferrable)
     assert len(run.run()) == 3
@@ -517,7 +518,7 @@ def test_error_of_another_task_does_not_fail_this_one(serve: Serve, tmp_path: Pa
 @BOTH_WAYS
 def test_timeout_names_an_error_without_ids(serve: Serve, tmp_path: Path, deferrable: bool) -> None:
     """The timeout of a failed generation contains the error without ids that PiktID reported, without its link."""
-    server = serve(faces=1)
+    server = serve(faces=1, variants={"v1_generate_reply": "empty"})
     server.faults.add(
         "generation", "fail", keyword="Africa", message="too dark https://x.example/a?Signature=1"
     )
@@ -901,7 +902,8 @@ def test_signed_url_is_masked_in_rendered_templates(mapped: bool) -> None:
     if mapped:
         operator.image = SIGNED
     else:
-        operator.render_template_fields({"url": SIGNED})
+        context: Any = {"url": SIGNED}
+        operator.render_template_fields(context)
 
     assert operator.image == SIGNED
     shown = str(redact(operator.image, "image"))

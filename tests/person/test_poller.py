@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from airflow_provider_piktid.exceptions import (
     PiktidAuthError,
     PiktidConnectionError,
+    PiktidInvalidRequestError,
     PiktidRateLimitError,
     PiktidServerError,
 )
@@ -217,6 +219,52 @@ async def test_error_without_ids_fails_no_task(shared: Poller, account: Account)
     account.finish("a")
     findings = (await within(task)).findings
     assert (list(findings.found), findings.failed, findings.unnamed) == (["a"], {}, ["no reason given"])
+
+
+class Filtering(Account):
+    """An account whose server knows which request an error is about."""
+
+    filters = True
+    refuses = False
+
+    async def list_notifications(self, *, id_task: str | None = None) -> list[PersonNotification]:
+        listed = await super().list_notifications()
+        if id_task is not None and self.refuses:
+            raise PiktidInvalidRequestError("no such filter", status=422)
+        return listed if id_task in (None, "task-b") or not self.filters else []
+
+
+def sent(name: str) -> AwaitedGeneration:
+    return replace(want(name), id_task=f"task-{name}")
+
+
+async def test_error_without_ids_fails_the_request_that_piktid_shows_it_for() -> None:
+    """An error without ids is attributed by asking for the errors of each request; the other request goes on."""
+    account = Filtering()
+    account.fail()
+    poller = Poller(account.connect, interval=0.01)
+    task = asyncio.create_task(poller.wait(PollRequest([sent("a"), sent("b")])))
+    await account.next_polls(8)
+    account.finish("a")
+    findings = (await within(task)).findings
+
+    assert (list(findings.found), list(findings.failed)) == (["a"], ["b"])
+    assert 99 in findings.ids
+
+
+@pytest.mark.parametrize("fault", ["ignores", "refuses"])
+async def test_server_without_the_filter_is_not_believed(fault: str) -> None:
+    """If the server ignores or refuses the filter, an error without ids is left to the deadline."""
+    account = Filtering()
+    account.filters, account.refuses = fault != "ignores", fault == "refuses"
+    account.fail()
+    poller = Poller(account.connect, interval=0.01)
+    task = asyncio.create_task(poller.wait(PollRequest([sent("b")])))
+    await account.next_polls(8)
+    account.finish("b")
+    findings = (await within(task)).findings
+
+    assert (list(findings.found), findings.failed) == (["b"], {})
 
 
 async def test_cancelled_wait_does_not_end_the_others(shared: Poller, account: Account) -> None:

