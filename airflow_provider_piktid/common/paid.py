@@ -316,10 +316,19 @@ class RecordedWork(Generic[Paid]):
             self._record = self._load() or self._parse(resume_state.get("record"))
         if self._record.closed_by and not self._record.is_sent:
             raise _closed(self._record)
-        if fingerprint not in (None, self._record.fingerprint):
+        if fingerprint is not None:
+            self.require_same(self._record.fingerprint, fingerprint)
+
+    def require_same(self, recorded: str, rendered: str) -> None:
+        """
+        Compare digests of the arguments: a record must not be used for other work than it is of.
+
+        :raises PiktidRecordError: They differ.
+        """
+        if recorded != rendered:
             raise PiktidRecordError(
                 "The task's arguments rendered differently after a wait than before it, so its record does not fit "
-                f"them. Paid for so far: {self._record.job_ids or 'nothing'}. Use templates that render the same "
+                f"them. Paid for so far: {self.record.job_ids or 'nothing'}. Use templates that render the same "
                 "within a DAG run, then clear the task."
             )
 

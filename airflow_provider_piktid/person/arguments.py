@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
+from airflow_provider_piktid.common.records import fingerprint
 from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidDownloadError, PiktidImageError
 from airflow_provider_piktid.files import formats, storage
 from airflow_provider_piktid.files.names import safe_name
@@ -132,6 +133,14 @@ class PersonArguments:
             raise PiktidConfigError(f"unusable must be 'skip' or 'fail', not {self.unusable!r}")
         if self.stagger < 0:
             raise PiktidConfigError(f"stagger must be 0 seconds or more, not {self.stagger}")
+
+    @property
+    def digest(self) -> str:
+        """A digest of what was asked for, as it was rendered. Unlike the fingerprint it needs no picture."""
+        source = self.source
+        image = source.location.uri if source.location else source.identity
+        parts = {"image": image, "keywords": self.keywords, "persons": self.persons, "options": self.options}
+        return fingerprint(parts)
 
     @cached_property
     def folder(self) -> storage.Location | None:

@@ -93,6 +93,7 @@ class PersonRecord(PaidRecord):
     :param faces: The persons in the picture; None if PiktID does not return them.
     :param used: Identities of notifications to ignore: processed ones, and those from before the first request.
     :param attached_at: When the current try of the task began, epoch seconds.
+    :param arguments: Digest of the arguments of the current try, to notice that they render differently after a wait.
     :param refused_for_good: Whether a retry cannot succeed until somebody changes something.
     :param set_aside: Paid generations of persons and keywords that the task no longer asks for. They count for nothing,
         and are taken up if they are asked for again.
@@ -106,6 +107,7 @@ class PersonRecord(PaidRecord):
     faces: list[Face] | None = None
     used: list[int | str] = field(default_factory=list)
     attached_at: float = 0.0
+    arguments: str = ""
     refused_for_good: bool = False
     set_aside: list[Generation] = field(default_factory=list)
     unnamed_errors: list[str] = field(default_factory=list)
@@ -158,6 +160,7 @@ class PersonRecord(PaidRecord):
             faces=None if value.get("faces") is None else [Face(**face) for face in value["faces"]],
             used=[item for item in value.get("used") or [] if isinstance(item, int | str)],
             attached_at=float(value.get("attached_at") or 0.0),
+            arguments=str(value.get("arguments") or ""),
             refused_for_good=bool(value.get("refused_for_good")),
             unnamed_errors=[str(text) for text in value.get("unnamed_errors") or []],
             version=int(value["version"]),

@@ -98,6 +98,7 @@ class PersonRun(RecordedWork[PersonRecord]):
 
     def resume(self, event: JobEvent) -> Step:
         self.restore(event.resume_state)
+        self.require_same(self.record.arguments, self._arguments.digest)
         event.raise_for_error()
         findings, self._findings = self._findings, None
         if findings is not None:
@@ -131,6 +132,7 @@ class PersonRun(RecordedWork[PersonRecord]):
         """
         record = self.record
         record.attached_at, record.refused_for_good, record.unnamed_errors = now, False, []
+        record.arguments = self._arguments.digest
         if record.id_image is None and record.faces is None:
             self._upload()
         elif self._source.id_image and not record.job_ids:

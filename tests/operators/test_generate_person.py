@@ -909,3 +909,29 @@ def test_signed_url_is_masked_in_rendered_templates(mapped: bool) -> None:
     shown = str(redact(operator.image, "image"))
     assert "5f4dcc3b5aa765d61d83" not in shown
     assert shown.startswith("https://shop.example/p.jpg?")
+
+
+@pytest.mark.parametrize(
+    "change", [{"options": {"seed": 7}}, {"rerun_key": "2"}], ids=["options", "rerun_key"]
+)
+def test_arguments_that_change_back_buy_nothing(serve: Serve, tmp_path: Path, change: dict[str, Any]) -> None:
+    """A task that is cleared with other arguments, and then with its first ones again, returns its first results."""
+    server = serve()
+    first, other = person_run(tmp_path), person_run(tmp_path, **change)
+    other.store = first.store
+    results = [first.run(), other.run()]
+
+    assert [first.run(), other.run()] == results
+    assert len(bought(server)) == 8
+
+
+def test_resume_with_other_arguments_fails(serve: Serve, tmp_path: Path) -> None:
+    """If keywords render differently after a wait, the task fails and names what it has paid for."""
+    server = serve()
+    keywords = iter([["Oceania"], ["Africa"]])
+    run = TaskRun(lambda: person_run(tmp_path, keywords=next(keywords)).make())
+
+    with pytest.raises(PiktidRecordError, match=r"rendered differently.*Oceania"):
+        run.run()
+
+    assert len(bought(server)) == 1
