@@ -16,8 +16,9 @@ import json
 import logging
 import posixpath
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_piktid.exceptions import PiktidRecordError
@@ -26,12 +27,21 @@ from airflow_provider_piktid.files.storage import Location
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.jobs.lookup import find_job
 from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, JobRecord, Submission
-from airflow_provider_piktid.refresh.catalogue import CatalogueRow, SourceState, Status, uploaded_fields
+from airflow_provider_piktid.refresh.catalogue import (
+    CatalogueRow,
+    SourceState,
+    Status,
+    paid_base,
+    pending_row,
+)
 
 log = logging.getLogger(__name__)
 
 #: A run is read again by later ones for this long: it may still be submitting.
 OPEN_SECONDS = 48 * 3600.0
+
+#: Records that are read at the same time.
+WORKERS = 8
 
 #: File of a run whose batches need not be read again.
 CLOSED = "closed"
@@ -45,8 +55,8 @@ class PaidBatch:
     """
     A batch for which paid requests were sent.
 
-    :param entries: Its sources, as the plan wrote them.
-    :param uploads: Their file ids, in the order in which the jobs take them.
+    :param entries: Its sources, as the plan wrote them; not read, and empty, if everything is collected.
+    :param uploads: Their file ids, in the order in which the jobs take them; the same.
     :param collected: Jobs whose rows are in the catalogue.
     """
 
@@ -66,6 +76,11 @@ class PaidBatch:
     def is_resolved(self) -> bool:
         """Whether the fate of every request is known."""
         return all(item.state != "intent" for item in self.record.submissions)
+
+    @property
+    def is_collected(self) -> bool:
+        """Whether the catalogue has the rows of every job: then nothing of this batch is left to do."""
+        return self.is_resolved and self.collected.issuperset(self.record.job_ids)
 
     def rows(self, find: Find, *, resubmit: bool) -> list[CatalogueRow]:
         """
@@ -120,12 +135,12 @@ def paid_batches(private: Location) -> list[PaidBatch]:
     plans = private.join("plans")
     names = sorted(storage.sizes_below(plans))
     closed = {posixpath.dirname(name) for name in names if posixpath.basename(name) == CLOSED}
-    return [
-        batch
-        for name in names
-        if name.endswith(".jobs.json") and posixpath.dirname(name) not in closed
-        for batch in _read(plans, name)
+    records = [
+        name for name in names if name.endswith(".jobs.json") and posixpath.dirname(name) not in closed
     ]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        found = pool.map(lambda name: _read(plans, name), records)
+        return [batch for batch in found if batch is not None]
 
 
 def close_runs(private: Location, batches: list[PaidBatch], *, now: float | None = None) -> None:
@@ -136,21 +151,25 @@ def close_runs(private: Location, batches: list[PaidBatch], *, now: float | None
             storage.write_bytes(private.join(f"plans/{run}/{CLOSED}"), b"")
 
 
-def _read(plans: Location, name: str) -> Iterator[PaidBatch]:
-    batch = plans.join(name.removesuffix(".jobs.json") + ".json")
-    record = _read_json(plans.join(name))
-    if record is not None:
-        yield PaidBatch(
-            run=posixpath.dirname(name),
-            entries=_read_json(batch) or [],
-            uploads=(read_uploads(batch) or {}).get("images", []),
-            record=JobRecord.from_json(record),
-            collected=frozenset(_sibling(batch, "collected") or ()),
-        )
+def _read(plans: Location, name: str) -> PaidBatch | None:
+    place = plans.join(name.removesuffix(".jobs.json") + ".json")
+    content = _read_json(plans.join(name))
+    if content is None:
+        return None
+    record = JobRecord.from_json(content)
+    batch = PaidBatch(posixpath.dirname(name), [], [], record, frozenset(_sibling(place, "collected") or ()))
+    if batch.is_collected:
+        return batch
+    uploads = (read_uploads(place) or {}).get("images", [])
+    return replace(batch, entries=_read_json(place) or [], uploads=uploads)
 
 
 def _sibling(batch: Location, kind: str) -> Any:
-    return _read_json(Location(batch.fs, storage.beside(batch.path, kind), batch.prefix))
+    return _read_json(_beside(batch, kind))
+
+
+def _beside(batch: Location, kind: str) -> Location:
+    return Location(batch.fs, storage.beside(batch.path, kind), batch.prefix)
 
 
 def _read_json(place: Location) -> Any | None:
@@ -191,8 +210,7 @@ def _is_replaced(entry: Mapping[str, Any], state: SourceState | None) -> bool:
 
 def mark_collected(batch: Location, job_ids: list[str]) -> None:
     """Note that the catalogue has the rows of these jobs of a batch."""
-    target = Location(batch.fs, storage.beside(batch.path, "collected"), batch.prefix)
-    storage.write_bytes(target, json.dumps(job_ids).encode())
+    storage.write_bytes(_beside(batch, "collected"), json.dumps(job_ids).encode())
 
 
 def read_uploads(batch: Location) -> dict[str, Any] | None:
@@ -213,6 +231,7 @@ def _row(
     entry: Mapping[str, Any], upload: Mapping[str, Any], item: Submission, status: Status
 ) -> CatalogueRow:
     # The request's time: rows that the run itself wrote later are newer and count.
-    base = dict(entry["row"]) | uploaded_fields(upload, entry["row"]) | {"at": item.intent_at or 0.0}
-    error = "not downloaded yet" if status == "pending" else "paid for or not: the reply was lost"
-    return CatalogueRow(**base, status=status, job_id=item.job_id, error=error)
+    base = paid_base(entry, upload, item.intent_at or 0.0)
+    if status == "pending":
+        return pending_row(base, item.job_id)
+    return CatalogueRow(**base, status=status, error="paid for or not: the reply was lost")

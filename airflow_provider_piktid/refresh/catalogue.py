@@ -143,6 +143,16 @@ def uploaded_fields(upload: Mapping[str, Any], planned: Mapping[str, Any]) -> di
     }
 
 
+def paid_base(entry: Mapping[str, Any], upload: Mapping[str, Any], at: float) -> dict[str, Any]:
+    """Return the fields of a row of a source that was paid for: as planned, uploaded, and written at a time."""
+    return dict(entry["row"]) | uploaded_fields(upload, entry["row"]) | {"at": at}
+
+
+def pending_row(base: Mapping[str, Any], job_id: str | None) -> CatalogueRow:
+    """Return the row of a source whose output exists or will exist, and is not downloaded."""
+    return CatalogueRow(**base, status="pending", job_id=job_id, error="not downloaded yet")
+
+
 def output_fields(row: Row) -> dict[str, Any]:
     """Return the fields of a row that describe its output, from the row of a manifest."""
     return {

@@ -12,7 +12,13 @@ from airflow_provider_piktid.common.concurrency import run_bounded
 from airflow_provider_piktid.exceptions import PiktidNotFoundError
 from airflow_provider_piktid.jobs import manifest
 from airflow_provider_piktid.jobs.download import Download, checked_folder
-from airflow_provider_piktid.refresh.catalogue import CatalogueRow, Status, output_fields, uploaded_fields
+from airflow_provider_piktid.refresh.catalogue import (
+    CatalogueRow,
+    Status,
+    output_fields,
+    paid_base,
+    pending_row,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient
@@ -85,9 +91,7 @@ class Collection:
         """
         now = time.time()
         return [
-            CatalogueRow(
-                **self._base(entry, now), status="pending", job_id=jobs[-1], error="not downloaded yet"
-            )
+            pending_row(self._base(entry, now), jobs[-1])
             for entry in self.entries
             if (jobs := self._jobs_of(entry))
         ]
@@ -122,7 +126,7 @@ class Collection:
 
     def _base(self, entry: Mapping[str, Any], now: float) -> dict[str, Any]:
         image = {"file_id": self._file_id(entry)} | dict(self._images.get(entry["source"], {}))
-        return dict(entry["row"]) | uploaded_fields(image, entry["row"]) | {"at": now}
+        return paid_base(entry, image, now)
 
     def _without_output(
         self, base: dict[str, Any], jobs: Sequence[str], download: CollectDownload, running: bool

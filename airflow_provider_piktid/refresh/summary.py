@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from airflow_provider_piktid.exceptions import PiktidPartialResultError
@@ -45,15 +46,21 @@ class RunSummary:
     def is_unchanged(self) -> bool:
         return not self.done and not self.planned["pruned"]
 
+    @cached_property
+    def _late(self) -> set[str]:
+        """Sources that an earlier run submitted and this one downloads."""
+        entries = self._store.read_batches(f"{self.planned['run']}/late")
+        return {entry["row"]["relative"] for entry in entries}
+
     def sources(self) -> dict[str, int]:
         """Count sources by outcome; ``missing``: planned, but not submitted."""
         states: dict[str, str] = {}
         for row in self.rows:
             before = states.get(row["relative"], "rejected")
             states[row["relative"]] = min(before, row["status"], key=STATUSES.index)
-        late = self._store.read_batches(f"{self.planned['run']}/late")
-        earlier = {entry["row"]["relative"] for entry in late}
-        submitted = [name for name, status in states.items() if status != "rejected" and name not in earlier]
+        submitted = [
+            name for name, status in states.items() if status != "rejected" and name not in self._late
+        ]
         counts = {status: list(states.values()).count(status) for status in STATUSES}
         counts["rejected"] = int(self.planned["rejected"])
         return counts | {"missing": max(0, int(self.planned["images"]) - len(submitted))}
