@@ -43,6 +43,9 @@ OPEN_SECONDS = 48 * 3600.0
 #: Records that are read at the same time.
 WORKERS = 8
 
+#: How much newer the row of a job is than the row of its request while the fate of that was unknown.
+FOUND_LATER_SECONDS = 0.001
+
 #: File of a run whose batches need not be read again.
 CLOSED = "closed"
 
@@ -233,5 +236,6 @@ def _row(
     # The request's time: rows that the run itself wrote later are newer and count.
     base = paid_base(entry, upload, item.intent_at or 0.0)
     if status == "pending":
-        return pending_row(base, item.job_id)
+        # A job that PiktID did not list in an earlier run replaces the row that says so.
+        return pending_row(base | {"at": base["at"] + FOUND_LATER_SECONDS}, item.job_id)
     return CatalogueRow(**base, status=status, error="paid for or not: the reply was lost")

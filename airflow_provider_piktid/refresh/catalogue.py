@@ -246,10 +246,13 @@ def options_key(identity_code: str, options: Mapping[str, Any], rerun_key: str |
     return fingerprint({"rerun_key": rerun_key, **job.content()})[:16]
 
 
-def compare(known: SourceState | None, file: SourceFile, key: str, *, max_attempts: int) -> Reason:
+def compare(
+    known: SourceState | None, file: SourceFile, key: str, *, max_attempts: int, resubmit: bool = False
+) -> Reason:
     """
     Return what has to be done with a source.
 
+    :param resubmit: Submit sources again whose request has an unknown fate. Default: False.
     :return: A value of :data:`WORK`, or ``same``; ``pending``: paid, to be downloaded; ``unknown``: paid or
         not, the reply to its request was lost; ``given up``: it
         failed ``max_attempts`` times; ``verify``: the SHA-256 has to be compared.
@@ -268,7 +271,7 @@ def compare(known: SourceState | None, file: SourceFile, key: str, *, max_attemp
     if known.options_key != key:
         return "options"
     if known.status == "unknown":
-        return "unknown"
+        return "new" if resubmit else "unknown"
     if known.status == "failed":
         return "failed" if known.attempts < max_attempts else "given up"
     return "same"

@@ -57,6 +57,12 @@ class RefreshRequest:
     max_attempts: int = 3
     resubmit: bool = False
 
+    def compare(self, known: SourceState | None, file: SourceFile) -> Reason:
+        """Return what has to be done with a source."""
+        return compare(
+            known, file, self.options_key, max_attempts=self.max_attempts, resubmit=self.resubmit
+        )
+
 
 @dataclass
 class Plan:
@@ -185,8 +191,7 @@ def _classify(
     known = plan.snapshot.known
 
     def reason(file: SourceFile) -> Reason:
-        entry = known.get(file.relative)
-        return compare(entry, file, request.options_key, max_attempts=request.max_attempts)
+        return request.compare(known.get(file.relative), file)
 
     classified = [(file, reason(file)) for file in files]
     if plan.snapshot.damaged:
@@ -227,9 +232,7 @@ def _verify(files: Sequence[SourceFile], plan: Plan, request: RefreshRequest) ->
             entry.version, entry.modified = file.version, file.modified
             fresh = {"source_version": file.version, "source_modified": file.modified, "at": time.time()}
             plan.touched += [row | fresh for row in entry.rows]
-            reasons[file.relative] = compare(
-                entry, file, request.options_key, max_attempts=request.max_attempts
-            )
+            reasons[file.relative] = request.compare(entry, file)
     return reasons
 
 

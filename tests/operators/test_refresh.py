@@ -351,6 +351,39 @@ def test_request_that_stays_unknown_is_reported_and_not_bought_by_default(
         assert third.planned["unchanged"] == 4
 
 
+def test_unknown_request_that_piktid_lists_later_is_downloaded(server: EmulatorServer, nights: Nights) -> None:
+    """A job that PiktID does not list in one night and lists in the next one is downloaded then."""
+    night = nights.begin()
+    server.faults.add("model_swap", "drop_after")
+    server.faults.add("gallery_jobs", "status", code=503, times=None)
+    upload_and_swap(nights, night, 0)
+    server.faults.clear()
+    nothing = {"jobs": [], "pagination": {"page": 1, "pages": 0, "total": 0}}
+    server.faults.add("gallery_jobs", "status", code=200, body=nothing, times=None)
+    assert nights.run().planned["unknown"] == 2
+    server.faults.clear()
+
+    third = nights.run()
+
+    assert (third.planned["unfinished"], third.planned["unknown"], bought(server)) == (2, 0, 4)
+    assert set(statuses(nights).values()) == {"done"}
+
+
+def test_unknown_request_is_bought_once_resubmission_is_chosen(server: EmulatorServer, nights: Nights) -> None:
+    """Sources that earlier nights reported as unknown are submitted in the night that allows it."""
+    night = nights.begin()
+    server.faults.add("model_swap", "drop_before")
+    upload_and_swap(nights, night, 0, lost_reply_grace=0.0)
+    assert nights.run().planned["unknown"] == 2
+    options = {"on_lost_reply": "resubmit"}
+
+    third = nights.run(swap=options, options=options)
+    fourth = nights.run()
+
+    assert (third.planned["unknown"], third.planned["images"], bought(server)) == (0, 2, 4)
+    assert (fourth.planned["unchanged"], bought(server)) == (4, 4)
+
+
 def test_collect_takes_the_jobs_from_the_record(server: EmulatorServer, nights: Nights) -> None:
     """A swap that was killed has pushed no XCom; its jobs are downloaded all the same."""
     night = nights.begin()

@@ -74,8 +74,8 @@ def test_submitted_job_is_pending() -> None:
     rows = batch(submitted(2, "job-1"), Submission(1)).rows(finder, resubmit=False)
 
     assert [(item.relative, item.status, item.job_id, item.file_id, item.at) for item in rows] == [
-        ("a.jpg", "pending", "job-1", "file-a.jpg", NOW + 1),
-        ("b.jpg", "pending", "job-1", "file-b.jpg", NOW + 1),
+        ("a.jpg", "pending", "job-1", "file-a.jpg", NOW + 1.001),
+        ("b.jpg", "pending", "job-1", "file-b.jpg", NOW + 1.001),
     ]
     assert {(item.source_sha256, item.source_size) for item in rows} == {("ab", 7)}
     assert finder.asked == []
