@@ -16,22 +16,19 @@ from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.links import SHEET_URL_KEY, PiktidContactSheetLink
 from airflow_provider_piktid.operators.base import fail_fast_if_permanent
 from airflow_provider_piktid.refresh.batches import (
-    close_runs,
     current_entries,
     finder,
     mark_collected,
     read_jobs,
     read_uploads,
 )
-from airflow_provider_piktid.refresh.catalogue import WORK, options_key
+from airflow_provider_piktid.refresh.carry_out import carry_out
+from airflow_provider_piktid.refresh.catalogue import options_key
 from airflow_provider_piktid.refresh.collect import Collection
-from airflow_provider_piktid.refresh.plan import (
-    Plan,
-    RefreshRequest,
-    batch_entries,
-    late_entries,
-    make_plan,
-)
+from airflow_provider_piktid.refresh.entries import batch_entries
+from airflow_provider_piktid.refresh.plan import make_plan
+from airflow_provider_piktid.refresh.plan_report import log_plan, plan_summary
+from airflow_provider_piktid.refresh.request import RefreshRequest
 from airflow_provider_piktid.refresh.store import CatalogueStore, run_key
 from airflow_provider_piktid.refresh.summary import RunSummary, event_extra
 
@@ -125,13 +122,13 @@ class PiktidPlanRefreshOperator(BaseOperator):
             store = CatalogueStore(storage.locate(self.output_path))
             plan = make_plan(request, store, finder(self.piktid_conn_id))
             entries = batch_entries(plan, request)
-            summary = self._summary(plan, request)
-            self._log_plan(plan, summary)
+            summary = plan_summary(plan, request)
+            log_plan(plan, summary, self.log)
             CurrentTask(context).push("summary", summary)
-            if _is_true(self.is_dry_run):
+            if request.dry_run:
                 CurrentTask(context).push("late", "")
                 return []
-            CurrentTask(context).push("late", self._store_plan(plan, request, store))
+            CurrentTask(context).push("late", carry_out(plan, request, store))
             size = self._batch_size(len(entries), settings.images_per_job)
             batches = [entries[start : start + size] for start in range(0, len(entries), size)]
             return store.write_batches(request.run, batches)
@@ -153,6 +150,10 @@ class PiktidPlanRefreshOperator(BaseOperator):
             max_images=self._limit(),
             max_attempts=self.max_attempts,
             resubmit=(self.options or {}).get("on_lost_reply") == "resubmit",
+            prune=self.prune,
+            dry_run=_is_true(self.is_dry_run),
+            variations=int((self.options or {}).get("num_variations", 1)),
+            price=self.credits_per_output,
         )
 
     def _limit(self) -> int | None:
@@ -175,77 +176,6 @@ class PiktidPlanRefreshOperator(BaseOperator):
         size = int(self.images_per_batch or images_per_job)
         most = conf.getint("core", "max_map_length", fallback=1024)
         return size if count <= size * most else size * math.ceil(count / (size * most))
-
-    def _summary(self, plan: Plan, request: RefreshRequest) -> dict[str, Any]:
-        submitted: dict[str, int] = dict.fromkeys(WORK, 0)
-        for _, reason in plan.work:
-            submitted[reason] += 1
-        outputs = len(plan.work) * int((self.options or {}).get("num_variations", 1))
-        return {
-            "run": request.run,
-            "source": self.source,
-            "output_path": self.output_path,
-            "listed": plan.listed,
-            "images": len(plan.work),
-            "outputs": outputs,
-            "credits_estimate": round(outputs * plan.average_price(self.credits_per_output), 2),
-            **submitted,
-            "unchanged": plan.reasons["same"],
-            "unfinished": plan.reasons["pending"],
-            "unknown": plan.reasons["unknown"],
-            "given_up": plan.reasons["given up"],
-            "rejected": len(plan.rejected),
-            "waiting": plan.waiting,
-            "deleted": len(plan.deleted),
-            "dry_run": _is_true(self.is_dry_run),
-            "pruned": len(plan.deleted) if self.prune and not _is_true(self.is_dry_run) else 0,
-        }
-
-    def _log_plan(self, plan: Plan, summary: Mapping[str, Any]) -> None:
-        self.log.info(
-            "%(listed)d sources: %(images)d to submit (%(new)d new, %(changed)d changed, %(options)d with other "
-            "options, %(failed)d failed before), about %(credits_estimate)g credits; %(unchanged)d unchanged, "
-            "%(unfinished)d paid but not downloaded yet, %(waiting)d left for a later run.",
-            summary,
-        )
-        for file, reason in plan.work[:20]:
-            self.log.info("  %s: %s", reason, file.location.uri)
-        if len(plan.work) > 20:
-            self.log.info("  ... and %d more", len(plan.work) - 20)
-        for row in plan.rejected[:20]:
-            self.log.warning("Skipped: %s", row.error)
-        if plan.deleted:
-            shown = ", ".join(plan.deleted[:10])
-            action = "removing their outputs" if summary["pruned"] else "their outputs are kept"
-            self.log.warning("%d source(s) no longer exist (%s): %s", len(plan.deleted), action, shown)
-        if summary["unknown"]:
-            self.log.warning(
-                "%(unknown)d source(s) may have been paid for by an earlier run: the reply was lost and PiktID lists "
-                "no job. They are not submitted again; look at the account's jobs, or set "
-                "swap={'on_lost_reply': 'resubmit'} to submit them once more.",
-                summary,
-            )
-        if summary["given_up"]:
-            self.log.warning(
-                "%(given_up)d source(s) failed `max_attempts` times; skipping them until they change.",
-                summary,
-            )
-
-    def _store_plan(self, plan: Plan, request: RefreshRequest, store: CatalogueStore) -> str:
-        """Write the rows of the plan; return the URI of the batch to download only, or an empty string."""
-        known = plan.snapshot.known
-        late = late_entries(plan, request)
-        if self.prune and plan.deleted:
-            store.remove_outputs(
-                {row["file"] for name in plan.deleted for row in known[name].rows if row["file"]}
-            )
-            for name in plan.deleted:
-                del known[name]
-        if rows := plan.rows():
-            store.write(f"{request.run}-plan", rows)
-        close_runs(store.private, [batch for batch in plan.paid if batch.run != request.run])
-        store.compact(plan.snapshot, rewrite=bool(self.prune and plan.deleted))
-        return store.write_batches(f"{request.run}/late", [late])[0] if late else ""
 
 
 class PiktidCollectRefreshOperator(BaseOperator):

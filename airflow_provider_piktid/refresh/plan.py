@@ -3,65 +3,33 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_piktid.exceptions import PiktidConfigError
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.formats import V2_FORMATS
 from airflow_provider_piktid.files.listing import matches
-from airflow_provider_piktid.files.storage import Location, SourceFile
+from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.refresh.batches import Find, PaidBatch, paid_batches
 from airflow_provider_piktid.refresh.catalogue import (
     WORK,
     CatalogueRow,
     Reason,
-    SourceState,
     add_line,
-    compare,
     dump,
     in_order,
-    source_fields,
-    source_root,
     targets,
 )
+from airflow_provider_piktid.refresh.checks import check_no_overlap, check_producer, check_root
+from airflow_provider_piktid.refresh.request import RefreshRequest
 from airflow_provider_piktid.refresh.store import CatalogueStore, Snapshot
 
 #: Sources that are read at the same time, to check their content.
 WORKERS = 8
-
-
-@dataclass(frozen=True)
-class RefreshRequest:
-    """
-    The checked arguments of a refresh.
-
-    :param producer: DAG and task, for the rows.
-    :param run: Digest of the DAG run, for the rows.
-    :param resubmit: Submit sources again whose fate stays unknown.
-    """
-
-    source: str
-    output_path: str
-    identity_code: str
-    options_key: str
-    producer: str
-    run: str
-    exclude: Sequence[str] = ()
-    max_images: int | None = None
-    max_attempts: int = 3
-    resubmit: bool = False
-
-    def compare(self, known: SourceState | None, file: SourceFile) -> Reason:
-        """Return what has to be done with a source."""
-        return compare(
-            known, file, self.options_key, max_attempts=self.max_attempts, resubmit=self.resubmit
-        )
 
 
 @dataclass
@@ -133,10 +101,10 @@ def make_plan(request: RefreshRequest, store: CatalogueStore, find: Find) -> Pla
     kept = [file for file in files if not matches(file.relative, request.exclude)]
     plan.listed = len(kept)
     plan.deleted = sorted(relative for relative in plan.snapshot.known if relative not in listing)
-    _check_root(files[0], plan.snapshot.known, request)
+    check_root(files[0], plan.snapshot.known, request)
     classified = _classify(kept, plan, request, store)
     plan.reasons.update(reason for _, reason in classified)
-    _check_producer(classified, plan.snapshot.known, request)
+    check_producer(classified, plan.snapshot.known, request)
     work = in_order(item for item in classified if item[1] in WORK)
     _choose(plan, work, request)
     plan.names = targets([file for file, _ in plan.work], listing, plan.snapshot.known)
@@ -153,36 +121,6 @@ def _resume(plan: Plan, request: RefreshRequest, find: Find) -> list[CatalogueRo
             add_line(plan.snapshot.known, dump([row]).strip(), "a record of an earlier run")
             resumed.append(row)
     return resumed
-
-
-def check_no_overlap(source: str, output: str) -> None:
-    """
-    Check that neither of source and output contains the other: outputs would be submitted as sources.
-
-    :raises PiktidConfigError: They overlap.
-    """
-    left, right = storage.locate(source), storage.locate(output)
-    if _protocol(left) != _protocol(right):
-        return
-    first, second = _folder(left), _folder(right)
-    if first == second or first.startswith(second) or second.startswith(first):
-        raise PiktidConfigError(
-            f"`source` {source} and `output_path` {output} must not overlap: outputs would be submitted as new "
-            "sources and billed. Use separate folders."
-        )
-
-
-def _protocol(location: Location) -> str:
-    return location.prefix.partition("://")[0]
-
-
-def _folder(location: Location) -> str:
-    base = storage.glob_base(location.path)
-    # A name that exists is not a glob, even if it contains magic characters.
-    path = location.path if base == location.path or location.fs.exists(location.path) else base
-    if location.is_local:
-        path = os.path.realpath(path)
-    return path.rstrip("/") + "/"
 
 
 def _classify(
@@ -236,30 +174,6 @@ def _verify(files: Sequence[SourceFile], plan: Plan, request: RefreshRequest) ->
     return reasons
 
 
-def _check_root(file: SourceFile, known: Mapping[str, SourceState], request: RefreshRequest) -> None:
-    """Two refreshes with different sources in one output would prune, and pay for, each other's outputs."""
-    root = source_root(file.location.uri, file.relative)
-    other = next((state for state in known.values() if state.root != root), None)
-    if other is not None:
-        raise PiktidConfigError(
-            f"{request.output_path} contains outputs of sources in {other.root}, made by {other.producer}; `source` is "
-            f"{root}. Set a separate `output_path` for {request.producer}. Nothing was submitted."
-        )
-
-
-def _check_producer(
-    classified: Iterable[tuple[SourceFile, Reason]], known: Mapping[str, SourceState], request: RefreshRequest
-) -> None:
-    """Two refreshes with different options in one output would overwrite each other's work and pay every night."""
-    for file, reason in classified:
-        if reason == "options" and known[file.relative].producer != request.producer:
-            raise PiktidConfigError(
-                f"{request.output_path} contains outputs that {known[file.relative].producer} made with other "
-                f"options or another identity. Set a separate `output_path` for {request.producer}. Nothing was "
-                "submitted."
-            )
-
-
 def _choose(plan: Plan, work: list[tuple[SourceFile, Reason]], request: RefreshRequest) -> None:
     """Choose up to ``max_images`` sources. Files that are not supported images are rejected and do not count."""
     limit = len(work) if request.max_images is None else request.max_images
@@ -277,70 +191,5 @@ def _choose(plan: Plan, work: list[tuple[SourceFile, Reason]], request: RefreshR
 
 
 def _rejected(file: SourceFile, problem: str, request: RefreshRequest) -> CatalogueRow:
-    base = _base(file, file.relative, request)
+    base = request.row_base(file, file.relative)
     return CatalogueRow(**base, attempts=0, status="rejected", at=time.time(), error=problem)
-
-
-def _base(file: SourceFile, target: str, request: RefreshRequest) -> dict[str, Any]:
-    return {
-        **source_fields(file, target),
-        "identity_code": request.identity_code,
-        "options_key": request.options_key,
-        "producer": request.producer,
-        "run": request.run,
-    }
-
-
-def batch_entries(plan: Plan, request: RefreshRequest) -> list[dict[str, Any]]:
-    """Describe each source to submit: the upload reads ``source`` and ``relative``, the rest goes to the rows."""
-    return [_entry(file, reason, plan, request) for file, reason in plan.work]
-
-
-def _entry(file: SourceFile, reason: Reason, plan: Plan, request: RefreshRequest) -> dict[str, Any]:
-    before = plan.snapshot.known.get(file.relative)
-    attempts = before.attempts if before is not None and reason == "failed" else 0
-    target = plan.names[file.relative]
-    return {
-        "source": file.location.uri,
-        "relative": target,
-        "reason": reason,
-        "row": _base(file, target, request) | {"attempts": attempts + 1},
-    }
-
-
-def late_entries(plan: Plan, request: RefreshRequest) -> list[dict[str, Any]]:
-    """Describe the sources that earlier runs paid for and whose outputs are not downloaded yet."""
-    rows = [row for known in plan.snapshot.known.values() if known.status == "pending" for row in known.rows]
-    rows += [vars(row) for row in plan.recovered if row.status == "pending"]
-    entries: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        entry = entries.setdefault(
-            row["relative"],
-            {
-                "source": row["source"],
-                "relative": row["target"],
-                "file_id": row["file_id"],
-                "job_ids": [],
-                "row": {name: row[name] for name in ROW_BASE} | {"run": request.run},
-            },
-        )
-        if row["job_id"] and row["job_id"] not in entry["job_ids"]:
-            entry["job_ids"].append(row["job_id"])
-    return list(entries.values())
-
-
-#: Fields of a row that describe what was submitted, and not its outcome.
-ROW_BASE = (
-    "relative",
-    "source",
-    "source_version",
-    "source_sha256",
-    "source_size",
-    "source_modified",
-    "target",
-    "identity_code",
-    "options_key",
-    "producer",
-    "run",
-    "attempts",
-)

@@ -351,7 +351,9 @@ def test_request_that_stays_unknown_is_reported_and_not_bought_by_default(
         assert third.planned["unchanged"] == 4
 
 
-def test_unknown_request_that_piktid_lists_later_is_downloaded(server: EmulatorServer, nights: Nights) -> None:
+def test_unknown_request_that_piktid_lists_later_is_downloaded(
+    server: EmulatorServer, nights: Nights
+) -> None:
     """A job that PiktID does not list in one night and lists in the next one is downloaded then."""
     night = nights.begin()
     server.faults.add("model_swap", "drop_after")
@@ -369,7 +371,9 @@ def test_unknown_request_that_piktid_lists_later_is_downloaded(server: EmulatorS
     assert set(statuses(nights).values()) == {"done"}
 
 
-def test_unknown_request_is_bought_once_resubmission_is_chosen(server: EmulatorServer, nights: Nights) -> None:
+def test_unknown_request_is_bought_once_resubmission_is_chosen(
+    server: EmulatorServer, nights: Nights
+) -> None:
     """Sources that earlier nights reported as unknown are submitted in the night that allows it."""
     night = nights.begin()
     server.faults.add("model_swap", "drop_before")
