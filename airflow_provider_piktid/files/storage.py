@@ -15,6 +15,7 @@ import io
 import json
 import os
 import posixpath
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -229,6 +230,25 @@ def write_bytes(location: Location, content: bytes) -> None:
                 os.unlink(part)
     else:
         location.fs.pipe_file(location.path, content)
+
+
+def copy_file(source: Location, target: Location) -> None:
+    """
+    Copy a file within a store atomically; an object store does it on its side.
+
+    :raises FileNotFoundError: The source does not exist.
+    """
+    if target.is_local:
+        part = part_name(target.path)
+        os.makedirs(posixpath.dirname(target.path), exist_ok=True)
+        try:
+            shutil.copyfile(source.path, part)
+            os.replace(part, target.path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part)
+    else:
+        target.fs.cp_file(source.path, target.path)
 
 
 def beside(uri: str, kind: str) -> str:

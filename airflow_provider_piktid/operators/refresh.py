@@ -239,7 +239,7 @@ class PiktidCollectRefreshOperator(BaseOperator):
             download = collection.download(self.output_path, concurrency, self.piktid_conn_id)
             with hook.get_conn() as client:
                 client.run(download.run)
-            rows = collection.rows(download)
+            rows = collection.copy(collection.rows(download), store)
             store.write(part, rows)
             mark_collected(batch, collection.job_ids)
             self.log.info("%s", counts := collection.counts(rows))

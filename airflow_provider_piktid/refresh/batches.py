@@ -34,6 +34,7 @@ from airflow_provider_piktid.refresh.catalogue import (
     paid_base,
     pending_row,
 )
+from airflow_provider_piktid.refresh.content import rows_for_equal_entries
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +101,9 @@ class PaidBatch:
             status = self._status(item, uploads, find)
             if status is None or (status == "unknown" and resubmit):
                 continue
-            pairs = ((entries.get(upload["source"]), upload) for upload in uploads)
-            rows += [_row(entry, upload, item, status) for entry, upload in pairs if entry]
+            for upload in uploads:
+                if entry := entries.get(upload["source"]):
+                    rows += _rows(entry, upload, item, status)
         return rows
 
     def _status(self, item: Submission, uploads: list[dict[str, Any]], find: Find) -> Status | None:
@@ -230,12 +232,16 @@ def read_jobs(batch: Location) -> list[list[Any]] | None:
     return [[item.job_id, item.count] for item in JobRecord.from_json(found).submissions]
 
 
-def _row(
+def _rows(
     entry: Mapping[str, Any], upload: Mapping[str, Any], item: Submission, status: Status
-) -> CatalogueRow:
+) -> list[CatalogueRow]:
+    """Return the row of a source that was submitted, and those of sources with equal content."""
     # The request's time: rows that the run itself wrote later are newer and count.
     base = paid_base(entry, upload, item.intent_at or 0.0)
     if status == "pending":
         # A job that PiktID did not list in an earlier run replaces the row that says so.
-        return pending_row(base | {"at": base["at"] + FOUND_LATER_SECONDS}, item.job_id)
-    return CatalogueRow(**base, status=status, error="paid for or not: the reply was lost")
+        row = pending_row(base | {"at": base["at"] + FOUND_LATER_SECONDS}, item.job_id)
+    else:
+        row = CatalogueRow(**base, status=status, error="paid for or not: the reply was lost")
+    equal = rows_for_equal_entries(entry, upload, [row])
+    return [row, *equal]

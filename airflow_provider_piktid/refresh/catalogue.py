@@ -28,13 +28,32 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 Status = Literal["done", "pending", "unknown", "failed", "rejected"]
-Reason = Literal["new", "changed", "options", "failed", "same", "pending", "unknown", "given up", "verify"]
+Reason = Literal[
+    "new", "changed", "options", "failed", "same", "pending", "unknown", "given up", "verify", "equal"
+]
 
 #: Statuses of sources that never had an output.
 NAMELESS: tuple[Status, ...] = ("rejected",)
 
 #: Why a source is submitted, as named in the summary.
 WORK: tuple[Reason, ...] = ("new", "changed", "options", "failed")
+
+
+#: Fields of a row that describe what was submitted, and not its outcome.
+ROW_BASE = (
+    "relative",
+    "source",
+    "source_version",
+    "source_sha256",
+    "source_size",
+    "source_modified",
+    "target",
+    "identity_code",
+    "options_key",
+    "producer",
+    "run",
+    "attempts",
+)
 
 
 @dataclass
@@ -59,6 +78,7 @@ class CatalogueRow:
         returned no output; ``rejected``: not a supported image format, never uploaded.
     :param file: Path of the output below the output folder.
     :param credits: This output's share of the credits of its job; None if PiktID did not report them.
+    :param equal_to: Source with the same content that this output was bought for; None if it was bought for this one.
     :param at: When it was written, epoch seconds.
     """
 
@@ -87,6 +107,7 @@ class CatalogueRow:
     sha256: str | None = None
     credits: float | None = None
     error: str | None = None
+    equal_to: str | None = None
     schema: int = SCHEMA_VERSION
 
 
@@ -146,6 +167,13 @@ def uploaded_fields(upload: Mapping[str, Any], planned: Mapping[str, Any]) -> di
 def paid_base(entry: Mapping[str, Any], upload: Mapping[str, Any], at: float) -> dict[str, Any]:
     """Return the fields of a row of a source that was paid for: as planned, uploaded, and written at a time."""
     return dict(entry["row"]) | uploaded_fields(upload, entry["row"]) | {"at": at}
+
+
+def equal_entries(entry: Mapping[str, Any], upload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the sources that get the output of an entry too, unless it changed between plan and upload."""
+    planned = entry["row"]["source_sha256"]
+    is_same = upload.get("sha256") in (None, planned)
+    return list(entry.get("equal", ())) if is_same else []
 
 
 def pending_row(base: Mapping[str, Any], job_id: str | None) -> CatalogueRow:

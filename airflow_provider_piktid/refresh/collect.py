@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import itertools
+import posixpath
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.common.concurrency import run_bounded
@@ -19,11 +21,13 @@ from airflow_provider_piktid.refresh.catalogue import (
     paid_base,
     pending_row,
 )
+from airflow_provider_piktid.refresh.content import rows_for_equal_entries
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient
     from airflow_provider_piktid.jobs.manifest import Row
     from airflow_provider_piktid.models.v2 import ImageResult, JobResults
+    from airflow_provider_piktid.refresh.store import CatalogueStore
 
 
 class Collection:
@@ -90,11 +94,11 @@ class Collection:
         They are written before the download starts, so that no later run pays again if this task is killed.
         """
         now = time.time()
-        return [
-            pending_row(self._base(entry, now), jobs[-1])
-            for entry in self.entries
-            if (jobs := self._jobs_of(entry))
-        ]
+        rows: list[CatalogueRow] = []
+        for entry in self.entries:
+            if jobs := self._jobs_of(entry):
+                rows += self._with_equal(entry, [pending_row(self._base(entry, now), jobs[-1])])
+        return rows
 
     def rows(self, download: CollectDownload) -> list[CatalogueRow]:
         """Return the rows of all sources that were paid for; the others keep their old rows."""
@@ -106,8 +110,24 @@ class Collection:
         for entry in self.entries:
             jobs = self._jobs_of(entry)
             if jobs:
-                made += self._rows_of(entry, outputs.get(entry["source"], []), jobs, download, now)
+                rows = self._rows_of(entry, outputs.get(entry["source"], []), jobs, download, now)
+                made += self._with_equal(entry, rows)
         return made
+
+    def _with_equal(self, entry: Mapping[str, Any], rows: list[CatalogueRow]) -> list[CatalogueRow]:
+        """Return the rows of an entry, and those of sources that get the same output."""
+        return rows + rows_for_equal_entries(entry, self._image(entry), rows)
+
+    def copy(self, rows: Sequence[CatalogueRow], store: CatalogueStore) -> list[CatalogueRow]:
+        """Copy outputs for the sources with equal content; return all rows as they are then."""
+        files = {(row.relative, *_output_key(row)): row.file for row in rows if row.status == "done"}
+        pairs = {
+            row.file: source
+            for row in rows
+            if row.equal_to and row.file and (source := files.get((row.equal_to, *_output_key(row))))
+        }
+        lost = store.copy_outputs(pairs) if pairs else set()
+        return [_not_copied(row) if row.equal_to and row.file in lost else row for row in rows]
 
     def _rows_of(
         self,
@@ -125,8 +145,10 @@ class Collection:
         return made
 
     def _base(self, entry: Mapping[str, Any], now: float) -> dict[str, Any]:
-        image = {"file_id": self._file_id(entry)} | dict(self._images.get(entry["source"], {}))
-        return paid_base(entry, image, now)
+        return paid_base(entry, self._image(entry), now)
+
+    def _image(self, entry: Mapping[str, Any]) -> dict[str, Any]:
+        return {"file_id": self._file_id(entry)} | dict(self._images.get(entry["source"], {}))
 
     def _without_output(
         self, base: dict[str, Any], jobs: Sequence[str], download: CollectDownload, running: bool
@@ -167,6 +189,14 @@ class CollectDownload(Download):
         pairs = zip(self._job_ids, found, strict=True)
         return {job_id: results for job_id, results in pairs if results is not None}
 
+    def _compare_with_existing(self) -> None:
+        """Keep the files of an earlier download, except under the name of another source with equal content."""
+        planned = [row.file for row in self.rows]
+        super()._compare_with_existing()
+        for row, name in zip(self.rows, planned, strict=True):
+            if row.file and name and posixpath.splitext(row.file)[0] != posixpath.splitext(name)[0]:
+                row.file, row.status, row.size, row.sha256 = name, "pending", None, None
+
     def _plan(self) -> list[tuple[Row, ImageResult]]:
         sources = {image["source"] for image in self._images or []}
         planned = manifest.plan_rows(list(self.results.items()), self._images)
@@ -177,6 +207,14 @@ def _job_of_each(images: Sequence[Mapping[str, Any]], jobs: Sequence[Sequence[An
     rest = (str(image["file_id"]) for image in images)
     pairs = ((file_id, job_id) for job_id, count in jobs for file_id in itertools.islice(rest, int(count)))
     return {file_id: str(job_id) for file_id, job_id in pairs if job_id}
+
+
+def _output_key(row: CatalogueRow) -> tuple[Any, ...]:
+    return row.job_id, row.image_index, row.group_index, row.version
+
+
+def _not_copied(row: CatalogueRow) -> CatalogueRow:
+    return replace(row, status="pending", file=None, size=None, error="its output could not be copied")
 
 
 def _of_output(base: dict[str, Any], row: Row, results: JobResults, running: bool) -> CatalogueRow:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.refresh.catalogue import Reason
+from airflow_provider_piktid.refresh.content import base_of
 from airflow_provider_piktid.refresh.plan import Plan
 from airflow_provider_piktid.refresh.request import RefreshRequest
 
@@ -19,12 +21,24 @@ def batch_entries(plan: Plan, request: RefreshRequest) -> list[dict[str, Any]]:
 def _entry(file: SourceFile, reason: Reason, plan: Plan, request: RefreshRequest) -> dict[str, Any]:
     before = plan.snapshot.known.get(file.relative)
     attempts = before.attempts if before is not None and reason == "failed" else 0
+    attempts = max(attempts, plan.reuse.attempts.get(file.relative, 0)) + 1
+    digest = plan.reuse.digests.get(file.relative)
+    entry = _named(file, plan, request, {"attempts": attempts, "source_sha256": digest})
+    equal = [
+        _named(other, plan, request, {"attempts": attempts, "source_sha256": digest})
+        for other in plan.equal.get(file.relative, ())
+    ]
+    return entry | {"reason": reason, "equal": equal}
+
+
+def _named(
+    file: SourceFile, plan: Plan, request: RefreshRequest, fields: Mapping[str, Any]
+) -> dict[str, Any]:
     target = plan.names[file.relative]
     return {
         "source": file.location.uri,
         "relative": target,
-        "reason": reason,
-        "row": request.row_base(file, target) | {"attempts": attempts + 1},
+        "row": {**request.row_base(file, target), **fields},
     }
 
 
@@ -32,35 +46,30 @@ def late_entries(plan: Plan, request: RefreshRequest) -> list[dict[str, Any]]:
     """Describe the sources that earlier runs paid for and whose outputs are not downloaded yet."""
     rows = [row for known in plan.snapshot.known.values() if known.status == "pending" for row in known.rows]
     rows += [vars(row) for row in plan.recovered if row.status == "pending"]
-    entries: dict[str, dict[str, Any]] = {}
+    by_source: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        entry = entries.setdefault(
-            row["relative"],
-            {
-                "source": row["source"],
-                "relative": row["target"],
-                "file_id": row["file_id"],
-                "job_ids": [],
-                "row": {name: row[name] for name in ROW_BASE} | {"run": request.run},
-            },
-        )
-        if row["job_id"] and row["job_id"] not in entry["job_ids"]:
-            entry["job_ids"].append(row["job_id"])
-    return list(entries.values())
+        by_source.setdefault(row["relative"], []).append(row)
+    return _together([_late_entry(found, request) for found in by_source.values()])
 
 
-#: Fields of a row that describe what was submitted, and not its outcome.
-ROW_BASE = (
-    "relative",
-    "source",
-    "source_version",
-    "source_sha256",
-    "source_size",
-    "source_modified",
-    "target",
-    "identity_code",
-    "options_key",
-    "producer",
-    "run",
-    "attempts",
-)
+def _late_entry(rows: Sequence[Mapping[str, Any]], request: RefreshRequest) -> dict[str, Any]:
+    first = rows[0]
+    return {
+        "source": first["source"],
+        "relative": first["target"],
+        "file_id": first["file_id"],
+        "job_ids": list(dict.fromkeys(row["job_id"] for row in rows if row["job_id"])),
+        "row": base_of(first) | {"run": request.run},
+    }
+
+
+def _together(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put sources that wait for the same output together: it is downloaded once, and copied."""
+    groups: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for entry in entries:
+        key = (entry["file_id"] or entry["source"], *entry["job_ids"])
+        if first := groups.get(key):
+            first["equal"].append(entry)
+        else:
+            groups[key] = entry | {"equal": []}
+    return list(groups.values())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from airflow_provider_piktid.refresh.catalogue import (
     targets,
 )
 from airflow_provider_piktid.refresh.checks import check_no_overlap, check_producer, check_root
+from airflow_provider_piktid.refresh.content import Classified, EqualContent, Reuse, known_content
 from airflow_provider_piktid.refresh.request import RefreshRequest
 from airflow_provider_piktid.refresh.store import CatalogueStore, Snapshot
 
@@ -37,6 +39,7 @@ class Plan:
     """
     What a refresh has to do.
 
+    :param now: Time of its rows, epoch seconds.
     :param work: Sources to submit, in order, each with its reason; at most ``max_images``.
     :param waiting: Number of sources that are left for a later run.
     :param paid: Batches of earlier runs for which paid requests were sent.
@@ -44,10 +47,17 @@ class Plan:
     :param rejected: Rows of sources that are not supported images.
     :param touched: New rows of sources with unchanged content whose version or date changed.
     :param recovered: Rows rebuilt from manifests, as the catalogue is damaged.
+    :param reuse: Sources whose output is that of a known source with equal content.
+    :param equal: Relative path of a source in ``work`` to other sources of this run with equal content.
     :param deleted: Relative paths of sources that no longer exist and are in the catalogue.
-    :param names: Relative path of each source in ``work`` to the path that its outputs are named after.
+    :param reused: Sources that need a copy of the output of a known source.
+    :param present: Relative path of each file in the output folder to its size.
+    :param names: Relative path of each source in ``work``, ``equal`` and ``reused`` to the path that its outputs are
+        named after.
+    :param first_of: SHA-256 to the source in ``work`` that has this content.
     """
 
+    now: float = field(default_factory=time.time)
     listed: int = 0
     snapshot: Snapshot = field(default_factory=Snapshot)
     work: list[tuple[SourceFile, Reason]] = field(default_factory=list)
@@ -58,13 +68,24 @@ class Plan:
     rejected: list[CatalogueRow] = field(default_factory=list)
     touched: list[dict[str, Any]] = field(default_factory=list)
     recovered: list[CatalogueRow] = field(default_factory=list)
+    reuse: Reuse = field(default_factory=Reuse)
+    equal: dict[str, list[SourceFile]] = field(default_factory=dict)
+    reused: list[SourceFile] = field(default_factory=list)
+    present: dict[str, int] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
+    first_of: dict[str, str] = field(default_factory=dict)
 
     def rows(self) -> list[CatalogueRow | Mapping[str, Any]]:
         """Return the rows to write; those of sources that an earlier run rejected for the same reason are not new."""
         rejected = [row for row in self.rejected if not self._is_known(row)]
         return [*self.resumed, *rejected, *self.touched, *self.recovered]
+
+    @property
+    def named(self) -> list[SourceFile]:
+        """Sources that need a name for their outputs."""
+        equal = itertools.chain.from_iterable(self.equal.values())
+        return [*(file for file, _ in self.work), *equal, *self.reused]
 
     def average_price(self, default: float) -> float:
         """Return the average credits of an output, from about a hundred outputs of the catalogue."""
@@ -94,7 +115,7 @@ def make_plan(request: RefreshRequest, store: CatalogueStore, find: Find) -> Pla
     files = storage.find_images(request.source, formats=V2_FORMATS)
     # Otherwise the filesystem caches the listing, which takes more memory than the catalogue.
     files[0].location.fs.invalidate_cache()
-    plan = Plan(snapshot=store.read())
+    plan = Plan(snapshot=store.read(), present=storage.sizes_below(store.output))
     plan.paid = paid_batches(store.private)
     plan.resumed = _resume(plan, request, find)
     listing = {file.relative for file in files}
@@ -103,12 +124,23 @@ def make_plan(request: RefreshRequest, store: CatalogueStore, find: Find) -> Pla
     plan.deleted = sorted(relative for relative in plan.snapshot.known if relative not in listing)
     check_root(files[0], plan.snapshot.known, request)
     classified = _classify(kept, plan, request, store)
-    plan.reasons.update(reason for _, reason in classified)
     check_producer(classified, plan.snapshot.known, request)
-    work = in_order(item for item in classified if item[1] in WORK)
-    _choose(plan, work, request)
-    plan.names = targets([file for file, _ in plan.work], listing, plan.snapshot.known)
+    equal = _equal_content(classified, plan, request)
+    classified = equal.apply(classified)
+    plan.reused = [file for file, reason in classified if reason == "equal"]
+    plan.reasons.update(reason for _, reason in classified)
+    _choose(plan, in_order(item for item in classified if item[1] in WORK), request, equal)
+    plan.names = targets(plan.named, listing, plan.snapshot.known)
     return plan
+
+
+def _equal_content(classified: list[Classified], plan: Plan, request: RefreshRequest) -> EqualContent:
+    """Return what finds the sources whose content was bought before under another name."""
+    known = plan.snapshot.known
+    for file, reason in classified:
+        if digest := known_content(known.get(file.relative), reason):
+            plan.reuse.digests[file.relative] = digest
+    return EqualContent(request, known, plan.present, plan.reuse)
 
 
 def _resume(plan: Plan, request: RefreshRequest, find: Find) -> list[CatalogueRow]:
@@ -165,6 +197,7 @@ def _verify(files: Sequence[SourceFile], plan: Plan, request: RefreshRequest) ->
         for file, digest in zip(files, digests, strict=True):
             entry = plan.snapshot.known[file.relative]
             if digest != entry.sha256:
+                plan.reuse.digests[file.relative] = digest
                 reasons[file.relative] = "changed"
                 continue
             entry.version, entry.modified = file.version, file.modified
@@ -174,20 +207,31 @@ def _verify(files: Sequence[SourceFile], plan: Plan, request: RefreshRequest) ->
     return reasons
 
 
-def _choose(plan: Plan, work: list[tuple[SourceFile, Reason]], request: RefreshRequest) -> None:
+def _choose(plan: Plan, work: list[Classified], request: RefreshRequest, equal: EqualContent) -> None:
     """Choose up to ``max_images`` sources. Files that are not supported images are rejected and do not count."""
     limit = len(work) if request.max_images is None else request.max_images
     position = 0
     while len(plan.work) < limit and position < len(work):
         part = work[position : position + limit - len(plan.work)]
         position += len(part)
+        equal.read_equal_sizes(file for file, _ in part)
         problems = storage.image_problems([file for file, _ in part], V2_FORMATS, workers=WORKERS)
         for item, problem in zip(part, problems, strict=True):
             if problem:
                 plan.rejected.append(_rejected(item[0], problem, request))
             else:
-                plan.work.append(item)
+                _add_work(plan, item)
     plan.waiting = len(work) - position
+
+
+def _add_work(plan: Plan, item: Classified) -> None:
+    """Add a source to submit, or to be delivered with another one that has equal content."""
+    digest = plan.reuse.digests.get(item[0].relative)
+    first = plan.first_of.setdefault(digest, item[0].relative) if digest else item[0].relative
+    if first == item[0].relative:
+        plan.work.append(item)
+    else:
+        plan.equal.setdefault(first, []).append(item[0])
 
 
 def _rejected(file: SourceFile, problem: str, request: RefreshRequest) -> CatalogueRow:

@@ -34,6 +34,7 @@ def plan_summary(plan: Plan, request: RefreshRequest) -> dict[str, Any]:
         "unknown": plan.reasons["unknown"],
         "given_up": plan.reasons["given up"],
         "rejected": len(plan.rejected),
+        "reused": len(plan.reused) + sum(map(len, plan.equal.values())),
         "waiting": plan.waiting,
         "deleted": len(plan.deleted),
         "dry_run": request.dry_run,
@@ -46,7 +47,8 @@ def log_plan(plan: Plan, summary: Mapping[str, Any], log: Any) -> None:
     log.info(
         "%(listed)d sources: %(images)d to submit (%(new)d new, %(changed)d changed, %(options)d with other "
         "options, %(failed)d failed before), about %(credits_estimate)g credits; %(unchanged)d unchanged, "
-        "%(unfinished)d paid but not downloaded yet, %(waiting)d left for a later run.",
+        "%(unfinished)d paid but not downloaded yet, %(reused)d with content that is bought once for several names, "
+        "%(waiting)d left for a later run.",
         summary,
     )
     for file, reason in plan.work[:SHOWN]:

@@ -50,7 +50,12 @@ class RunSummary:
     def _late(self) -> set[str]:
         """Sources that an earlier run submitted and this one downloads."""
         entries = self._store.read_batches(f"{self.planned['run']}/late")
-        return {entry["row"]["relative"] for entry in entries}
+        return {one["row"]["relative"] for entry in entries for one in (entry, *entry["equal"])}
+
+    @cached_property
+    def _equal(self) -> set[str]:
+        """Sources with the output of another one: not planned for submission."""
+        return {row["relative"] for row in self.rows if row.get("equal_to")}
 
     def sources(self) -> dict[str, int]:
         """Count sources by outcome; ``missing``: planned, but not submitted."""
@@ -58,9 +63,8 @@ class RunSummary:
         for row in self.rows:
             before = states.get(row["relative"], "rejected")
             states[row["relative"]] = min(before, row["status"], key=STATUSES.index)
-        submitted = [
-            name for name, status in states.items() if status != "rejected" and name not in self._late
-        ]
+        others = self._late | self._equal
+        submitted = [name for name, status in states.items() if status != "rejected" and name not in others]
         counts = {status: list(states.values()).count(status) for status in STATUSES}
         counts["rejected"] = int(self.planned["rejected"])
         return counts | {"missing": max(0, int(self.planned["images"]) - len(submitted))}
@@ -76,6 +80,7 @@ class RunSummary:
             "contact_sheet": self._sheet.uri if self._sheet else None,
             "planned": dict(self.planned),
             "sources": self.sources(),
+            "reused": len({row["relative"] for row in done} & self._equal),
             "files": len(done),
             "bytes": sum(row["size"] or 0 for row in done),
             "credits": round(sum(spent), 4) if spent else None,
@@ -133,6 +138,6 @@ class RunSummary:
 
 def event_extra(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Return the extra of the asset event: the catalogue and counts."""
-    names = ("catalogue", "output_path", "run", "contact_sheet", "files", "bytes", "credits")
+    names = ("catalogue", "output_path", "run", "contact_sheet", "reused", "files", "bytes", "credits")
     counts = {name: summary["planned"][name] for name in ("listed", "unchanged", "waiting", "deleted")}
     return {**{name: summary[name] for name in names}, **summary["sources"], **counts}

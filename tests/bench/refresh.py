@@ -176,8 +176,9 @@ def night_with_changes(count: int) -> dict[str, Any]:
     from airflow_provider_piktid.files.formats import V2_FORMATS
     from tests.support.batch import JPEG
 
-    for file in storage.find_images(SOURCE, formats=V2_FORMATS)[:count]:
-        storage.write_bytes(file.location, JPEG + bytes(1))
+    for number, file in enumerate(storage.find_images(SOURCE, formats=V2_FORMATS)[:count]):
+        # Equal content would be bought once.
+        storage.write_bytes(file.location, JPEG + number.to_bytes(4, "big"))
     with Meter() as meter:
         night = _nights().run()
     if night.errors:

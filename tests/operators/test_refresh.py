@@ -480,8 +480,8 @@ def test_cleared_collect_of_an_old_run_puts_no_old_output_back(
 ) -> None:
     """Newer plans win: the old batch is skipped, and the next run buys nothing."""
     first = nights.run()
-    for name in ("shirts/a.jpg", "shirts/b.jpg"):
-        picture(catalogue / name, size=(90, 30), color="blue")
+    for name, color in (("shirts/a.jpg", "blue"), ("shirts/b.jpg", "teal")):
+        picture(catalogue / name, size=(90, 30), color=color)
     nights.run()
     before = {name: (Path(nights.output) / name).read_bytes() for name in outputs(nights)}
 
@@ -730,8 +730,8 @@ def test_every_name_has_its_own_output(
 ) -> None:
     """Every source has its own output, whatever its name, and is unchanged in the next run."""
     shutil.rmtree(catalogue)
-    for name in names:
-        picture(catalogue / name)
+    for number, name in enumerate(names):
+        picture(catalogue / name, color=f"rgb(90, {30 * number}, 90)")
 
     nights.run(images_per_batch=1)
 

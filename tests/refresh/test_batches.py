@@ -21,7 +21,7 @@ from airflow_provider_piktid.refresh.batches import (
     paid_batches,
     read_jobs,
 )
-from airflow_provider_piktid.refresh.entries import ROW_BASE
+from airflow_provider_piktid.refresh.catalogue import ROW_BASE
 from tests.support.catalogue import row
 
 NOW = 1_000_000.0
