@@ -58,6 +58,10 @@ class PiktidPlanRefreshOperator(BaseOperator):
     :param rerun_key: Any text; another value makes every output again. Default: none.
     :param dry_run: Log what would be done and its cost; write nothing and return no batch. Default: False.
     :param prune: Remove outputs whose source no longer exists. Default: False, report them.
+    :param rebuild_missing: Buy outputs again that somebody removed from ``output_path`` and that PiktID no longer has.
+        Default: False, report them.
+    :param max_late_runs: How many runs try to download an output that is paid for; then its source counts as failed.
+        Default: 7.
     :param credits_per_output: Credits that one output costs, for the estimate; replaced by the average of the
         catalogue once it has one. Default: 1; PiktID states no price.
     :param piktid_conn_id: Connection id. Default: ``piktid_default``.
@@ -78,6 +82,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
         "max_images",
         "rerun_key",
         "is_dry_run",
+        "rebuild_missing",
     )
     ui_color = "#ece6ff"
 
@@ -95,6 +100,8 @@ class PiktidPlanRefreshOperator(BaseOperator):
         rerun_key: str | None = None,
         dry_run: bool | str = False,
         prune: bool = False,
+        rebuild_missing: bool | str = False,
+        max_late_runs: int = 7,
         credits_per_output: float = 1.0,
         piktid_conn_id: str = PiktidHook.default_conn_name,
         **kwargs: Any,
@@ -112,6 +119,8 @@ class PiktidPlanRefreshOperator(BaseOperator):
         # `BaseOperator` has a method `dry_run`.
         self.is_dry_run = dry_run
         self.prune = prune
+        self.rebuild_missing = rebuild_missing
+        self.max_late_runs = max_late_runs
         self.credits_per_output = credits_per_output
         self.piktid_conn_id = piktid_conn_id
 
@@ -150,6 +159,8 @@ class PiktidPlanRefreshOperator(BaseOperator):
             max_images=self._limit(),
             max_attempts=self.max_attempts,
             resubmit=(self.options or {}).get("on_lost_reply") == "resubmit",
+            rebuild_missing=_is_true(self.rebuild_missing),
+            max_late_runs=self.max_late_runs,
             prune=self.prune,
             dry_run=_is_true(self.is_dry_run),
             variations=int((self.options or {}).get("num_variations", 1)),
@@ -190,7 +201,7 @@ class PiktidCollectRefreshOperator(BaseOperator):
     :param swap_task_id: Task that swapped it. Default: none, for the ``late`` batch of the plan.
     :param max_concurrency: Concurrent downloads. Default: ``max_concurrency`` of the connection, 8.
     :param piktid_conn_id: Connection id. Default: ``piktid_default``.
-    :return: ``{"done", "failed", "pending", "credits"}``: counts of outputs, and their credits. Skipped if
+    :return: ``{"done", "failed", "pending", "lost", "credits"}``: counts of outputs, and their credits. Skipped if
         nothing of the batch was submitted.
     :raises PiktidDownloadError: Existing outputs could not be downloaded. They are recorded; a retry downloads them.
     """

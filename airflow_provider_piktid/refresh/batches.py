@@ -28,6 +28,7 @@ from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.jobs.lookup import find_job
 from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, JobRecord, Submission
 from airflow_provider_piktid.refresh.catalogue import (
+    TICK,
     CatalogueRow,
     SourceState,
     Status,
@@ -43,9 +44,6 @@ OPEN_SECONDS = 48 * 3600.0
 
 #: Records that are read at the same time.
 WORKERS = 8
-
-#: How much newer the row of a job is than the row of its request while the fate of that was unknown.
-FOUND_LATER_SECONDS = 0.001
 
 #: File of a run whose batches need not be read again.
 CLOSED = "closed"
@@ -240,7 +238,7 @@ def _rows(
     base = paid_base(entry, upload, item.intent_at or 0.0)
     if status == "pending":
         # A job that PiktID did not list in an earlier run replaces the row that says so.
-        row = pending_row(base | {"at": base["at"] + FOUND_LATER_SECONDS}, item.job_id)
+        row = pending_row(base | {"at": base["at"] + TICK}, item.job_id)
     else:
         row = CatalogueRow(**base, status=status, error="paid for or not: the reply was lost")
     equal = rows_for_equal_entries(entry, upload, [row])

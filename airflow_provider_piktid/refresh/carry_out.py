@@ -9,8 +9,8 @@ from typing import Any
 
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.refresh.batches import close_runs
-from airflow_provider_piktid.refresh.catalogue import add_line, dump
-from airflow_provider_piktid.refresh.content import base_of, rows_for_equal
+from airflow_provider_piktid.refresh.catalogue import TICK, add_lines
+from airflow_provider_piktid.refresh.content import WAITING, base_of, rows_for_equal
 from airflow_provider_piktid.refresh.entries import late_entries
 from airflow_provider_piktid.refresh.plan import Plan
 from airflow_provider_piktid.refresh.request import RefreshRequest
@@ -47,8 +47,7 @@ def _reuse(plan: Plan, request: RefreshRequest, store: CatalogueStore) -> None:
     lost = store.copy_outputs(pairs)
     rows = [_not_copied(row) if row["file"] in lost else row for row in rows]
     store.write(part, rows)
-    for row in rows:
-        add_line(plan.snapshot.known, dump([row]).strip(), "a row of this run")
+    add_lines(plan.snapshot.known, rows)
 
 
 def _equal_rows(
@@ -57,14 +56,14 @@ def _equal_rows(
     """Return the rows of a source with known content; add the files to copy, target to source, to ``pairs``."""
     owner = plan.reuse.owners[file.relative]
     known, state = plan.snapshot.known, plan.snapshot.known.get(file.relative)
-    if state is not None and state.status == "pending":
+    if state is not None and state.status in WAITING:
         base = base_of(state.rows[0]) | {"run": request.run}
     else:
         base = request.row_base(file, plan.names[file.relative])
     before = known[owner].rows
-    rows = rows_for_equal(before, base | {"at": plan.now}, owner)
+    rows = rows_for_equal(before, base | {"at": plan.now + 2 * TICK}, owner)
     for row, old in zip(rows, before, strict=True):
-        if row["file"]:
+        if row["status"] == "done" and row["file"]:
             pairs[row["file"]] = old["file"]
     return rows
 

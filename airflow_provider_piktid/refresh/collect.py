@@ -20,6 +20,7 @@ from airflow_provider_piktid.refresh.catalogue import (
     output_fields,
     paid_base,
     pending_row,
+    row_of,
 )
 from airflow_provider_piktid.refresh.content import rows_for_equal_entries
 
@@ -96,7 +97,8 @@ class Collection:
         now = time.time()
         rows: list[CatalogueRow] = []
         for entry in self.entries:
-            if jobs := self._jobs_of(entry):
+            # The plan has written the rows of outputs that were removed from the folder.
+            if "kept" not in entry and (jobs := self._jobs_of(entry)):
                 rows += self._with_equal(entry, [pending_row(self._base(entry, now), jobs[-1])])
         return rows
 
@@ -137,11 +139,16 @@ class Collection:
         download: CollectDownload,
         now: float,
     ) -> list[CatalogueRow]:
+        if "kept" in entry:
+            return [_fetched_again(row, outputs, download, now) for row in entry["kept"]]
         base = self._base(entry, now)
         running = [job for job in jobs if job in download.results and not download.results[job].done]
         made = [_of_output(base, row, download.results[row.job_id], bool(running)) for row in outputs]
         if not outputs or (running and all(row.status != "pending" for row in made)):
             made.append(self._without_output(base, jobs, download, bool(running)))
+        if self.is_late:
+            for row in made:
+                row.late_runs = row.late_runs + 1 if row.status == "pending" else 0
         return made
 
     def _base(self, entry: Mapping[str, Any], now: float) -> dict[str, Any]:
@@ -170,7 +177,8 @@ class Collection:
         """Count outputs by status and add up their credits."""
         spent = [row.credits for row in rows if row.credits is not None]
         counted = {
-            status: sum(row.status == status for row in rows) for status in ("done", "failed", "pending")
+            status: sum(row.status == status for row in rows)
+            for status in ("done", "failed", "pending", "lost")
         }
         return counted | {"credits": round(sum(spent), 4) if spent else None}
 
@@ -207,6 +215,23 @@ def _job_of_each(images: Sequence[Mapping[str, Any]], jobs: Sequence[Sequence[An
     rest = (str(image["file_id"]) for image in images)
     pairs = ((file_id, job_id) for job_id, count in jobs for file_id in itertools.islice(rest, int(count)))
     return {file_id: str(job_id) for file_id, job_id in pairs if job_id}
+
+
+def _fetched_again(
+    row: Mapping[str, Any], outputs: Sequence[Row], download: CollectDownload, now: float
+) -> CatalogueRow:
+    """Return the row of an output that was removed from the folder, after the attempt to download it again."""
+    old = replace(row_of(row), at=now)
+    if old.status != "lost":
+        return old
+    if old.job_id not in download.results:
+        return replace(old, job_id=None, error="its output was removed, and PiktID no longer has the job")
+    found = next((output for output in outputs if output.key == _output_key(old)), None)
+    if found is None or found.status != "done":
+        reason = found.error if found and found.error else "PiktID no longer has it"
+        error = f"its output was removed, and could not be downloaded again: {reason}"
+        return replace(old, late_runs=old.late_runs + 1, error=error)
+    return replace(old, status="done", late_runs=0, error=None, **output_fields(found))
 
 
 def _output_key(row: CatalogueRow) -> tuple[Any, ...]:

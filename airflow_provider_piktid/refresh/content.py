@@ -32,7 +32,10 @@ from airflow_provider_piktid.refresh.request import RefreshRequest
 WORKERS = 8
 
 #: From which known source the output is taken, if several have the content: the first of these statuses.
-ORDER: tuple[Status, ...] = ("done", "pending", "unknown", "failed")
+ORDER: tuple[Status, ...] = ("done", "pending", "lost", "unknown", "failed")
+
+#: Sources with an output at PiktID that is not in the folder.
+WAITING: tuple[Reason, ...] = ("pending", "lost")
 
 Classified = tuple[SourceFile, Reason]
 
@@ -76,7 +79,7 @@ class EqualContent:
     def apply(self, classified: Sequence[Classified]) -> list[Classified]:
         """Return the sources with their reasons; those that need no purchase have another one than before."""
         work = [file for file, reason in classified if reason in WORK]
-        waiting = [file.relative for file, reason in classified if reason == "pending"]
+        waiting = [file.relative for file, reason in classified if reason in WAITING]
         if not work and not waiting:
             return list(classified)
         self._sizes = Counter(file.size for file in work)
@@ -95,7 +98,7 @@ class EqualContent:
 
     def _size(self, file: SourceFile) -> int:
         state = self._known.get(file.relative)
-        return state.size if state is not None and state.status == "pending" else file.size
+        return state.size if state is not None and state.status in WAITING else file.size
 
     def _owners(self, sizes: set[int]) -> dict[int, dict[str, list[str]]]:
         """Return known sources by size and SHA-256."""
@@ -121,8 +124,8 @@ class EqualContent:
                     self.reuse.digests[file.relative] = digest
 
     def _reason(self, file: SourceFile, reason: Reason, owners: Mapping[str, list[str]]) -> Reason:
-        if reason == "pending":
-            return self._reason_of_pending(file.relative, owners)
+        if reason in WAITING:
+            return self._reason_of_waiting(file.relative, reason, owners)
         if reason not in WORK:
             return reason
         names = [name for name in owners.get(self._digest(file), ()) if name != file.relative]
@@ -135,21 +138,23 @@ class EqualContent:
         if state.status == "failed":
             self.reuse.attempts[file.relative] = state.attempts
             return "failed" if state.attempts < self._request.max_attempts else "given up"
-        if state.status not in ("done", "pending"):
+        if state.status == "rejected":
+            return reason
+        if state.status == "lost" and self._request.rebuilds(state):
             return reason
         self.reuse.owners[file.relative] = owner
         return "equal"
 
-    def _reason_of_pending(self, name: str, owners: Mapping[str, list[str]]) -> Reason:
+    def _reason_of_waiting(self, name: str, reason: Reason, owners: Mapping[str, list[str]]) -> Reason:
         """A copy of an existing output needs no PiktID; otherwise the source is downloaded from there."""
         state = self._known.get(name)
         if state is None:
-            return "pending"
+            return reason
         names = [
             other for other in owners.get(state.sha256 or "", ()) if other != name and self.has_files(other)
         ]
         if not names:
-            return "pending"
+            return reason
         self.reuse.owners[name] = names[0]
         return "equal"
 
@@ -169,16 +174,17 @@ class EqualContent:
 
 def missing_files(state: SourceState, present: Mapping[str, int]) -> set[str]:
     """Return the outputs of a source that are not in the folder, or have another size there."""
-    return {
-        row["file"]
-        for row in state.rows
-        if row["status"] == "done" and row["file"] and present.get(row["file"]) != row["size"]
-    }
+    done = (row for row in state.rows if row["status"] == "done" and row["file"])
+    return {row["file"] for row in done if _is_missing(present.get(row["file"]), row["size"])}
+
+
+def _is_missing(size: int | None, expected: int | None) -> bool:
+    return size is None or (expected is not None and size != expected)
 
 
 def known_content(state: SourceState | None, reason: Reason) -> str | None:
     """Return the SHA-256 of a source that is submitted again although its content is unchanged."""
-    same = state is not None and reason in ("options", "failed") and state.status != "rejected"
+    same = state is not None and reason in ("options", "failed", "rebuild") and state.status != "rejected"
     return state.sha256 if same and state is not None else None
 
 
@@ -199,7 +205,9 @@ def rows_for_equal(
             **shared,
             "equal_to": owner,
             "credits": None,
-            "file": copied_name(row, base["target"]) if row["status"] == "done" and row["file"] else None,
+            "file": copied_name(row, base["target"])
+            if row["status"] in ("done", "lost") and row["file"]
+            else None,
         }
         for row in rows
     ]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_piktid.files.storage import SourceFile
-from airflow_provider_piktid.refresh.catalogue import Reason
+from airflow_provider_piktid.refresh.catalogue import Reason, SourceState
 from airflow_provider_piktid.refresh.content import base_of
 from airflow_provider_piktid.refresh.plan import Plan
 from airflow_provider_piktid.refresh.request import RefreshRequest
@@ -43,18 +43,27 @@ def _named(
 
 
 def late_entries(plan: Plan, request: RefreshRequest) -> list[dict[str, Any]]:
-    """Describe the sources that earlier runs paid for and whose outputs are not downloaded yet."""
-    rows = [row for known in plan.snapshot.known.values() if known.status == "pending" for row in known.rows]
+    """Describe the sources that earlier runs paid for and whose outputs are not, or no longer, in the folder."""
+    states = plan.snapshot.known.values()
+    rows = [row for state in states if _is_late(state, request) for row in state.rows]
     rows += [vars(row) for row in plan.recovered if row.status == "pending"]
     by_source: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_source.setdefault(row["relative"], []).append(row)
-    return _together([_late_entry(found, request) for found in by_source.values()])
+    entries = [_late_entry(found, request) for found in by_source.values()]
+    # Outputs that existed before come first: what becomes of the first of a group counts for all.
+    return _together(sorted(entries, key=lambda entry: "kept" not in entry))
+
+
+def _is_late(state: SourceState, request: RefreshRequest) -> bool:
+    return state.status == "pending" or (state.status == "lost" and request.can_fetch(state))
 
 
 def _late_entry(rows: Sequence[Mapping[str, Any]], request: RefreshRequest) -> dict[str, Any]:
     first = rows[0]
-    return {
+    is_lost = any(row["status"] == "lost" for row in rows)
+    kept = {"kept": [{**row, "run": request.run} for row in rows]} if is_lost else {}
+    return kept | {
         "source": first["source"],
         "relative": first["target"],
         "file_id": first["file_id"],

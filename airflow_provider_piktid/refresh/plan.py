@@ -17,16 +17,17 @@ from airflow_provider_piktid.files.listing import matches
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.refresh.batches import Find, PaidBatch, paid_batches
 from airflow_provider_piktid.refresh.catalogue import (
+    TICK,
     WORK,
     CatalogueRow,
     Reason,
-    add_line,
-    dump,
+    add_lines,
     in_order,
-    targets,
 )
 from airflow_provider_piktid.refresh.checks import check_no_overlap, check_producer, check_root
 from airflow_provider_piktid.refresh.content import Classified, EqualContent, Reuse, known_content
+from airflow_provider_piktid.refresh.naming import targets
+from airflow_provider_piktid.refresh.presence import Presence
 from airflow_provider_piktid.refresh.request import RefreshRequest
 from airflow_provider_piktid.refresh.store import CatalogueStore, Snapshot
 
@@ -47,6 +48,7 @@ class Plan:
     :param rejected: Rows of sources that are not supported images.
     :param touched: New rows of sources with unchanged content whose version or date changed.
     :param recovered: Rows rebuilt from manifests, as the catalogue is damaged.
+    :param noticed: New rows of sources whose output was removed, is back, or could not be downloaded for long.
     :param reuse: Sources whose output is that of a known source with equal content.
     :param equal: Relative path of a source in ``work`` to other sources of this run with equal content.
     :param deleted: Relative paths of sources that no longer exist and are in the catalogue.
@@ -68,6 +70,7 @@ class Plan:
     rejected: list[CatalogueRow] = field(default_factory=list)
     touched: list[dict[str, Any]] = field(default_factory=list)
     recovered: list[CatalogueRow] = field(default_factory=list)
+    noticed: list[dict[str, Any]] = field(default_factory=list)
     reuse: Reuse = field(default_factory=Reuse)
     equal: dict[str, list[SourceFile]] = field(default_factory=dict)
     reused: list[SourceFile] = field(default_factory=list)
@@ -79,7 +82,7 @@ class Plan:
     def rows(self) -> list[CatalogueRow | Mapping[str, Any]]:
         """Return the rows to write; those of sources that an earlier run rejected for the same reason are not new."""
         rejected = [row for row in self.rejected if not self._is_known(row)]
-        return [*self.resumed, *rejected, *self.touched, *self.recovered]
+        return [*self.resumed, *rejected, *self.touched, *self.recovered, *self.noticed]
 
     @property
     def named(self) -> list[SourceFile]:
@@ -125,6 +128,9 @@ def make_plan(request: RefreshRequest, store: CatalogueStore, find: Find) -> Pla
     check_root(files[0], plan.snapshot.known, request)
     classified = _classify(kept, plan, request, store)
     check_producer(classified, plan.snapshot.known, request)
+    presence = Presence(request, plan.snapshot.known, plan.present, plan.now + TICK)
+    classified = presence.apply(classified)
+    plan.noticed = presence.rows
     equal = _equal_content(classified, plan, request)
     classified = equal.apply(classified)
     plan.reused = [file for file, reason in classified if reason == "equal"]
@@ -150,7 +156,7 @@ def _resume(plan: Plan, request: RefreshRequest, find: Find) -> list[CatalogueRo
     for row in sorted(rows, key=lambda row: row.at):
         known = plan.snapshot.known.get(row.relative)
         if known is None or row.at > known.at:
-            add_line(plan.snapshot.known, dump([row]).strip(), "a record of an earlier run")
+            add_lines(plan.snapshot.known, [row])
             resumed.append(row)
     return resumed
 
@@ -200,10 +206,11 @@ def _verify(files: Sequence[SourceFile], plan: Plan, request: RefreshRequest) ->
                 plan.reuse.digests[file.relative] = digest
                 reasons[file.relative] = "changed"
                 continue
-            entry.version, entry.modified = file.version, file.modified
-            fresh = {"source_version": file.version, "source_modified": file.modified, "at": time.time()}
-            plan.touched += [row | fresh for row in entry.rows]
-            reasons[file.relative] = request.compare(entry, file)
+            fresh = {"source_version": file.version, "source_modified": file.modified, "at": plan.now}
+            rows = [row | fresh for row in entry.rows]
+            plan.touched += rows
+            add_lines(plan.snapshot.known, rows)
+            reasons[file.relative] = request.compare(plan.snapshot.known[file.relative], file)
     return reasons
 
 

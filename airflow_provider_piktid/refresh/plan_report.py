@@ -32,6 +32,8 @@ def plan_summary(plan: Plan, request: RefreshRequest) -> dict[str, Any]:
         "unchanged": plan.reasons["same"],
         "unfinished": plan.reasons["pending"],
         "unknown": plan.reasons["unknown"],
+        "lost": plan.reasons["lost"],
+        "expired": plan.reasons["expired"],
         "given_up": plan.reasons["given up"],
         "rejected": len(plan.rejected),
         "reused": len(plan.reused) + sum(map(len, plan.equal.values())),
@@ -71,5 +73,9 @@ WARNINGS = {
     "unknown": "%(unknown)d source(s) may have been paid for by an earlier run: the reply was lost and PiktID lists "
     "no job. They are not submitted again; look at the account's jobs, or set swap={'on_lost_reply': 'resubmit'} to "
     "submit them once more.",
+    "lost": "The outputs of %(lost)d source(s) were removed from the output folder, or have another size there. They "
+    "are downloaded again if PiktID still has them; to buy the others again, set `rebuild_missing`.",
+    "expired": "%(expired)d source(s) were paid for, but `max_late_runs` runs could not download them. They count as "
+    "failed now: the next run submits them again, at most `max_attempts` times in all.",
     "given_up": "%(given_up)d source(s) failed `max_attempts` times; skipping them until they change.",
 }

@@ -14,7 +14,7 @@ from airflow_provider_piktid.files.storage import Location
 from airflow_provider_piktid.refresh.contact_sheet import Pair, write_sheet
 from airflow_provider_piktid.refresh.store import CatalogueStore
 
-STATUSES = ("done", "pending", "unknown", "failed", "rejected")
+STATUSES = ("done", "pending", "unknown", "lost", "failed", "rejected")
 
 
 class RunSummary:
@@ -47,10 +47,16 @@ class RunSummary:
         return not self.done and not self.planned["pruned"]
 
     @cached_property
-    def _late(self) -> set[str]:
-        """Sources that an earlier run submitted and this one downloads."""
-        entries = self._store.read_batches(f"{self.planned['run']}/late")
-        return {one["row"]["relative"] for entry in entries for one in (entry, *entry["equal"])}
+    def _late_entries(self) -> list[dict[str, Any]]:
+        return self._store.read_batches(f"{self.planned['run']}/late")
+
+    @cached_property
+    def _earlier(self) -> set[str]:
+        """Sources that an earlier run submitted, and whose rows this one wrote."""
+        late = {one["row"]["relative"] for entry in self._late_entries for one in (entry, *entry["equal"])}
+        return late | {
+            row["relative"] for row in self.rows if row["status"] == "lost" or row.get("late_runs")
+        }
 
     @cached_property
     def _equal(self) -> set[str]:
@@ -63,7 +69,7 @@ class RunSummary:
         for row in self.rows:
             before = states.get(row["relative"], "rejected")
             states[row["relative"]] = min(before, row["status"], key=STATUSES.index)
-        others = self._late | self._equal
+        others = self._earlier | self._equal
         submitted = [name for name, status in states.items() if status != "rejected" and name not in others]
         counts = {status: list(states.values()).count(status) for status in STATUSES}
         counts["rejected"] = int(self.planned["rejected"])
@@ -71,8 +77,12 @@ class RunSummary:
 
     def to_xcom(self) -> dict[str, Any]:
         """Return counts and URIs."""
-        spent = [row["credits"] for row in self.rows if row["credits"] is not None]
         done = [row for row in self.rows if row["status"] == "done"]
+        # The run that first downloaded an output has counted its credits.
+        again = {entry["row"]["relative"] for entry in self._late_entries if "kept" in entry}
+        spent = [
+            row["credits"] for row in done if row["credits"] is not None and row["relative"] not in again
+        ]
         return {
             "run": self.planned["run"],
             "output_path": self.folder.uri,
@@ -128,6 +138,7 @@ class RunSummary:
         text = (
             f"{counts['failed']} source(s) failed at PiktID, {counts['pending']} are paid but not downloaded yet, "
             f"{counts['unknown']} may have been paid for (the reply was lost), "
+            f"the outputs of {counts['lost']} were removed and could not be downloaded again, "
             f"{counts['missing']} belong to batches that failed (see the failed tasks of this run), "
             f"{counts['rejected']} are not supported images. The next run processes them again."
         )

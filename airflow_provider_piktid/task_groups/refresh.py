@@ -37,6 +37,7 @@ def piktid_refresh(
     rerun_key: str | None = None,
     dry_run: bool | str = False,
     prune: bool = False,
+    rebuild_missing: bool | str = False,
     fail_on_partial: bool = False,
     project_name: str = PROJECT,
     asset: Asset | None = None,
@@ -64,6 +65,8 @@ def piktid_refresh(
     :param rerun_key: Any text; another value makes every output again. Default: none.
     :param dry_run: Log what would be done and its cost, and submit nothing. Default: False.
     :param prune: Remove outputs whose source no longer exists. Default: False.
+    :param rebuild_missing: Buy outputs again that somebody removed from ``output_path`` and that PiktID no longer has.
+        Default: False, report them.
     :param fail_on_partial: Fail ``summary`` if a single source has no output. Default: False, fail if no source has
         one.
     :param project_name: Project of the uploads. Default: the id of the DAG.
@@ -87,6 +90,7 @@ def piktid_refresh(
             rerun_key=rerun_key,
             dry_run=dry_run,
             prune=prune,
+            rebuild_missing=rebuild_missing,
             **shared,
             **(plan or {}),
         )
