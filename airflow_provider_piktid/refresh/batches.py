@@ -99,9 +99,9 @@ class PaidBatch:
             status = self._status(item, uploads, find)
             if status is None or (status == "unknown" and resubmit):
                 continue
-            for upload in uploads:
+            for position, upload in enumerate(uploads):
                 if entry := entries.get(upload["source"]):
-                    rows += _rows(entry, upload, item, status)
+                    rows += _rows(entry, upload, item, status, position)
         return rows
 
     def _status(self, item: Submission, uploads: list[dict[str, Any]], find: Find) -> Status | None:
@@ -231,14 +231,14 @@ def read_jobs(batch: Location) -> list[list[Any]] | None:
 
 
 def _rows(
-    entry: Mapping[str, Any], upload: Mapping[str, Any], item: Submission, status: Status
+    entry: Mapping[str, Any], upload: Mapping[str, Any], item: Submission, status: Status, position: int
 ) -> list[CatalogueRow]:
     """Return the row of a source that was submitted, and those of sources with equal content."""
     # The request's time: rows that the run itself wrote later are newer and count.
     base = paid_base(entry, upload, item.intent_at or 0.0)
     if status == "pending":
         # A job that PiktID did not list in an earlier run replaces the row that says so.
-        row = pending_row(base | {"at": base["at"] + TICK}, item.job_id)
+        row = pending_row(base | {"at": base["at"] + TICK}, item.job_id, position)
     else:
         row = CatalogueRow(**base, status=status, error="paid for or not: the reply was lost")
     equal = rows_for_equal_entries(entry, upload, [row])

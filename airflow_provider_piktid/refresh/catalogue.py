@@ -59,6 +59,7 @@ ROW_BASE = (
     "run",
     "attempts",
     "late_runs",
+    "filename",
 )
 
 
@@ -82,6 +83,8 @@ class CatalogueRow:
     :param producer: DAG and task that planned it, so that two refreshes do not overwrite each other's work.
     :param run: Digest of the DAG run that wrote it.
     :param file_id: Id of the uploaded source at PiktID.
+    :param filename: Its name there.
+    :param image_index: Its position in the job, from 0.
     :param attempts: How often this content was submitted with these options.
     :param status: ``done``; ``pending``: paid but not downloaded yet, a later run does that; ``unknown``: the reply
         to its request was lost and PiktID lists no job for it, a later run looks again; ``lost``: its output was
@@ -121,6 +124,7 @@ class CatalogueRow:
     error: str | None = None
     equal_to: str | None = None
     late_runs: int = 0
+    filename: str | None = None
     schema: int = SCHEMA_VERSION
 
 
@@ -170,6 +174,7 @@ def uploaded_fields(upload: Mapping[str, Any], planned: Mapping[str, Any]) -> di
     """Return the fields of a row that describe what was uploaded, which may be newer than what was planned."""
     return {
         "file_id": upload.get("file_id"),
+        "filename": upload.get("filename") or planned.get("filename"),
         "source_sha256": upload.get("sha256") or planned["source_sha256"],
         "source_version": upload.get("version", planned["source_version"]),
         "source_size": upload.get("size", planned["source_size"]),
@@ -196,9 +201,15 @@ def row_of(row: Mapping[str, Any]) -> CatalogueRow:
     )
 
 
-def pending_row(base: Mapping[str, Any], job_id: str | None) -> CatalogueRow:
-    """Return the row of a source whose output exists or will exist, and is not downloaded."""
-    return CatalogueRow(**base, status="pending", job_id=job_id, error="not downloaded yet")
+def pending_row(base: Mapping[str, Any], job_id: str | None, position: int | None) -> CatalogueRow:
+    """
+    Return the row of a source whose output exists or will exist, and is not downloaded.
+
+    :param position: Position of the source in the job, from 0; some servers name no inputs in their results.
+    """
+    return CatalogueRow(
+        **base, status="pending", job_id=job_id, image_index=position, error="not downloaded yet"
+    )
 
 
 def output_fields(row: Row) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Collection:
         self.entries = entries
         self.is_late = any("job_ids" in entry for entry in entries)
         self._images = {image["source"]: image for image in images}
-        self._jobs = {} if self.is_late else _job_of_each(images, jobs)
+        self._places = {} if self.is_late else _place_of_each(images, jobs)
 
     @property
     def job_ids(self) -> list[str]:
@@ -59,8 +59,13 @@ class Collection:
     def _jobs_of(self, entry: Mapping[str, Any]) -> list[str]:
         if self.is_late:
             return list(entry["job_ids"])
-        job_id = self._jobs.get(self._file_id(entry) or "")
-        return [job_id] if job_id else []
+        place = self._places.get(self._file_id(entry) or "")
+        return [place[0]] if place else []
+
+    def _position(self, entry: Mapping[str, Any]) -> int | None:
+        """Return the position of a source in its job, from 0; None if it was not recorded."""
+        place = self._places.get(self._file_id(entry) or "")
+        return place[1] if place else entry.get("position")
 
     def _file_id(self, entry: Mapping[str, Any]) -> str | None:
         file_id = entry.get("file_id") or self._images.get(entry["source"], {}).get("file_id")
@@ -68,15 +73,17 @@ class Collection:
 
     def download(self, output_path: str, concurrency: int, connection: str) -> CollectDownload:
         """Return a download of the outputs that these jobs have for this batch."""
+        submitted = [entry for entry in self.entries if self._jobs_of(entry)]
         images: list[Mapping[str, Any]] = [
             {
-                "file_id": self._file_id(entry),
-                # Results without an upload id are matched by file name.
-                "filename": self._images.get(entry["source"], {}).get("filename") or self._file_id(entry),
+                **self._image(entry),
+                "filename": self._image(entry).get("filename") or self._file_id(entry),
                 "source": entry["source"],
                 "relative": entry["relative"],
+                "position": self._position(entry),
+                "job_ids": self._jobs_of(entry),
             }
-            for entry in self.entries
+            for entry in submitted
         ]
         return CollectDownload(
             checked_folder(output_path),
@@ -99,8 +106,11 @@ class Collection:
         for entry in self.entries:
             # The plan has written the rows of outputs that were removed from the folder.
             if "kept" not in entry and (jobs := self._jobs_of(entry)):
-                rows += self._with_equal(entry, [pending_row(self._base(entry, now), jobs[-1])])
+                rows += self._with_equal(entry, [self._pending(entry, jobs[-1], now)])
         return rows
+
+    def _pending(self, entry: Mapping[str, Any], job_id: str, now: float) -> CatalogueRow:
+        return pending_row(self._base(entry, now), job_id, self._position(entry))
 
     def rows(self, download: CollectDownload) -> list[CatalogueRow]:
         """Return the rows of all sources that were paid for; the others keep their old rows."""
@@ -145,7 +155,7 @@ class Collection:
         running = [job for job in jobs if job in download.results and not download.results[job].done]
         made = [_of_output(base, row, download.results[row.job_id], bool(running)) for row in outputs]
         if not outputs or (running and all(row.status != "pending" for row in made)):
-            made.append(self._without_output(base, jobs, download, bool(running)))
+            made.append(self._without_output(entry, jobs, download, now, bool(running)))
         if self.is_late:
             for row in made:
                 row.late_runs = row.late_runs + 1 if row.status == "pending" else 0
@@ -155,17 +165,26 @@ class Collection:
         return paid_base(entry, self._image(entry), now)
 
     def _image(self, entry: Mapping[str, Any]) -> dict[str, Any]:
-        return {"file_id": self._file_id(entry)} | dict(self._images.get(entry["source"], {}))
+        name = entry["row"].get("filename")
+        return {"file_id": self._file_id(entry), "filename": name} | dict(
+            self._images.get(entry["source"], {})
+        )
 
     def _without_output(
-        self, base: dict[str, Any], jobs: Sequence[str], download: CollectDownload, running: bool
+        self,
+        entry: Mapping[str, Any],
+        jobs: Sequence[str],
+        download: CollectDownload,
+        now: float,
+        running: bool,
     ) -> CatalogueRow:
+        row = self._pending(entry, jobs[-1], now)
         # A new job may not be visible yet; one of an earlier run is lost.
         unknown = [job for job in jobs if job not in download.results]
         if running or (unknown and not self.is_late):
-            return CatalogueRow(**base, status="pending", job_id=jobs[-1], error="the job is still running")
+            return replace(row, error="the job is still running")
         reason = "PiktID no longer knows its job" if unknown else "the job ended without an output for it"
-        return CatalogueRow(**base, status="failed", job_id=jobs[-1], error=reason)
+        return replace(row, status="failed", error=reason)
 
     @staticmethod
     def part_name(batch: str) -> str:
@@ -207,14 +226,47 @@ class CollectDownload(Download):
 
     def _plan(self) -> list[tuple[Row, ImageResult]]:
         sources = {image["source"] for image in self._images or []}
-        planned = manifest.plan_rows(list(self.results.items()), self._images)
+        results = [(job_id, self._with_inputs(job_id, found)) for job_id, found in self.results.items()]
+        planned = manifest.plan_rows(results, self._images)
         return [pair for pair in planned if pair[0].source in sources]
 
+    def _with_inputs(self, job_id: str, results: JobResults) -> JobResults:
+        """
+        Return the results of a job with the inputs that the server left out, by file name or position in the job.
 
-def _job_of_each(images: Sequence[Mapping[str, Any]], jobs: Sequence[Sequence[Any]]) -> dict[str, str]:
+        Results of sources that are not in this batch are left out, unless a position was not recorded.
+        """
+        images = [image for image in self._images or [] if job_id in image["job_ids"]]
+        if any(image["position"] is None for image in images):
+            return results
+        found = [_with_input(result, images) for result in results.results]
+        return results.model_copy(update={"results": [result for result in found if result is not None]})
+
+
+def _with_input(result: ImageResult, images: Sequence[Mapping[str, Any]]) -> ImageResult | None:
+    from airflow_provider_piktid.models.v2 import ImageLinks
+
+    if any(link.uuid for link in result.inputs):
+        return result
+    named = [image for image in images if image["filename"] == result.original_filename]
+    placed = [image for image in images if image["position"] == result.image_index]
+    image = next(iter(named or placed), None)
+    if image is None:
+        return None
+    return result.model_copy(update={"inputs": [ImageLinks(uuid=image["file_id"])]})
+
+
+def _place_of_each(
+    images: Sequence[Mapping[str, Any]], jobs: Sequence[Sequence[Any]]
+) -> dict[str, tuple[str, int]]:
+    """Return the job of each file id, and its position there."""
     rest = (str(image["file_id"]) for image in images)
-    pairs = ((file_id, job_id) for job_id, count in jobs for file_id in itertools.islice(rest, int(count)))
-    return {file_id: str(job_id) for file_id, job_id in pairs if job_id}
+    return {
+        file_id: (str(job_id), position)
+        for job_id, count in jobs
+        for position, file_id in enumerate(itertools.islice(rest, int(count)))
+        if job_id
+    }
 
 
 def _fetched_again(

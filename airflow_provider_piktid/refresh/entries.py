@@ -67,6 +67,7 @@ def _late_entry(rows: Sequence[Mapping[str, Any]], request: RefreshRequest) -> d
         "source": first["source"],
         "relative": first["target"],
         "file_id": first["file_id"],
+        "position": first["image_index"],
         "job_ids": list(dict.fromkeys(row["job_id"] for row in rows if row["job_id"])),
         "row": base_of(first) | {"run": request.run},
     }

@@ -53,7 +53,9 @@ class RunSummary:
     @cached_property
     def _earlier(self) -> set[str]:
         """Sources that an earlier run submitted, and whose rows this one wrote."""
-        late = {one["row"]["relative"] for entry in self._late_entries for one in (entry, *entry["equal"])}
+        late = {
+            one["row"]["relative"] for entry in self._late_entries for one in (entry, *entry.get("equal", ()))
+        }
         return late | {
             row["relative"] for row in self.rows if row["status"] == "lost" or row.get("late_runs")
         }
