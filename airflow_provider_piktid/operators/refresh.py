@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
@@ -15,6 +16,7 @@ from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.links import SHEET_URL_KEY, PiktidContactSheetLink
 from airflow_provider_piktid.operators.base import fail_fast_if_permanent
+from airflow_provider_piktid.refresh.active import end_run, working
 from airflow_provider_piktid.refresh.batches import (
     current_entries,
     finder,
@@ -24,6 +26,7 @@ from airflow_provider_piktid.refresh.batches import (
 )
 from airflow_provider_piktid.refresh.carry_out import carry_out
 from airflow_provider_piktid.refresh.catalogue import options_key
+from airflow_provider_piktid.refresh.checks import check_no_overlap
 from airflow_provider_piktid.refresh.collect import Collection
 from airflow_provider_piktid.refresh.entries import batch_entries
 from airflow_provider_piktid.refresh.plan import make_plan
@@ -69,7 +72,8 @@ class PiktidPlanRefreshOperator(BaseOperator):
         keys: ``summary``: counts; ``late``: URI of a batch that is paid for but not downloaded yet, or "".
     :raises PiktidConfigError: Source and output overlap, or another refresh uses this output.
     :raises PiktidImageError: There is no source.
-    :raises PiktidRecordError: The catalogue was written by a newer version of this package.
+    :raises PiktidRecordError: The catalogue was written by a newer version of this package, or another run works on
+        this output.
     """
 
     template_fields: Sequence[str] = (
@@ -129,18 +133,25 @@ class PiktidPlanRefreshOperator(BaseOperator):
             settings = PiktidHook(self.piktid_conn_id).settings
             request = self._request(context)
             store = CatalogueStore(storage.locate(self.output_path))
-            plan = make_plan(request, store, finder(self.piktid_conn_id))
-            entries = batch_entries(plan, request)
-            summary = plan_summary(plan, request)
-            log_plan(plan, summary, self.log)
-            CurrentTask(context).push("summary", summary)
-            if request.dry_run:
-                CurrentTask(context).push("late", "")
-                return []
-            CurrentTask(context).push("late", carry_out(plan, request, store))
-            size = self._batch_size(len(entries), settings.images_per_job)
-            batches = [entries[start : start + size] for start in range(0, len(entries), size)]
-            return store.write_batches(request.run, batches)
+            check_no_overlap(request.source, request.output_path)
+            with nullcontext() if request.dry_run else working(store.private, context["ti"]):
+                return self._plan(context, request, store, settings.images_per_job)
+
+    def _plan(
+        self, context: Any, request: RefreshRequest, store: CatalogueStore, images_per_job: int
+    ) -> list[str]:
+        plan = make_plan(request, store, finder(self.piktid_conn_id))
+        entries = batch_entries(plan, request)
+        summary = plan_summary(plan, request)
+        log_plan(plan, summary, self.log)
+        CurrentTask(context).push("summary", summary)
+        if request.dry_run:
+            CurrentTask(context).push("late", "")
+            return []
+        CurrentTask(context).push("late", carry_out(plan, request, store))
+        size = self._batch_size(len(entries), images_per_job)
+        batches = [entries[start : start + size] for start in range(0, len(entries), size)]
+        return store.write_batches(request.run, batches)
 
     def _request(self, context: Any) -> RefreshRequest:
         ti = context["ti"]
@@ -315,6 +326,7 @@ class PiktidRefreshSummaryOperator(BaseOperator):
             self.log.info("%s", totals)
             CurrentTask(context).push("summary", totals)
             run.compact()
+            end_run(run.private, context["ti"], self.plan_task_id)
             run.raise_if_incomplete(fail_on_partial=self.fail_on_partial, log=self.log)
             if self.skip_unchanged and run.is_unchanged:
                 raise AirflowSkipException("Nothing changed; no asset event is sent.")

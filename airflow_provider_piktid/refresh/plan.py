@@ -24,7 +24,7 @@ from airflow_provider_piktid.refresh.catalogue import (
     add_lines,
     in_order,
 )
-from airflow_provider_piktid.refresh.checks import check_no_overlap, check_producer, check_root
+from airflow_provider_piktid.refresh.checks import check_producer, check_root
 from airflow_provider_piktid.refresh.content import Classified, EqualContent, Reuse, known_content
 from airflow_provider_piktid.refresh.naming import targets
 from airflow_provider_piktid.refresh.presence import Presence
@@ -110,11 +110,10 @@ def make_plan(request: RefreshRequest, store: CatalogueStore, find: Find) -> Pla
 
     :param find: Looks for the job of a request whose reply was lost in an earlier run; not called otherwise.
 
-    :raises PiktidConfigError: Source and output overlap, or another refresh uses this output.
+    :raises PiktidConfigError: Another refresh uses this output.
     :raises PiktidImageError: There is no source.
     :raises PiktidRecordError: The catalogue was written by a newer version.
     """
-    check_no_overlap(request.source, request.output_path)
     files = storage.find_images(request.source, formats=V2_FORMATS)
     # Otherwise the filesystem caches the listing, which takes more memory than the catalogue.
     files[0].location.fs.invalidate_cache()

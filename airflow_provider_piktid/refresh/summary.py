@@ -39,6 +39,11 @@ class RunSummary:
         self._sheet: Location | None = None
 
     @property
+    def private(self) -> Location:
+        """Folder of the refresh's own files."""
+        return self._store.private
+
+    @property
     def done(self) -> int:
         return sum(row["status"] == "done" for row in self.rows)
 

@@ -48,7 +48,7 @@ def piktid_refresh(
 
     Tasks: ``plan``, then ``upload``, ``swap`` and ``collect`` for each batch, then ``summary``. A batch that fails
     does not stop the others; the next run processes it again. Allow only one active run of the DAG
-    (``max_active_runs=1``): a second one would plan and pay for the same images.
+    (``max_active_runs=1``): the plan of a second one fails while the first one works.
 
     :param source: Folder, prefix or glob of images; templated.
     :param output_path: Folder or prefix of outputs and catalogue, used by this refresh only; templated.

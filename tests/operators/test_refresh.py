@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from PIL import Image
 
 from airflow_provider_piktid.emulator import EmulatorServer
-from airflow_provider_piktid.exceptions import PiktidConfigError
+from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidRecordError
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.jobs.download import Download
@@ -153,6 +153,22 @@ def test_another_refresh_in_the_same_output_is_refused(nights: Nights) -> None:
 
     with pytest.raises(AirflowFailException, match=r"nightly\.plan.*separate `output_path` for other"):
         other.begin()
+
+
+def test_second_run_at_the_same_time_is_refused(server: EmulatorServer, nights: Nights) -> None:
+    """While a run works, the plan of another one fails and names it; a dry run is allowed."""
+    first = nights.begin()
+    nights.state_of_runs = lambda run_id: "running"
+    with pytest.raises(PiktidRecordError, match="DAG run night-1 of nightly"):
+        nights.begin()
+    assert nights.begin(dry_run=True).planned["new"] == 4
+    nights.count = 1
+    for index in range(2):
+        nights.batch(first, index, {})
+    nights.summarize(first)
+
+    assert nights.run().planned["unchanged"] == 4
+    assert bought(server) == 4
 
 
 def test_dry_run_sends_and_writes_nothing(server: EmulatorServer, nights: Nights) -> None:
