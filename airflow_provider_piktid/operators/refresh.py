@@ -250,7 +250,7 @@ class PiktidCollectRefreshOperator(BaseOperator):
             store = CatalogueStore(storage.locate(self.output_path))
             collection = Collection(
                 current_entries(batch, storage.read_json(batch) or [], lambda: store.read().known),
-                images=uploads["images"] if uploads else self._pull(context, self.upload_task_id, "images"),
+                images=self._pull(context, self.upload_task_id, "images") if uploads is None else uploads,
                 jobs=self._pull(context, self.swap_task_id, "jobs") if jobs is None else jobs,
             )
             if not collection.job_ids:

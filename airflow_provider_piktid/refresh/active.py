@@ -71,13 +71,14 @@ def begin_run(private: Location, ti: Any) -> None:
     Note that this run works on the output folder.
 
     :param private: Folder of the refresh's own files.
-    :raises PiktidRecordError: Another run does; a retry may find that it has ended.
+    :raises PiktidRecordError: Another run does, and a retry may find that it has ended; or the folder cannot be
+        written.
     """
     mine = ActiveRun(ti.dag_id, ti.run_id, ti.task_id, time.time())
     other = _read(private)
     if other is not None and not other.is_same(mine) and _is_running(other, ti):
         raise _busy(private, other)
-    storage.write_bytes(private.join(NAME), json.dumps(asdict(mine)).encode())
+    _write(private, mine)
     other = _read(private)
     if other is not None and not other.is_same(mine):
         raise _busy(private, other)
@@ -100,6 +101,17 @@ def _read(private: Location) -> ActiveRun | None:
     except (TypeError, ValueError):
         log.warning("%s is damaged and does not count.", place.uri)
         return None
+
+
+def _write(private: Location, run: ActiveRun) -> None:
+    place = private.join(NAME)
+    try:
+        storage.write_bytes(place, json.dumps(asdict(run)).encode())
+    except OSError as error:
+        raise PiktidRecordError(
+            f"{place.uri} cannot be written ({type(error).__name__}). Make `output_path` writable for the workers. "
+            "Nothing was submitted."
+        ) from error
 
 
 def _busy(private: Location, other: ActiveRun) -> PiktidRecordError:

@@ -163,8 +163,7 @@ def _read(plans: Location, name: str) -> PaidBatch | None:
     batch = PaidBatch(posixpath.dirname(name), [], [], record, frozenset(_sibling(place, "collected") or ()))
     if batch.is_collected:
         return batch
-    uploads = (read_uploads(place) or {}).get("images", [])
-    return replace(batch, entries=_read_json(place) or [], uploads=uploads)
+    return replace(batch, entries=_read_json(place) or [], uploads=read_uploads(place) or [])
 
 
 def _sibling(batch: Location, kind: str) -> Any:
@@ -216,10 +215,13 @@ def mark_collected(batch: Location, job_ids: list[str]) -> None:
     storage.write_bytes(_beside(batch, "collected"), json.dumps(job_ids).encode())
 
 
-def read_uploads(batch: Location) -> dict[str, Any] | None:
-    """Return what the upload of a batch wrote: ``project_id``, ``uploaded_at`` and ``images``; None before it did."""
+def read_uploads(batch: Location) -> list[dict[str, Any]] | None:
+    """Return the images that the upload of a batch recorded, each with its ``project_id``; None before it did."""
     found = _sibling(batch, "uploads")
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    project = {"project_id": found.get("project_id")}
+    return [image | project for image in found.get("images", [])]
 
 
 def read_jobs(batch: Location) -> list[list[Any]] | None:

@@ -60,6 +60,7 @@ ROW_BASE = (
     "attempts",
     "late_runs",
     "filename",
+    "project_id",
 )
 
 
@@ -84,6 +85,7 @@ class CatalogueRow:
     :param run: Digest of the DAG run that wrote it.
     :param file_id: Id of the uploaded source at PiktID.
     :param filename: Its name there.
+    :param project_id: Its project, which tells the account.
     :param image_index: Its position in the job, from 0.
     :param attempts: How often this content was submitted with these options.
     :param status: ``done``; ``pending``: paid but not downloaded yet, a later run does that; ``unknown``: the reply
@@ -125,6 +127,7 @@ class CatalogueRow:
     equal_to: str | None = None
     late_runs: int = 0
     filename: str | None = None
+    project_id: str | None = None
     schema: int = SCHEMA_VERSION
 
 
@@ -175,6 +178,7 @@ def uploaded_fields(upload: Mapping[str, Any], planned: Mapping[str, Any]) -> di
     return {
         "file_id": upload.get("file_id"),
         "filename": upload.get("filename") or planned.get("filename"),
+        "project_id": upload.get("project_id") or planned.get("project_id"),
         "source_sha256": upload.get("sha256") or planned["source_sha256"],
         "source_version": upload.get("version", planned["source_version"]),
         "source_size": upload.get("size", planned["source_size"]),
@@ -184,7 +188,9 @@ def uploaded_fields(upload: Mapping[str, Any], planned: Mapping[str, Any]) -> di
 
 def paid_base(entry: Mapping[str, Any], upload: Mapping[str, Any], at: float) -> dict[str, Any]:
     """Return the fields of a row of a source that was paid for: as planned, uploaded, and written at a time."""
-    return dict(entry["row"]) | uploaded_fields(upload, entry["row"]) | {"at": at}
+    # The clock of this machine may be behind the one that wrote the rows before.
+    moment = max(at, entry.get("planned_at", 0.0))
+    return dict(entry["row"]) | uploaded_fields(upload, entry["row"]) | {"at": moment}
 
 
 def equal_entries(entry: Mapping[str, Any], upload: Mapping[str, Any]) -> list[Mapping[str, Any]]:

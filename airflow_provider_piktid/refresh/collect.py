@@ -11,10 +11,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.common.concurrency import run_bounded
-from airflow_provider_piktid.exceptions import PiktidNotFoundError
+from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidNotFoundError
 from airflow_provider_piktid.jobs import manifest
 from airflow_provider_piktid.jobs.download import Download, checked_folder
 from airflow_provider_piktid.refresh.catalogue import (
+    TICK,
     CatalogueRow,
     Status,
     output_fields,
@@ -62,6 +63,11 @@ class Collection:
         place = self._places.get(self._file_id(entry) or "")
         return [place[0]] if place else []
 
+    def _now(self) -> float:
+        """Return the time of the rows: later than those of the plan and of its requests, whatever the clock says."""
+        planned = max((entry.get("planned_at", 0.0) for entry in self.entries), default=0.0)
+        return max(time.time(), planned + 2 * TICK)
+
     def _position(self, entry: Mapping[str, Any]) -> int | None:
         """Return the position of a source in its job, from 0; None if it was not recorded."""
         place = self._places.get(self._file_id(entry) or "")
@@ -101,7 +107,7 @@ class Collection:
 
         They are written before the download starts, so that no later run pays again if this task is killed.
         """
-        now = time.time()
+        now = self._now()
         rows: list[CatalogueRow] = []
         for entry in self.entries:
             # The plan has written the rows of outputs that were removed from the folder.
@@ -117,7 +123,7 @@ class Collection:
         outputs: dict[str | None, list[Row]] = {}
         for row in download.rows:
             outputs.setdefault(row.source, []).append(row)
-        now = time.time()
+        now = self._now()
         made: list[CatalogueRow] = []
         for entry in self.entries:
             jobs = self._jobs_of(entry)
@@ -165,10 +171,8 @@ class Collection:
         return paid_base(entry, self._image(entry), now)
 
     def _image(self, entry: Mapping[str, Any]) -> dict[str, Any]:
-        name = entry["row"].get("filename")
-        return {"file_id": self._file_id(entry), "filename": name} | dict(
-            self._images.get(entry["source"], {})
-        )
+        known = {name: entry["row"].get(name) for name in ("filename", "project_id")}
+        return {"file_id": self._file_id(entry)} | known | dict(self._images.get(entry["source"], {}))
 
     def _without_output(
         self,
@@ -203,7 +207,11 @@ class Collection:
 
 
 class CollectDownload(Download):
-    """A download of the outputs of one batch only; jobs that PiktID does not know are skipped."""
+    """
+    A download of the outputs of one batch only; jobs that PiktID does not know are skipped.
+
+    :raises PiktidConfigError: It knows none of the projects either, so the jobs are those of another account.
+    """
 
     async def _read_results(self, client: AsyncPiktidClient) -> dict[str, JobResults]:
         async def read(job_id: str) -> JobResults | None:
@@ -213,8 +221,24 @@ class CollectDownload(Download):
                 return None
 
         found = await run_bounded(read, self._job_ids, self._concurrency)
-        pairs = zip(self._job_ids, found, strict=True)
+        pairs = list(zip(self._job_ids, found, strict=True))
+        if any(results is None for _, results in pairs):
+            await self._check_account(client)
         return {job_id: results for job_id, results in pairs if results is not None}
+
+    async def _check_account(self, client: AsyncPiktidClient) -> None:
+        """Tell a job that is gone from one of another account, which must not be bought again."""
+        projects = {str(image["project_id"]) for image in self._images or [] if image.get("project_id")}
+        if not projects:
+            return
+        async for project in client.iter_projects():
+            if project.project_id in projects:
+                return
+        raise PiktidConfigError(
+            f"{self._connection} belongs to another account than the one that paid for these outputs: PiktID does not "
+            f"know their jobs, nor project {', '.join(sorted(projects))}. Nothing was bought again. Use the connection "
+            "of that account, or another `output_path`."
+        )
 
     def _compare_with_existing(self) -> None:
         """Keep the files of an earlier download, except under the name of another source with equal content."""

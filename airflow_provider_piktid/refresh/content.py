@@ -227,7 +227,15 @@ def rows_for_equal_entries(
 
 
 #: Fields of a row that describe what was bought, whatever the name of the source.
-FROM_OWNER = ("attempts", "identity_code", "options_key", "source_sha256", "file_id", "filename")
+FROM_OWNER = (
+    "attempts",
+    "identity_code",
+    "options_key",
+    "source_sha256",
+    "file_id",
+    "filename",
+    "project_id",
+)
 
 
 def copied_name(row: Mapping[str, Any], target: str) -> str:

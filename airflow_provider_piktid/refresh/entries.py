@@ -15,7 +15,9 @@ from airflow_provider_piktid.refresh.request import RefreshRequest
 
 def batch_entries(plan: Plan, request: RefreshRequest) -> list[dict[str, Any]]:
     """Describe each source to submit: the upload reads ``source`` and ``relative``, the rest goes to the rows."""
-    return [_entry(file, reason, plan, request) for file, reason in plan.work]
+    return [
+        _entry(file, reason, plan, request) | {"planned_at": plan.entries_at} for file, reason in plan.work
+    ]
 
 
 def _entry(file: SourceFile, reason: Reason, plan: Plan, request: RefreshRequest) -> dict[str, Any]:
@@ -50,7 +52,8 @@ def late_entries(plan: Plan, request: RefreshRequest) -> list[dict[str, Any]]:
     by_source: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_source.setdefault(row["relative"], []).append(row)
-    entries = [_late_entry(found, request) for found in by_source.values()]
+    planned = {"planned_at": plan.entries_at}
+    entries = [_late_entry(found, request) | planned for found in by_source.values()]
     # Outputs that existed before come first: what becomes of the first of a group counts for all.
     return _together(sorted(entries, key=lambda entry: "kept" not in entry))
 

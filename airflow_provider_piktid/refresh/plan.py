@@ -79,6 +79,11 @@ class Plan:
     names: dict[str, str] = field(default_factory=dict)
     first_of: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def entries_at(self) -> float:
+        """Earliest time of the rows that this run's batches write, epoch seconds: later than those of its plan."""
+        return self.now + 3 * TICK
+
     def rows(self) -> list[CatalogueRow | Mapping[str, Any]]:
         """Return the rows to write; those of sources that an earlier run rejected for the same reason are not new."""
         rejected = [row for row in self.rejected if not self._is_known(row)]
@@ -120,6 +125,8 @@ def make_plan(request: RefreshRequest, store: CatalogueStore, find: Find) -> Pla
     plan = Plan(snapshot=store.read(), present=storage.sizes_below(store.output))
     plan.paid = paid_batches(store.private)
     plan.resumed = _resume(plan, request, find)
+    # Rows of this run are newer than all others, also if the clock was set back.
+    plan.now = max(plan.now, *(state.at + TICK for state in plan.snapshot.known.values()), 0.0)
     listing = {file.relative for file in files}
     kept = [file for file in files if not matches(file.relative, request.exclude)]
     plan.listed = len(kept)
@@ -224,7 +231,7 @@ def _choose(plan: Plan, work: list[Classified], request: RefreshRequest, equal: 
         problems = storage.image_problems([file for file, _ in part], V2_FORMATS, workers=WORKERS)
         for item, problem in zip(part, problems, strict=True):
             if problem:
-                plan.rejected.append(_rejected(item[0], problem, request))
+                plan.rejected.append(_rejected(item[0], problem, request, plan.now))
             else:
                 _add_work(plan, item)
     plan.waiting = len(work) - position
@@ -240,6 +247,6 @@ def _add_work(plan: Plan, item: Classified) -> None:
         plan.equal.setdefault(first, []).append(item[0])
 
 
-def _rejected(file: SourceFile, problem: str, request: RefreshRequest) -> CatalogueRow:
+def _rejected(file: SourceFile, problem: str, request: RefreshRequest, now: float) -> CatalogueRow:
     base = request.row_base(file, file.relative)
-    return CatalogueRow(**base, attempts=0, status="rejected", at=time.time(), error=problem)
+    return CatalogueRow(**base, attempts=0, status="rejected", at=now, error=problem)
