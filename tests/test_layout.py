@@ -70,6 +70,8 @@ PURE = (
     "person/matching",
     "person/record",
     "refresh/catalogue",
+    "refresh/naming",
+    "refresh/presence",
 )
 
 #: Rooms that a DAG file imports: the client's libraries are imported inside functions only.

@@ -15,6 +15,7 @@ import io
 import json
 import os
 import posixpath
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -256,6 +257,25 @@ def has_atomic_put(location: Location) -> bool:
     """Return whether a store shows an object only when its upload is complete, as object stores do."""
     protocol = location.fs.protocol
     return not _OBJECT_STORES.isdisjoint([protocol] if isinstance(protocol, str) else protocol)
+
+
+def copy_file(source: Location, target: Location) -> None:
+    """
+    Copy a file within a store atomically; an object store does it on its side.
+
+    :raises FileNotFoundError: The source does not exist.
+    """
+    if target.is_local:
+        part = part_name(target.path)
+        os.makedirs(posixpath.dirname(target.path), exist_ok=True)
+        try:
+            shutil.copyfile(source.path, part)
+            os.replace(part, target.path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part)
+    else:
+        target.fs.cp_file(source.path, target.path)
 
 
 def beside(uri: str, kind: str) -> str:

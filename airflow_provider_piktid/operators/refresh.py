@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException, BaseOperator, conf
@@ -15,23 +16,22 @@ from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.links import SHEET_URL_KEY, PiktidContactSheetLink
 from airflow_provider_piktid.operators.base import fail_fast_if_permanent
+from airflow_provider_piktid.refresh.active import end_run, working
 from airflow_provider_piktid.refresh.batches import (
-    close_runs,
     current_entries,
     finder,
     mark_collected,
     read_jobs,
     read_uploads,
 )
-from airflow_provider_piktid.refresh.catalogue import WORK, options_key
+from airflow_provider_piktid.refresh.carry_out import carry_out
+from airflow_provider_piktid.refresh.catalogue import options_key
+from airflow_provider_piktid.refresh.checks import check_no_overlap
 from airflow_provider_piktid.refresh.collect import Collection
-from airflow_provider_piktid.refresh.plan import (
-    Plan,
-    RefreshRequest,
-    batch_entries,
-    late_entries,
-    make_plan,
-)
+from airflow_provider_piktid.refresh.entries import batch_entries
+from airflow_provider_piktid.refresh.plan import make_plan
+from airflow_provider_piktid.refresh.plan_report import log_plan, plan_summary
+from airflow_provider_piktid.refresh.request import RefreshRequest
 from airflow_provider_piktid.refresh.store import CatalogueStore, run_key
 from airflow_provider_piktid.refresh.summary import RunSummary, event_extra
 
@@ -61,6 +61,10 @@ class PiktidPlanRefreshOperator(BaseOperator):
     :param rerun_key: Any text; another value makes every output again. Default: none.
     :param dry_run: Log what would be done and its cost; write nothing and return no batch. Default: False.
     :param prune: Remove outputs whose source no longer exists. Default: False, report them.
+    :param rebuild_missing: Buy outputs again that somebody removed from ``output_path`` and that PiktID no longer has.
+        Default: False, report them.
+    :param max_late_runs: How many runs try to download an output that is paid for; then its source counts as failed.
+        Default: 7.
     :param credits_per_output: Credits that one output costs, for the estimate; replaced by the average of the
         catalogue once it has one. Default: 1; PiktID states no price.
     :param piktid_conn_id: Connection id. Default: ``piktid_default``.
@@ -68,7 +72,8 @@ class PiktidPlanRefreshOperator(BaseOperator):
         keys: ``summary``: counts; ``late``: URI of a batch that is paid for but not downloaded yet, or "".
     :raises PiktidConfigError: Source and output overlap, or another refresh uses this output.
     :raises PiktidImageError: There is no source.
-    :raises PiktidRecordError: The catalogue was written by a newer version of this package.
+    :raises PiktidRecordError: The catalogue was written by a newer version of this package, or another run works on
+        this output.
     """
 
     template_fields: Sequence[str] = (
@@ -81,6 +86,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
         "max_images",
         "rerun_key",
         "is_dry_run",
+        "rebuild_missing",
     )
     ui_color = "#ece6ff"
 
@@ -98,6 +104,8 @@ class PiktidPlanRefreshOperator(BaseOperator):
         rerun_key: str | None = None,
         dry_run: bool | str = False,
         prune: bool = False,
+        rebuild_missing: bool | str = False,
+        max_late_runs: int = 7,
         credits_per_output: float = 1.0,
         piktid_conn_id: str = PiktidHook.default_conn_name,
         **kwargs: Any,
@@ -115,6 +123,8 @@ class PiktidPlanRefreshOperator(BaseOperator):
         # `BaseOperator` has a method `dry_run`.
         self.is_dry_run = dry_run
         self.prune = prune
+        self.rebuild_missing = rebuild_missing
+        self.max_late_runs = max_late_runs
         self.credits_per_output = credits_per_output
         self.piktid_conn_id = piktid_conn_id
 
@@ -123,18 +133,25 @@ class PiktidPlanRefreshOperator(BaseOperator):
             settings = PiktidHook(self.piktid_conn_id).settings
             request = self._request(context)
             store = CatalogueStore(storage.locate(self.output_path))
-            plan = make_plan(request, store, finder(self.piktid_conn_id))
-            entries = batch_entries(plan, request)
-            summary = self._summary(plan, request)
-            self._log_plan(plan, summary)
-            CurrentTask(context).push("summary", summary)
-            if _is_true(self.is_dry_run):
-                CurrentTask(context).push("late", "")
-                return []
-            CurrentTask(context).push("late", self._store_plan(plan, request, store))
-            size = self._batch_size(len(entries), settings.images_per_job)
-            batches = [entries[start : start + size] for start in range(0, len(entries), size)]
-            return store.write_batches(request.run, batches)
+            check_no_overlap(request.source, request.output_path)
+            with nullcontext() if request.dry_run else working(store.private, context["ti"]):
+                return self._plan(context, request, store, settings.images_per_job)
+
+    def _plan(
+        self, context: Any, request: RefreshRequest, store: CatalogueStore, images_per_job: int
+    ) -> list[str]:
+        plan = make_plan(request, store, finder(self.piktid_conn_id))
+        entries = batch_entries(plan, request)
+        summary = plan_summary(plan, request)
+        log_plan(plan, summary, self.log)
+        CurrentTask(context).push("summary", summary)
+        if request.dry_run:
+            CurrentTask(context).push("late", "")
+            return []
+        CurrentTask(context).push("late", carry_out(plan, request, store))
+        size = self._batch_size(len(entries), images_per_job)
+        batches = [entries[start : start + size] for start in range(0, len(entries), size)]
+        return store.write_batches(request.run, batches)
 
     def _request(self, context: Any) -> RefreshRequest:
         ti = context["ti"]
@@ -153,6 +170,12 @@ class PiktidPlanRefreshOperator(BaseOperator):
             max_images=self._limit(),
             max_attempts=self.max_attempts,
             resubmit=(self.options or {}).get("on_lost_reply") == "resubmit",
+            rebuild_missing=_is_true(self.rebuild_missing),
+            max_late_runs=self.max_late_runs,
+            prune=self.prune,
+            dry_run=_is_true(self.is_dry_run),
+            variations=int((self.options or {}).get("num_variations", 1)),
+            price=self.credits_per_output,
         )
 
     def _limit(self) -> int | None:
@@ -176,77 +199,6 @@ class PiktidPlanRefreshOperator(BaseOperator):
         most = conf.getint("core", "max_map_length", fallback=1024)
         return size if count <= size * most else size * math.ceil(count / (size * most))
 
-    def _summary(self, plan: Plan, request: RefreshRequest) -> dict[str, Any]:
-        submitted: dict[str, int] = dict.fromkeys(WORK, 0)
-        for _, reason in plan.work:
-            submitted[reason] += 1
-        outputs = len(plan.work) * int((self.options or {}).get("num_variations", 1))
-        return {
-            "run": request.run,
-            "source": self.source,
-            "output_path": self.output_path,
-            "listed": plan.listed,
-            "images": len(plan.work),
-            "outputs": outputs,
-            "credits_estimate": round(outputs * plan.average_price(self.credits_per_output), 2),
-            **submitted,
-            "unchanged": plan.reasons["same"],
-            "unfinished": plan.reasons["pending"],
-            "unknown": plan.reasons["unknown"],
-            "given_up": plan.reasons["given up"],
-            "rejected": len(plan.rejected),
-            "waiting": plan.waiting,
-            "deleted": len(plan.deleted),
-            "dry_run": _is_true(self.is_dry_run),
-            "pruned": len(plan.deleted) if self.prune and not _is_true(self.is_dry_run) else 0,
-        }
-
-    def _log_plan(self, plan: Plan, summary: Mapping[str, Any]) -> None:
-        self.log.info(
-            "%(listed)d sources: %(images)d to submit (%(new)d new, %(changed)d changed, %(options)d with other "
-            "options, %(failed)d failed before), about %(credits_estimate)g credits; %(unchanged)d unchanged, "
-            "%(unfinished)d paid but not downloaded yet, %(waiting)d left for a later run.",
-            summary,
-        )
-        for file, reason in plan.work[:20]:
-            self.log.info("  %s: %s", reason, file.location.uri)
-        if len(plan.work) > 20:
-            self.log.info("  ... and %d more", len(plan.work) - 20)
-        for row in plan.rejected[:20]:
-            self.log.warning("Skipped: %s", row.error)
-        if plan.deleted:
-            shown = ", ".join(plan.deleted[:10])
-            action = "removing their outputs" if summary["pruned"] else "their outputs are kept"
-            self.log.warning("%d source(s) no longer exist (%s): %s", len(plan.deleted), action, shown)
-        if summary["unknown"]:
-            self.log.warning(
-                "%(unknown)d source(s) may have been paid for by an earlier run: the reply was lost and PiktID lists "
-                "no job. They are not submitted again; look at the account's jobs, or set "
-                "swap={'on_lost_reply': 'resubmit'} to submit them once more.",
-                summary,
-            )
-        if summary["given_up"]:
-            self.log.warning(
-                "%(given_up)d source(s) failed `max_attempts` times; skipping them until they change.",
-                summary,
-            )
-
-    def _store_plan(self, plan: Plan, request: RefreshRequest, store: CatalogueStore) -> str:
-        """Write the rows of the plan; return the URI of the batch to download only, or an empty string."""
-        known = plan.snapshot.known
-        late = late_entries(plan, request)
-        if self.prune and plan.deleted:
-            store.remove_outputs(
-                {row["file"] for name in plan.deleted for row in known[name].rows if row["file"]}
-            )
-            for name in plan.deleted:
-                del known[name]
-        if rows := plan.rows():
-            store.write(f"{request.run}-plan", rows)
-        close_runs(store.private, [batch for batch in plan.paid if batch.run != request.run])
-        store.compact(plan.snapshot, rewrite=bool(self.prune and plan.deleted))
-        return store.write_batches(f"{request.run}/late", [late])[0] if late else ""
-
 
 class PiktidCollectRefreshOperator(BaseOperator):
     """
@@ -260,7 +212,7 @@ class PiktidCollectRefreshOperator(BaseOperator):
     :param swap_task_id: Task that swapped it. Default: none, for the ``late`` batch of the plan.
     :param max_concurrency: Concurrent downloads. Default: ``max_concurrency`` of the connection, 8.
     :param piktid_conn_id: Connection id. Default: ``piktid_default``.
-    :return: ``{"done", "failed", "pending", "credits"}``: counts of outputs, and their credits. Skipped if
+    :return: ``{"done", "failed", "pending", "lost", "credits"}``: counts of outputs, and their credits. Skipped if
         nothing of the batch was submitted.
     :raises PiktidDownloadError: Existing outputs could not be downloaded. They are recorded; a retry downloads them.
     """
@@ -298,7 +250,7 @@ class PiktidCollectRefreshOperator(BaseOperator):
             store = CatalogueStore(storage.locate(self.output_path))
             collection = Collection(
                 current_entries(batch, storage.read_json(batch) or [], lambda: store.read().known),
-                images=uploads["images"] if uploads else self._pull(context, self.upload_task_id, "images"),
+                images=self._pull(context, self.upload_task_id, "images") if uploads is None else uploads,
                 jobs=self._pull(context, self.swap_task_id, "jobs") if jobs is None else jobs,
             )
             if not collection.job_ids:
@@ -309,7 +261,7 @@ class PiktidCollectRefreshOperator(BaseOperator):
             download = collection.download(self.output_path, concurrency, self.piktid_conn_id)
             with hook.get_conn() as client:
                 client.run(download.run)
-            rows = collection.rows(download)
+            rows = collection.copy(collection.rows(download), store)
             store.write(part, rows)
             mark_collected(batch, collection.job_ids)
             self.log.info("%s", counts := collection.counts(rows))
@@ -374,6 +326,7 @@ class PiktidRefreshSummaryOperator(BaseOperator):
             self.log.info("%s", totals)
             CurrentTask(context).push("summary", totals)
             run.compact()
+            end_run(run.private, context["ti"], self.plan_task_id)
             run.raise_if_incomplete(fail_on_partial=self.fail_on_partial, log=self.log)
             if self.skip_unchanged and run.is_unchanged:
                 raise AirflowSkipException("Nothing changed; no asset event is sent.")

@@ -16,8 +16,9 @@ import json
 import logging
 import posixpath
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 from airflow_provider_piktid.exceptions import PiktidRecordError
@@ -26,12 +27,23 @@ from airflow_provider_piktid.files.storage import Location
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.jobs.lookup import find_job
 from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, JobRecord, Submission
-from airflow_provider_piktid.refresh.catalogue import CatalogueRow, SourceState, Status, uploaded_fields
+from airflow_provider_piktid.refresh.catalogue import (
+    TICK,
+    CatalogueRow,
+    SourceState,
+    Status,
+    paid_base,
+    pending_row,
+)
+from airflow_provider_piktid.refresh.content import rows_for_equal_entries
 
 log = logging.getLogger(__name__)
 
 #: A run is read again by later ones for this long: it may still be submitting.
 OPEN_SECONDS = 48 * 3600.0
+
+#: Records that are read at the same time.
+WORKERS = 8
 
 #: File of a run whose batches need not be read again.
 CLOSED = "closed"
@@ -45,8 +57,8 @@ class PaidBatch:
     """
     A batch for which paid requests were sent.
 
-    :param entries: Its sources, as the plan wrote them.
-    :param uploads: Their file ids, in the order in which the jobs take them.
+    :param entries: Its sources, as the plan wrote them; not read, and empty, if everything is collected.
+    :param uploads: Their file ids, in the order in which the jobs take them; the same.
     :param collected: Jobs whose rows are in the catalogue.
     """
 
@@ -67,6 +79,11 @@ class PaidBatch:
         """Whether the fate of every request is known."""
         return all(item.state != "intent" for item in self.record.submissions)
 
+    @property
+    def is_collected(self) -> bool:
+        """Whether the catalogue has the rows of every job: then nothing of this batch is left to do."""
+        return self.is_resolved and self.collected.issuperset(self.record.job_ids)
+
     def rows(self, find: Find, *, resubmit: bool) -> list[CatalogueRow]:
         """
         Return a row for each source that was, or may have been, paid for.
@@ -82,8 +99,9 @@ class PaidBatch:
             status = self._status(item, uploads, find)
             if status is None or (status == "unknown" and resubmit):
                 continue
-            pairs = ((entries.get(upload["source"]), upload) for upload in uploads)
-            rows += [_row(entry, upload, item, status) for entry, upload in pairs if entry]
+            for position, upload in enumerate(uploads):
+                if entry := entries.get(upload["source"]):
+                    rows += _rows(entry, upload, item, status, position)
         return rows
 
     def _status(self, item: Submission, uploads: list[dict[str, Any]], find: Find) -> Status | None:
@@ -120,12 +138,12 @@ def paid_batches(private: Location) -> list[PaidBatch]:
     plans = private.join("plans")
     names = sorted(storage.sizes_below(plans))
     closed = {posixpath.dirname(name) for name in names if posixpath.basename(name) == CLOSED}
-    return [
-        batch
-        for name in names
-        if name.endswith(".jobs.json") and posixpath.dirname(name) not in closed
-        for batch in _read(plans, name)
+    records = [
+        name for name in names if name.endswith(".jobs.json") and posixpath.dirname(name) not in closed
     ]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        found = pool.map(lambda name: _read(plans, name), records)
+        return [batch for batch in found if batch is not None]
 
 
 def close_runs(private: Location, batches: list[PaidBatch], *, now: float | None = None) -> None:
@@ -136,21 +154,24 @@ def close_runs(private: Location, batches: list[PaidBatch], *, now: float | None
             storage.write_bytes(private.join(f"plans/{run}/{CLOSED}"), b"")
 
 
-def _read(plans: Location, name: str) -> Iterator[PaidBatch]:
-    batch = plans.join(name.removesuffix(".jobs.json") + ".json")
-    record = _read_json(plans.join(name))
-    if record is not None:
-        yield PaidBatch(
-            run=posixpath.dirname(name),
-            entries=_read_json(batch) or [],
-            uploads=(read_uploads(batch) or {}).get("images", []),
-            record=JobRecord.from_json(record),
-            collected=frozenset(_sibling(batch, "collected") or ()),
-        )
+def _read(plans: Location, name: str) -> PaidBatch | None:
+    place = plans.join(name.removesuffix(".jobs.json") + ".json")
+    content = _read_json(plans.join(name))
+    if content is None:
+        return None
+    record = JobRecord.from_json(content)
+    batch = PaidBatch(posixpath.dirname(name), [], [], record, frozenset(_sibling(place, "collected") or ()))
+    if batch.is_collected:
+        return batch
+    return replace(batch, entries=_read_json(place) or [], uploads=read_uploads(place) or [])
 
 
 def _sibling(batch: Location, kind: str) -> Any:
-    return _read_json(Location(batch.fs, storage.beside(batch.path, kind), batch.prefix))
+    return _read_json(_beside(batch, kind))
+
+
+def _beside(batch: Location, kind: str) -> Location:
+    return Location(batch.fs, storage.beside(batch.path, kind), batch.prefix)
 
 
 def _read_json(place: Location) -> Any | None:
@@ -191,14 +212,16 @@ def _is_replaced(entry: Mapping[str, Any], state: SourceState | None) -> bool:
 
 def mark_collected(batch: Location, job_ids: list[str]) -> None:
     """Note that the catalogue has the rows of these jobs of a batch."""
-    target = Location(batch.fs, storage.beside(batch.path, "collected"), batch.prefix)
-    storage.write_bytes(target, json.dumps(job_ids).encode())
+    storage.write_bytes(_beside(batch, "collected"), json.dumps(job_ids).encode())
 
 
-def read_uploads(batch: Location) -> dict[str, Any] | None:
-    """Return what the upload of a batch wrote: ``project_id``, ``uploaded_at`` and ``images``; None before it did."""
+def read_uploads(batch: Location) -> list[dict[str, Any]] | None:
+    """Return the images that the upload of a batch recorded, each with its ``project_id``; None before it did."""
     found = _sibling(batch, "uploads")
-    return found if isinstance(found, dict) else None
+    if not isinstance(found, dict):
+        return None
+    project = {"project_id": found.get("project_id")}
+    return [image | project for image in found.get("images", [])]
 
 
 def read_jobs(batch: Location) -> list[list[Any]] | None:
@@ -209,10 +232,16 @@ def read_jobs(batch: Location) -> list[list[Any]] | None:
     return [[item.job_id, item.count] for item in JobRecord.from_json(found).submissions]
 
 
-def _row(
-    entry: Mapping[str, Any], upload: Mapping[str, Any], item: Submission, status: Status
-) -> CatalogueRow:
+def _rows(
+    entry: Mapping[str, Any], upload: Mapping[str, Any], item: Submission, status: Status, position: int
+) -> list[CatalogueRow]:
+    """Return the row of a source that was submitted, and those of sources with equal content."""
     # The request's time: rows that the run itself wrote later are newer and count.
-    base = dict(entry["row"]) | uploaded_fields(upload, entry["row"]) | {"at": item.intent_at or 0.0}
-    error = "not downloaded yet" if status == "pending" else "paid for or not: the reply was lost"
-    return CatalogueRow(**base, status=status, job_id=item.job_id, error=error)
+    base = paid_base(entry, upload, item.intent_at or 0.0)
+    if status == "pending":
+        # A job that PiktID did not list in an earlier run replaces the row that says so.
+        row = pending_row(base | {"at": base["at"] + TICK}, item.job_id, position)
+    else:
+        row = CatalogueRow(**base, status=status, error="paid for or not: the reply was lost")
+    equal = rows_for_equal_entries(entry, upload, [row])
+    return [row, *equal]

@@ -8,18 +8,14 @@ the newest ones are current, older ones are history. So rows may be written twic
 
 from __future__ import annotations
 
-import hashlib
 import json
-import posixpath
 import sys
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from airflow_provider_piktid.common.records import fingerprint
 from airflow_provider_piktid.exceptions import PiktidRecordError
-from airflow_provider_piktid.files.names import folded, output_stem
 from airflow_provider_piktid.files.storage import SourceFile
 
 if TYPE_CHECKING:
@@ -27,14 +23,49 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-Status = Literal["done", "pending", "unknown", "failed", "rejected"]
-Reason = Literal["new", "changed", "options", "failed", "same", "pending", "unknown", "given up", "verify"]
-
-#: Statuses of sources that never had an output.
-NAMELESS: tuple[Status, ...] = ("rejected",)
+Status = Literal["done", "pending", "unknown", "lost", "failed", "rejected"]
+Reason = Literal[
+    "new",
+    "changed",
+    "options",
+    "failed",
+    "rebuild",
+    "same",
+    "pending",
+    "unknown",
+    "given up",
+    "verify",
+    "equal",
+    "lost",
+    "expired",
+]
 
 #: Why a source is submitted, as named in the summary.
-WORK: tuple[Reason, ...] = ("new", "changed", "options", "failed")
+WORK: tuple[Reason, ...] = ("new", "changed", "options", "failed", "rebuild")
+
+
+#: Fields of a row that describe what was submitted, and not its outcome.
+ROW_BASE = (
+    "relative",
+    "source",
+    "source_version",
+    "source_sha256",
+    "source_size",
+    "source_modified",
+    "target",
+    "identity_code",
+    "options_key",
+    "producer",
+    "run",
+    "attempts",
+    "late_runs",
+    "filename",
+    "project_id",
+)
+
+
+#: Seconds between the times of rows of one source that the same process writes one after the other.
+TICK = 0.001
 
 
 @dataclass
@@ -53,12 +84,18 @@ class CatalogueRow:
     :param producer: DAG and task that planned it, so that two refreshes do not overwrite each other's work.
     :param run: Digest of the DAG run that wrote it.
     :param file_id: Id of the uploaded source at PiktID.
+    :param filename: Its name there.
+    :param project_id: Its project, which tells the account.
+    :param image_index: Its position in the job, from 0.
     :param attempts: How often this content was submitted with these options.
     :param status: ``done``; ``pending``: paid but not downloaded yet, a later run does that; ``unknown``: the reply
-        to its request was lost and PiktID lists no job for it, a later run looks again; ``failed``: PiktID
+        to its request was lost and PiktID lists no job for it, a later run looks again; ``lost``: its output was
+        removed from the folder, and is downloaded again if PiktID still has the job; ``failed``: PiktID
         returned no output; ``rejected``: not a supported image format, never uploaded.
     :param file: Path of the output below the output folder.
     :param credits: This output's share of the credits of its job; None if PiktID did not report them.
+    :param late_runs: How many runs tried to download an output that an earlier one paid for.
+    :param equal_to: Source with the same content that this output was bought for; None if it was bought for this one.
     :param at: When it was written, epoch seconds.
     """
 
@@ -87,6 +124,10 @@ class CatalogueRow:
     sha256: str | None = None
     credits: float | None = None
     error: str | None = None
+    equal_to: str | None = None
+    late_runs: int = 0
+    filename: str | None = None
+    project_id: str | None = None
     schema: int = SCHEMA_VERSION
 
 
@@ -136,11 +177,45 @@ def uploaded_fields(upload: Mapping[str, Any], planned: Mapping[str, Any]) -> di
     """Return the fields of a row that describe what was uploaded, which may be newer than what was planned."""
     return {
         "file_id": upload.get("file_id"),
+        "filename": upload.get("filename") or planned.get("filename"),
+        "project_id": upload.get("project_id") or planned.get("project_id"),
         "source_sha256": upload.get("sha256") or planned["source_sha256"],
         "source_version": upload.get("version", planned["source_version"]),
         "source_size": upload.get("size", planned["source_size"]),
         "source_modified": upload.get("modified", planned["source_modified"]),
     }
+
+
+def paid_base(entry: Mapping[str, Any], upload: Mapping[str, Any], at: float) -> dict[str, Any]:
+    """Return the fields of a row of a source that was paid for: as planned, uploaded, and written at a time."""
+    # The clock of this machine may be behind the one that wrote the rows before.
+    moment = max(at, entry.get("planned_at", 0.0))
+    return dict(entry["row"]) | uploaded_fields(upload, entry["row"]) | {"at": moment}
+
+
+def equal_entries(entry: Mapping[str, Any], upload: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the sources that get the output of an entry too, unless it changed between plan and upload."""
+    planned = entry["row"]["source_sha256"]
+    is_same = upload.get("sha256") in (None, planned)
+    return list(entry.get("equal", ())) if is_same else []
+
+
+def row_of(row: Mapping[str, Any]) -> CatalogueRow:
+    """Return a row that was read; fields that a later version of this package has added are left out."""
+    return CatalogueRow(
+        **{name: value for name, value in row.items() if name in CatalogueRow.__annotations__}
+    )
+
+
+def pending_row(base: Mapping[str, Any], job_id: str | None, position: int | None) -> CatalogueRow:
+    """
+    Return the row of a source whose output exists or will exist, and is not downloaded.
+
+    :param position: Position of the source in the job, from 0; some servers name no inputs in their results.
+    """
+    return CatalogueRow(
+        **base, status="pending", job_id=job_id, image_index=position, error="not downloaded yet"
+    )
 
 
 def output_fields(row: Row) -> dict[str, Any]:
@@ -186,6 +261,12 @@ def add_line(known: dict[str, SourceState], line: bytes, where: str) -> bool:
     return True
 
 
+def add_lines(known: dict[str, SourceState], rows: Iterable[CatalogueRow | Mapping[str, Any]]) -> None:
+    """Add rows that this run makes."""
+    for row in rows:
+        add_line(known, dump([row]).strip(), "a row of this run")
+
+
 def _source_state(row: Mapping[str, Any]) -> SourceState:
     if row["status"] not in get_args(Status):
         raise ValueError(row["status"])
@@ -216,7 +297,7 @@ def _add(known: dict[str, SourceState], relative: str, entry: SourceState, line:
 
 def _merged_status(one: Status, other: Status) -> Status:
     """Return the status of a source from two outputs: one still to download comes first, then a finished one."""
-    order: tuple[Status, ...] = ("pending", "unknown", "done", "failed", "rejected")
+    order: tuple[Status, ...] = ("pending", "unknown", "lost", "done", "failed", "rejected")
     return min(one, other, key=order.index)
 
 
@@ -236,10 +317,13 @@ def options_key(identity_code: str, options: Mapping[str, Any], rerun_key: str |
     return fingerprint({"rerun_key": rerun_key, **job.content()})[:16]
 
 
-def compare(known: SourceState | None, file: SourceFile, key: str, *, max_attempts: int) -> Reason:
+def compare(
+    known: SourceState | None, file: SourceFile, key: str, *, max_attempts: int, resubmit: bool = False
+) -> Reason:
     """
     Return what has to be done with a source.
 
+    :param resubmit: Submit sources again whose request has an unknown fate. Default: False.
     :return: A value of :data:`WORK`, or ``same``; ``pending``: paid, to be downloaded; ``unknown``: paid or
         not, the reply to its request was lost; ``given up``: it
         failed ``max_attempts`` times; ``verify``: the SHA-256 has to be compared.
@@ -258,7 +342,9 @@ def compare(known: SourceState | None, file: SourceFile, key: str, *, max_attemp
     if known.options_key != key:
         return "options"
     if known.status == "unknown":
-        return "unknown"
+        return "new" if resubmit else "unknown"
+    if known.status == "lost":
+        return "lost"
     if known.status == "failed":
         return "failed" if known.attempts < max_attempts else "given up"
     return "same"
@@ -277,43 +363,3 @@ def _same_content(known: SourceState, file: SourceFile) -> bool | None:
 def in_order(work: Iterable[tuple[SourceFile, Reason]]) -> list[tuple[SourceFile, Reason]]:
     """Sort work: oldest first; sources that failed before come last, so that they do not block the others."""
     return sorted(work, key=lambda item: (item[1] == "failed", item[0].modified, item[0].relative))
-
-
-def targets(
-    work: Sequence[SourceFile], listing: Iterable[str], known: Mapping[str, SourceState]
-) -> dict[str, str]:
-    """
-    Choose the path that the outputs of each source are named after, so that no two sources ever share a file.
-
-    A source keeps its name over all runs. ``a.jpg`` and ``a.png``, or ``a.jpg`` and ``A.jpg``, would share one on
-    some stores: their names get a suffix made from their path.
-
-    :param listing: Relative paths of all sources.
-    :return: Relative path of each source to that path.
-    """
-    counts = Counter(folded(output_stem(relative)) for relative in listing)
-    # A source that never had an output has no name to keep, and takes none from others.
-    named_before = {
-        relative: entry.target for relative, entry in known.items() if entry.status not in NAMELESS
-    }
-    counts.update(
-        folded(output_stem(target)) for relative, target in named_before.items() if target != relative
-    )
-    taken = {folded(output_stem(target)) for target in named_before.values()}
-    named = {}
-    for file in work:
-        if file.relative in named_before:
-            named[file.relative] = named_before[file.relative]
-        elif counts[folded(output_stem(file.relative))] > 1 or folded(output_stem(file.relative)) in taken:
-            named[file.relative] = _marked(file.relative)
-        else:
-            named[file.relative] = file.relative
-    return named
-
-
-def _marked(relative: str) -> str:
-    mark = hashlib.sha256(relative.encode(errors="surrogatepass")).hexdigest()[:8]
-    folder, name = posixpath.split(relative)
-    stem, extension = posixpath.splitext(name)
-    # Names are truncated later: the suffix has to survive that.
-    return posixpath.join(folder, f"{stem[:40]}~{mark}{extension}")

@@ -3,59 +3,36 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_piktid.exceptions import PiktidConfigError
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.formats import V2_FORMATS
 from airflow_provider_piktid.files.listing import matches
-from airflow_provider_piktid.files.storage import Location, SourceFile
+from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.refresh.batches import Find, PaidBatch, paid_batches
 from airflow_provider_piktid.refresh.catalogue import (
+    TICK,
     WORK,
     CatalogueRow,
     Reason,
-    SourceState,
-    add_line,
-    compare,
-    dump,
+    add_lines,
     in_order,
-    source_fields,
-    source_root,
-    targets,
 )
+from airflow_provider_piktid.refresh.checks import check_producer, check_root
+from airflow_provider_piktid.refresh.content import Classified, EqualContent, Reuse, known_content
+from airflow_provider_piktid.refresh.naming import targets
+from airflow_provider_piktid.refresh.presence import Presence
+from airflow_provider_piktid.refresh.request import RefreshRequest
 from airflow_provider_piktid.refresh.store import CatalogueStore, Snapshot
 
 #: Sources that are read at the same time, to check their content.
 WORKERS = 8
-
-
-@dataclass(frozen=True)
-class RefreshRequest:
-    """
-    The checked arguments of a refresh.
-
-    :param producer: DAG and task, for the rows.
-    :param run: Digest of the DAG run, for the rows.
-    :param resubmit: Submit sources again whose fate stays unknown.
-    """
-
-    source: str
-    output_path: str
-    identity_code: str
-    options_key: str
-    producer: str
-    run: str
-    exclude: Sequence[str] = ()
-    max_images: int | None = None
-    max_attempts: int = 3
-    resubmit: bool = False
 
 
 @dataclass
@@ -63,6 +40,7 @@ class Plan:
     """
     What a refresh has to do.
 
+    :param now: Time of its rows, epoch seconds.
     :param work: Sources to submit, in order, each with its reason; at most ``max_images``.
     :param waiting: Number of sources that are left for a later run.
     :param paid: Batches of earlier runs for which paid requests were sent.
@@ -70,10 +48,18 @@ class Plan:
     :param rejected: Rows of sources that are not supported images.
     :param touched: New rows of sources with unchanged content whose version or date changed.
     :param recovered: Rows rebuilt from manifests, as the catalogue is damaged.
+    :param noticed: New rows of sources whose output was removed, is back, or could not be downloaded for long.
+    :param reuse: Sources whose output is that of a known source with equal content.
+    :param equal: Relative path of a source in ``work`` to other sources of this run with equal content.
     :param deleted: Relative paths of sources that no longer exist and are in the catalogue.
-    :param names: Relative path of each source in ``work`` to the path that its outputs are named after.
+    :param reused: Sources that need a copy of the output of a known source.
+    :param present: Relative path of each file in the output folder to its size.
+    :param names: Relative path of each source in ``work``, ``equal`` and ``reused`` to the path that its outputs are
+        named after.
+    :param first_of: SHA-256 to the source in ``work`` that has this content.
     """
 
+    now: float = field(default_factory=time.time)
     listed: int = 0
     snapshot: Snapshot = field(default_factory=Snapshot)
     work: list[tuple[SourceFile, Reason]] = field(default_factory=list)
@@ -84,13 +70,30 @@ class Plan:
     rejected: list[CatalogueRow] = field(default_factory=list)
     touched: list[dict[str, Any]] = field(default_factory=list)
     recovered: list[CatalogueRow] = field(default_factory=list)
+    noticed: list[dict[str, Any]] = field(default_factory=list)
+    reuse: Reuse = field(default_factory=Reuse)
+    equal: dict[str, list[SourceFile]] = field(default_factory=dict)
+    reused: list[SourceFile] = field(default_factory=list)
+    present: dict[str, int] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
+    first_of: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def entries_at(self) -> float:
+        """Earliest time of the rows that this run's batches write, epoch seconds: later than those of its plan."""
+        return self.now + 3 * TICK
 
     def rows(self) -> list[CatalogueRow | Mapping[str, Any]]:
         """Return the rows to write; those of sources that an earlier run rejected for the same reason are not new."""
         rejected = [row for row in self.rejected if not self._is_known(row)]
-        return [*self.resumed, *rejected, *self.touched, *self.recovered]
+        return [*self.resumed, *rejected, *self.touched, *self.recovered, *self.noticed]
+
+    @property
+    def named(self) -> list[SourceFile]:
+        """Sources that need a name for their outputs."""
+        equal = itertools.chain.from_iterable(self.equal.values())
+        return [*(file for file, _ in self.work), *equal, *self.reused]
 
     def average_price(self, default: float) -> float:
         """Return the average credits of an output, from about a hundred outputs of the catalogue."""
@@ -112,29 +115,44 @@ def make_plan(request: RefreshRequest, store: CatalogueStore, find: Find) -> Pla
 
     :param find: Looks for the job of a request whose reply was lost in an earlier run; not called otherwise.
 
-    :raises PiktidConfigError: Source and output overlap, or another refresh uses this output.
+    :raises PiktidConfigError: Another refresh uses this output.
     :raises PiktidImageError: There is no source.
     :raises PiktidRecordError: The catalogue was written by a newer version.
     """
-    check_no_overlap(request.source, request.output_path)
     files = storage.find_images(request.source, formats=V2_FORMATS)
     # Otherwise the filesystem caches the listing, which takes more memory than the catalogue.
     files[0].location.fs.invalidate_cache()
-    plan = Plan(snapshot=store.read())
+    plan = Plan(snapshot=store.read(), present=storage.sizes_below(store.output))
     plan.paid = paid_batches(store.private)
     plan.resumed = _resume(plan, request, find)
+    # Rows of this run are newer than all others, also if the clock was set back.
+    plan.now = max(plan.now, *(state.at + TICK for state in plan.snapshot.known.values()), 0.0)
     listing = {file.relative for file in files}
     kept = [file for file in files if not matches(file.relative, request.exclude)]
     plan.listed = len(kept)
     plan.deleted = sorted(relative for relative in plan.snapshot.known if relative not in listing)
-    _check_root(files[0], plan.snapshot.known, request)
+    check_root(files[0], plan.snapshot.known, request)
     classified = _classify(kept, plan, request, store)
+    check_producer(classified, plan.snapshot.known, request)
+    presence = Presence(request, plan.snapshot.known, plan.present, plan.now + TICK)
+    classified = presence.apply(classified)
+    plan.noticed = presence.rows
+    equal = _equal_content(classified, plan, request)
+    classified = equal.apply(classified)
+    plan.reused = [file for file, reason in classified if reason == "equal"]
     plan.reasons.update(reason for _, reason in classified)
-    _check_producer(classified, plan.snapshot.known, request)
-    work = in_order(item for item in classified if item[1] in WORK)
-    _choose(plan, work, request)
-    plan.names = targets([file for file, _ in plan.work], listing, plan.snapshot.known)
+    _choose(plan, in_order(item for item in classified if item[1] in WORK), request, equal)
+    plan.names = targets(plan.named, listing, plan.snapshot.known)
     return plan
+
+
+def _equal_content(classified: list[Classified], plan: Plan, request: RefreshRequest) -> EqualContent:
+    """Return what finds the sources whose content was bought before under another name."""
+    known = plan.snapshot.known
+    for file, reason in classified:
+        if digest := known_content(known.get(file.relative), reason):
+            plan.reuse.digests[file.relative] = digest
+    return EqualContent(request, known, plan.present, plan.reuse)
 
 
 def _resume(plan: Plan, request: RefreshRequest, find: Find) -> list[CatalogueRow]:
@@ -144,39 +162,9 @@ def _resume(plan: Plan, request: RefreshRequest, find: Find) -> list[CatalogueRo
     for row in sorted(rows, key=lambda row: row.at):
         known = plan.snapshot.known.get(row.relative)
         if known is None or row.at > known.at:
-            add_line(plan.snapshot.known, dump([row]).strip(), "a record of an earlier run")
+            add_lines(plan.snapshot.known, [row])
             resumed.append(row)
     return resumed
-
-
-def check_no_overlap(source: str, output: str) -> None:
-    """
-    Check that neither of source and output contains the other: outputs would be submitted as sources.
-
-    :raises PiktidConfigError: They overlap.
-    """
-    left, right = storage.locate(source), storage.locate(output)
-    if _protocol(left) != _protocol(right):
-        return
-    first, second = _folder(left), _folder(right)
-    if first == second or first.startswith(second) or second.startswith(first):
-        raise PiktidConfigError(
-            f"`source` {source} and `output_path` {output} must not overlap: outputs would be submitted as new "
-            "sources and billed. Use separate folders."
-        )
-
-
-def _protocol(location: Location) -> str:
-    return location.prefix.partition("://")[0]
-
-
-def _folder(location: Location) -> str:
-    base = storage.glob_base(location.path)
-    # A name that exists is not a glob, even if it contains magic characters.
-    path = location.path if base == location.path or location.fs.exists(location.path) else base
-    if location.is_local:
-        path = os.path.realpath(path)
-    return path.rstrip("/") + "/"
 
 
 def _classify(
@@ -185,8 +173,7 @@ def _classify(
     known = plan.snapshot.known
 
     def reason(file: SourceFile) -> Reason:
-        entry = known.get(file.relative)
-        return compare(entry, file, request.options_key, max_attempts=request.max_attempts)
+        return request.compare(known.get(file.relative), file)
 
     classified = [(file, reason(file)) for file in files]
     if plan.snapshot.damaged:
@@ -222,122 +209,44 @@ def _verify(files: Sequence[SourceFile], plan: Plan, request: RefreshRequest) ->
         for file, digest in zip(files, digests, strict=True):
             entry = plan.snapshot.known[file.relative]
             if digest != entry.sha256:
+                plan.reuse.digests[file.relative] = digest
                 reasons[file.relative] = "changed"
                 continue
-            entry.version, entry.modified = file.version, file.modified
-            fresh = {"source_version": file.version, "source_modified": file.modified, "at": time.time()}
-            plan.touched += [row | fresh for row in entry.rows]
-            reasons[file.relative] = compare(
-                entry, file, request.options_key, max_attempts=request.max_attempts
-            )
+            fresh = {"source_version": file.version, "source_modified": file.modified, "at": plan.now}
+            rows = [row | fresh for row in entry.rows]
+            plan.touched += rows
+            add_lines(plan.snapshot.known, rows)
+            reasons[file.relative] = request.compare(plan.snapshot.known[file.relative], file)
     return reasons
 
 
-def _check_root(file: SourceFile, known: Mapping[str, SourceState], request: RefreshRequest) -> None:
-    """Two refreshes with different sources in one output would prune, and pay for, each other's outputs."""
-    root = source_root(file.location.uri, file.relative)
-    other = next((state for state in known.values() if state.root != root), None)
-    if other is not None:
-        raise PiktidConfigError(
-            f"{request.output_path} contains outputs of sources in {other.root}, made by {other.producer}; `source` is "
-            f"{root}. Set a separate `output_path` for {request.producer}. Nothing was submitted."
-        )
-
-
-def _check_producer(
-    classified: Iterable[tuple[SourceFile, Reason]], known: Mapping[str, SourceState], request: RefreshRequest
-) -> None:
-    """Two refreshes with different options in one output would overwrite each other's work and pay every night."""
-    for file, reason in classified:
-        if reason == "options" and known[file.relative].producer != request.producer:
-            raise PiktidConfigError(
-                f"{request.output_path} contains outputs that {known[file.relative].producer} made with other "
-                f"options or another identity. Set a separate `output_path` for {request.producer}. Nothing was "
-                "submitted."
-            )
-
-
-def _choose(plan: Plan, work: list[tuple[SourceFile, Reason]], request: RefreshRequest) -> None:
+def _choose(plan: Plan, work: list[Classified], request: RefreshRequest, equal: EqualContent) -> None:
     """Choose up to ``max_images`` sources. Files that are not supported images are rejected and do not count."""
     limit = len(work) if request.max_images is None else request.max_images
     position = 0
     while len(plan.work) < limit and position < len(work):
         part = work[position : position + limit - len(plan.work)]
         position += len(part)
+        equal.read_equal_sizes(file for file, _ in part)
         problems = storage.image_problems([file for file, _ in part], V2_FORMATS, workers=WORKERS)
         for item, problem in zip(part, problems, strict=True):
             if problem:
-                plan.rejected.append(_rejected(item[0], problem, request))
+                plan.rejected.append(_rejected(item[0], problem, request, plan.now))
             else:
-                plan.work.append(item)
+                _add_work(plan, item)
     plan.waiting = len(work) - position
 
 
-def _rejected(file: SourceFile, problem: str, request: RefreshRequest) -> CatalogueRow:
-    base = _base(file, file.relative, request)
-    return CatalogueRow(**base, attempts=0, status="rejected", at=time.time(), error=problem)
+def _add_work(plan: Plan, item: Classified) -> None:
+    """Add a source to submit, or to be delivered with another one that has equal content."""
+    digest = plan.reuse.digests.get(item[0].relative)
+    first = plan.first_of.setdefault(digest, item[0].relative) if digest else item[0].relative
+    if first == item[0].relative:
+        plan.work.append(item)
+    else:
+        plan.equal.setdefault(first, []).append(item[0])
 
 
-def _base(file: SourceFile, target: str, request: RefreshRequest) -> dict[str, Any]:
-    return {
-        **source_fields(file, target),
-        "identity_code": request.identity_code,
-        "options_key": request.options_key,
-        "producer": request.producer,
-        "run": request.run,
-    }
-
-
-def batch_entries(plan: Plan, request: RefreshRequest) -> list[dict[str, Any]]:
-    """Describe each source to submit: the upload reads ``source`` and ``relative``, the rest goes to the rows."""
-    return [_entry(file, reason, plan, request) for file, reason in plan.work]
-
-
-def _entry(file: SourceFile, reason: Reason, plan: Plan, request: RefreshRequest) -> dict[str, Any]:
-    before = plan.snapshot.known.get(file.relative)
-    attempts = before.attempts if before is not None and reason == "failed" else 0
-    target = plan.names[file.relative]
-    return {
-        "source": file.location.uri,
-        "relative": target,
-        "reason": reason,
-        "row": _base(file, target, request) | {"attempts": attempts + 1},
-    }
-
-
-def late_entries(plan: Plan, request: RefreshRequest) -> list[dict[str, Any]]:
-    """Describe the sources that earlier runs paid for and whose outputs are not downloaded yet."""
-    rows = [row for known in plan.snapshot.known.values() if known.status == "pending" for row in known.rows]
-    rows += [vars(row) for row in plan.recovered if row.status == "pending"]
-    entries: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        entry = entries.setdefault(
-            row["relative"],
-            {
-                "source": row["source"],
-                "relative": row["target"],
-                "file_id": row["file_id"],
-                "job_ids": [],
-                "row": {name: row[name] for name in ROW_BASE} | {"run": request.run},
-            },
-        )
-        if row["job_id"] and row["job_id"] not in entry["job_ids"]:
-            entry["job_ids"].append(row["job_id"])
-    return list(entries.values())
-
-
-#: Fields of a row that describe what was submitted, and not its outcome.
-ROW_BASE = (
-    "relative",
-    "source",
-    "source_version",
-    "source_sha256",
-    "source_size",
-    "source_modified",
-    "target",
-    "identity_code",
-    "options_key",
-    "producer",
-    "run",
-    "attempts",
-)
+def _rejected(file: SourceFile, problem: str, request: RefreshRequest, now: float) -> CatalogueRow:
+    base = request.row_base(file, file.relative)
+    return CatalogueRow(**base, attempts=0, status="rejected", at=now, error=problem)

@@ -182,6 +182,36 @@ class CatalogueStore:
         inside = [file for file in files if file and ".." not in file.split("/")]
         self._remove([self.output.join(file) for file in inside])
 
+    def copy_outputs(self, pairs: Mapping[str, str]) -> set[str]:
+        """
+        Copy outputs within the folder; return the targets whose source no longer exists.
+
+        :param pairs: Target to source, both below the output folder. A target may be the source of another one, as
+            when two sources have exchanged their names.
+        """
+        from_others = set(pairs.values())
+        if not from_others.isdisjoint(pairs):
+            return self._copy_aside(pairs)
+        with ThreadPoolExecutor(8) as pool:
+            copied = pool.map(lambda pair: self._copy(self.output.join(pair[1]), pair[0]), pairs.items())
+            return {target for target, done in zip(pairs, copied, strict=True) if not done}
+
+    def _copy_aside(self, pairs: Mapping[str, str]) -> set[str]:
+        """Copy to another folder first, so that no source is overwritten before it is copied."""
+        aside = {f"{PRIVATE_FOLDER}/copies/{n}": source for n, source in enumerate(pairs.values())}
+        lost = self.copy_outputs(aside)
+        named = {target: name for target, name in zip(pairs, aside, strict=True) if name not in lost}
+        failed = self.copy_outputs(named)
+        self.remove_outputs(aside)
+        return failed | (pairs.keys() - named.keys())
+
+    def _copy(self, source: Location, target: str) -> bool:
+        try:
+            storage.copy_file(source, self.output.join(target))
+        except FileNotFoundError:
+            return False
+        return True
+
     def _remove(self, files: Iterable[Location]) -> None:
         def remove(file: Location) -> None:
             try:

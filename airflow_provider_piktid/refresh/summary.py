@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from airflow_provider_piktid.exceptions import PiktidPartialResultError
@@ -13,7 +14,7 @@ from airflow_provider_piktid.files.storage import Location
 from airflow_provider_piktid.refresh.contact_sheet import Pair, write_sheet
 from airflow_provider_piktid.refresh.store import CatalogueStore
 
-STATUSES = ("done", "pending", "unknown", "failed", "rejected")
+STATUSES = ("done", "pending", "unknown", "lost", "failed", "rejected")
 
 
 class RunSummary:
@@ -38,6 +39,11 @@ class RunSummary:
         self._sheet: Location | None = None
 
     @property
+    def private(self) -> Location:
+        """Folder of the refresh's own files."""
+        return self._store.private
+
+    @property
     def done(self) -> int:
         return sum(row["status"] == "done" for row in self.rows)
 
@@ -45,23 +51,45 @@ class RunSummary:
     def is_unchanged(self) -> bool:
         return not self.done and not self.planned["pruned"]
 
+    @cached_property
+    def _late_entries(self) -> list[dict[str, Any]]:
+        return self._store.read_batches(f"{self.planned['run']}/late")
+
+    @cached_property
+    def _earlier(self) -> set[str]:
+        """Sources that an earlier run submitted, and whose rows this one wrote."""
+        late = {
+            one["row"]["relative"] for entry in self._late_entries for one in (entry, *entry.get("equal", ()))
+        }
+        return late | {
+            row["relative"] for row in self.rows if row["status"] == "lost" or row.get("late_runs")
+        }
+
+    @cached_property
+    def _equal(self) -> set[str]:
+        """Sources with the output of another one: not planned for submission."""
+        return {row["relative"] for row in self.rows if row.get("equal_to")}
+
     def sources(self) -> dict[str, int]:
         """Count sources by outcome; ``missing``: planned, but not submitted."""
         states: dict[str, str] = {}
         for row in self.rows:
             before = states.get(row["relative"], "rejected")
             states[row["relative"]] = min(before, row["status"], key=STATUSES.index)
-        late = self._store.read_batches(f"{self.planned['run']}/late")
-        earlier = {entry["row"]["relative"] for entry in late}
-        submitted = [name for name, status in states.items() if status != "rejected" and name not in earlier]
+        others = self._earlier | self._equal
+        submitted = [name for name, status in states.items() if status != "rejected" and name not in others]
         counts = {status: list(states.values()).count(status) for status in STATUSES}
         counts["rejected"] = int(self.planned["rejected"])
         return counts | {"missing": max(0, int(self.planned["images"]) - len(submitted))}
 
     def to_xcom(self) -> dict[str, Any]:
         """Return counts and URIs."""
-        spent = [row["credits"] for row in self.rows if row["credits"] is not None]
         done = [row for row in self.rows if row["status"] == "done"]
+        # The run that first downloaded an output has counted its credits.
+        again = {entry["row"]["relative"] for entry in self._late_entries if "kept" in entry}
+        spent = [
+            row["credits"] for row in done if row["credits"] is not None and row["relative"] not in again
+        ]
         return {
             "run": self.planned["run"],
             "output_path": self.folder.uri,
@@ -69,6 +97,7 @@ class RunSummary:
             "contact_sheet": self._sheet.uri if self._sheet else None,
             "planned": dict(self.planned),
             "sources": self.sources(),
+            "reused": len({row["relative"] for row in done} & self._equal),
             "files": len(done),
             "bytes": sum(row["size"] or 0 for row in done),
             "credits": round(sum(spent), 4) if spent else None,
@@ -116,6 +145,7 @@ class RunSummary:
         text = (
             f"{counts['failed']} source(s) failed at PiktID, {counts['pending']} are paid but not downloaded yet, "
             f"{counts['unknown']} may have been paid for (the reply was lost), "
+            f"the outputs of {counts['lost']} were removed and could not be downloaded again, "
             f"{counts['missing']} belong to batches that failed (see the failed tasks of this run), "
             f"{counts['rejected']} are not supported images. The next run processes them again."
         )
@@ -126,6 +156,6 @@ class RunSummary:
 
 def event_extra(summary: Mapping[str, Any]) -> dict[str, Any]:
     """Return the extra of the asset event: the catalogue and counts."""
-    names = ("catalogue", "output_path", "run", "contact_sheet", "files", "bytes", "credits")
+    names = ("catalogue", "output_path", "run", "contact_sheet", "reused", "files", "bytes", "credits")
     counts = {name: summary["planned"][name] for name in ("listed", "unchanged", "waiting", "deleted")}
     return {**{name: summary[name] for name in names}, **summary["sources"], **counts}

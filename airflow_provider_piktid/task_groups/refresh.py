@@ -37,6 +37,7 @@ def piktid_refresh(
     rerun_key: str | None = None,
     dry_run: bool | str = False,
     prune: bool = False,
+    rebuild_missing: bool | str = False,
     fail_on_partial: bool = False,
     project_name: str = PROJECT,
     asset: Asset | None = None,
@@ -47,7 +48,7 @@ def piktid_refresh(
 
     Tasks: ``plan``, then ``upload``, ``swap`` and ``collect`` for each batch, then ``summary``. A batch that fails
     does not stop the others; the next run processes it again. Allow only one active run of the DAG
-    (``max_active_runs=1``): a second one would plan and pay for the same images.
+    (``max_active_runs=1``): the plan of a second one fails while the first one works.
 
     :param source: Folder, prefix or glob of images; templated.
     :param output_path: Folder or prefix of outputs and catalogue, used by this refresh only; templated.
@@ -64,6 +65,8 @@ def piktid_refresh(
     :param rerun_key: Any text; another value makes every output again. Default: none.
     :param dry_run: Log what would be done and its cost, and submit nothing. Default: False.
     :param prune: Remove outputs whose source no longer exists. Default: False.
+    :param rebuild_missing: Buy outputs again that somebody removed from ``output_path`` and that PiktID no longer has.
+        Default: False, report them.
     :param fail_on_partial: Fail ``summary`` if a single source has no output. Default: False, fail if no source has
         one.
     :param project_name: Project of the uploads. Default: the id of the DAG.
@@ -87,6 +90,7 @@ def piktid_refresh(
             rerun_key=rerun_key,
             dry_run=dry_run,
             prune=prune,
+            rebuild_missing=rebuild_missing,
             **shared,
             **(plan or {}),
         )

@@ -168,7 +168,7 @@ def fill_catalogue() -> dict[str, Any]:
             file_id="00000000-0000-0000-0000-000000000000",
             job_id="job_00000000000000000000000000000000",
             file=f"{file.relative.removesuffix('.jpg')}_0_v1.jpg",
-            size=100_000,
+            size=0,
             sha256="0" * 64,
             credits=1.0,
         )

@@ -43,12 +43,12 @@ def connected(
 
 @pytest.fixture
 def shoot(tmp_path: Path) -> Callable[..., Path]:
-    """Create folders of small images: ``shoot("shirts", "dresses")``."""
+    """Create folders of small images, all different: ``shoot("shirts", "dresses")``."""
 
     def make(*names: str) -> Path:
-        for name in names:
-            picture(tmp_path / "in" / name / "front.jpg")
-            picture(tmp_path / "in" / name / "back.jpg", color="teal")
+        for number, name in enumerate(names):
+            picture(tmp_path / "in" / name / "front.jpg", color=f"rgb(250, 160, {40 * number})")
+            picture(tmp_path / "in" / name / "back.jpg", color=f"rgb(0, 120, {40 * number})")
         return tmp_path / "in"
 
     return make

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSki
 from PIL import Image
 
 from airflow_provider_piktid.emulator import EmulatorServer
-from airflow_provider_piktid.exceptions import PiktidConfigError
+from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidRecordError
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.jobs.download import Download
@@ -153,6 +153,22 @@ def test_another_refresh_in_the_same_output_is_refused(nights: Nights) -> None:
 
     with pytest.raises(AirflowFailException, match=r"nightly\.plan.*separate `output_path` for other"):
         other.begin()
+
+
+def test_second_run_at_the_same_time_is_refused(server: EmulatorServer, nights: Nights) -> None:
+    """While a run works, the plan of another one fails and names it; a dry run is allowed."""
+    first = nights.begin()
+    nights.state_of_runs = lambda run_id: "running"
+    with pytest.raises(PiktidRecordError, match="DAG run night-1 of nightly"):
+        nights.begin()
+    assert nights.begin(dry_run=True).planned["new"] == 4
+    nights.count = 1
+    for index in range(2):
+        nights.batch(first, index, {})
+    nights.summarize(first)
+
+    assert nights.run().planned["unchanged"] == 4
+    assert bought(server) == 4
 
 
 def test_dry_run_sends_and_writes_nothing(server: EmulatorServer, nights: Nights) -> None:
@@ -351,6 +367,43 @@ def test_request_that_stays_unknown_is_reported_and_not_bought_by_default(
         assert third.planned["unchanged"] == 4
 
 
+def test_unknown_request_that_piktid_lists_later_is_downloaded(
+    server: EmulatorServer, nights: Nights
+) -> None:
+    """A job that PiktID does not list in one night and lists in the next one is downloaded then."""
+    night = nights.begin()
+    server.faults.add("model_swap", "drop_after")
+    server.faults.add("gallery_jobs", "status", code=503, times=None)
+    upload_and_swap(nights, night, 0)
+    server.faults.clear()
+    nothing = {"jobs": [], "pagination": {"page": 1, "pages": 0, "total": 0}}
+    server.faults.add("gallery_jobs", "status", code=200, body=nothing, times=None)
+    assert nights.run().planned["unknown"] == 2
+    server.faults.clear()
+
+    third = nights.run()
+
+    assert (third.planned["unfinished"], third.planned["unknown"], bought(server)) == (2, 0, 4)
+    assert set(statuses(nights).values()) == {"done"}
+
+
+def test_unknown_request_is_bought_once_resubmission_is_chosen(
+    server: EmulatorServer, nights: Nights
+) -> None:
+    """Sources that earlier nights reported as unknown are submitted in the night that allows it."""
+    night = nights.begin()
+    server.faults.add("model_swap", "drop_before")
+    upload_and_swap(nights, night, 0, lost_reply_grace=0.0)
+    assert nights.run().planned["unknown"] == 2
+    options = {"on_lost_reply": "resubmit"}
+
+    third = nights.run(swap=options, options=options)
+    fourth = nights.run()
+
+    assert (third.planned["unknown"], third.planned["images"], bought(server)) == (0, 2, 4)
+    assert (fourth.planned["unchanged"], bought(server)) == (4, 4)
+
+
 def test_collect_takes_the_jobs_from_the_record(server: EmulatorServer, nights: Nights) -> None:
     """A swap that was killed has pushed no XCom; its jobs are downloaded all the same."""
     night = nights.begin()
@@ -443,8 +496,8 @@ def test_cleared_collect_of_an_old_run_puts_no_old_output_back(
 ) -> None:
     """Newer plans win: the old batch is skipped, and the next run buys nothing."""
     first = nights.run()
-    for name in ("shirts/a.jpg", "shirts/b.jpg"):
-        picture(catalogue / name, size=(90, 30), color="blue")
+    for name, color in (("shirts/a.jpg", "blue"), ("shirts/b.jpg", "teal")):
+        picture(catalogue / name, size=(90, 30), color=color)
     nights.run()
     before = {name: (Path(nights.output) / name).read_bytes() for name in outputs(nights)}
 
@@ -693,8 +746,8 @@ def test_every_name_has_its_own_output(
 ) -> None:
     """Every source has its own output, whatever its name, and is unchanged in the next run."""
     shutil.rmtree(catalogue)
-    for name in names:
-        picture(catalogue / name)
+    for number, name in enumerate(names):
+        picture(catalogue / name, color=f"rgb(90, {30 * number}, 90)")
 
     nights.run(images_per_batch=1)
 

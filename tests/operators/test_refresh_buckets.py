@@ -52,6 +52,11 @@ def jpeg(color: str = "orange", size: tuple[int, int] = (32, 24)) -> bytes:
     return content.getvalue()
 
 
+def numbered(content: bytes, number: int, more: bytes = b"") -> bytes:
+    """Return an image with other bytes for each number, and the same size."""
+    return content + number.to_bytes(4, "big") + more + b"\xff\xd9"
+
+
 def bought(server: EmulatorServer) -> int:
     return sum(len(job["images"]) for job in jobs(server))
 
@@ -63,13 +68,13 @@ def outputs(nights: Nights) -> list[str]:
 
 def test_three_runs_with_etags(server: EmulatorServer, nights: Nights, bucket: str) -> None:
     """The first run buys every object, the second nothing, and the third the object whose content changed."""
-    for name in ("shirts/a.jpg", "shirts/b.jpg", "shoes/a.jpg"):
-        put(f"{bucket}/in/{name}", jpeg())
+    for name, color in (("shirts/a.jpg", "orange"), ("shirts/b.jpg", "red"), ("shoes/a.jpg", "blue")):
+        put(f"{bucket}/in/{name}", jpeg(color))
 
     assert nights.run().planned["new"] == 3
     assert outputs(nights) == ["shirts/a_0_v0.jpg", "shirts/b_0_v0.jpg", "shoes/a_0_v0.jpg"]
 
-    put(f"{bucket}/in/shirts/a.jpg", jpeg())
+    put(f"{bucket}/in/shirts/a.jpg", jpeg("orange"))
     second = nights.run()
     assert (second.planned["unchanged"], bought(server)) == (3, 3)
 
@@ -106,10 +111,10 @@ def test_a_thousand_objects_and_large_ones(start: Start, nights: Nights, bucket:
     """1,000 small and three large objects each have one output and are unchanged in the next run."""
     server = start(credits=5000, active_jobs=0, extra={"jobs_per_minute": 1000, "active_jobs": 200})
     place = storage.locate(f"{bucket}/in")
-    place.fs.pipe({place.join(f"{n % 10}/p{n}.jpg").path: JPEG for n in range(1000)})
-    large = jpeg() + bytes(9_000_000) + b"\xff\xd9"
+    place.fs.pipe({place.join(f"{n % 10}/p{n}.jpg").path: numbered(JPEG, n) for n in range(1000)})
+    large = numbered(jpeg(), 0, bytes(9_000_000))
     for number in range(3):
-        put(f"{bucket}/in/large-{number}.jpg", large)
+        put(f"{bucket}/in/large-{number}.jpg", numbered(jpeg(), number, bytes(9_000_000)))
 
     first = nights.run(images_per_batch=1003)
 
@@ -143,8 +148,8 @@ def test_every_key_has_its_own_output(
     server: EmulatorServer, nights: Nights, bucket: str, names: list[str]
 ) -> None:
     """Every object has its own output, whatever its key, and is unchanged in the next run."""
-    for name in names:
-        put(f"{bucket}/in/{name}", jpeg())
+    for number, name in enumerate(names):
+        put(f"{bucket}/in/{name}", jpeg(f"rgb(90, {30 * number}, 90)"))
 
     first = nights.run(images_per_batch=2)
 
@@ -207,3 +212,21 @@ def test_run_leaves_no_local_files(
     nights.run()
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_renamed_object_is_copied_within_the_bucket(
+    server: EmulatorServer, nights: Nights, bucket: str
+) -> None:
+    """A renamed object keeps its output under the new name, without a purchase."""
+    put(f"{bucket}/in/a b#1.jpg", jpeg())
+    nights.run()
+    before = storage.locate(f"{nights.output}/a b#1_0_v0.jpg")
+    content = before.fs.cat_file(before.path)
+    place = storage.locate(f"{bucket}/in")
+    place.fs.mv(place.join("a b#1.jpg").path, place.join("shirts/ü?.jpg").path)
+
+    night = nights.run(prune=True)
+
+    assert (night.planned["reused"], bought(server), outputs(nights)) == (1, 1, ["shirts/ü?_0_v0.jpg"])
+    after = storage.locate(f"{nights.output}/shirts/ü?_0_v0.jpg")
+    assert after.fs.cat_file(after.path) == content

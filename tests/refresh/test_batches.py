@@ -21,7 +21,7 @@ from airflow_provider_piktid.refresh.batches import (
     paid_batches,
     read_jobs,
 )
-from airflow_provider_piktid.refresh.plan import ROW_BASE
+from airflow_provider_piktid.refresh.catalogue import ROW_BASE
 from tests.support.catalogue import row
 
 NOW = 1_000_000.0
@@ -74,8 +74,8 @@ def test_submitted_job_is_pending() -> None:
     rows = batch(submitted(2, "job-1"), Submission(1)).rows(finder, resubmit=False)
 
     assert [(item.relative, item.status, item.job_id, item.file_id, item.at) for item in rows] == [
-        ("a.jpg", "pending", "job-1", "file-a.jpg", NOW + 1),
-        ("b.jpg", "pending", "job-1", "file-b.jpg", NOW + 1),
+        ("a.jpg", "pending", "job-1", "file-a.jpg", NOW + 1.001),
+        ("b.jpg", "pending", "job-1", "file-b.jpg", NOW + 1.001),
     ]
     assert {(item.source_sha256, item.source_size) for item in rows} == {("ab", 7)}
     assert finder.asked == []
@@ -127,11 +127,11 @@ def test_batches_are_read_from_their_files(tmp_path: Path) -> None:
     stored(tmp_path, "run-1", record)
     private = storage.locate(str(tmp_path))
     target = private.join("plans/run-1/batch-0001.json")
-    mark_collected(target, ["job-1"])
+    mark_collected(target, ["job-0"])
 
     (found,) = paid_batches(private)
 
-    assert (found.run, found.record, found.collected) == ("run-1", record, frozenset({"job-1"}))
+    assert (found.run, found.record, found.collected) == ("run-1", record, frozenset({"job-0"}))
     assert [item["file_id"] for item in found.uploads] == ["file-a.jpg"]
     assert read_jobs(target) == [["job-1", 1]]
 
@@ -178,3 +178,23 @@ def test_half_a_record_is_never_taken_for_none(tmp_path: Path) -> None:
 
     with pytest.raises(PiktidRecordError, match=r"batch-0001\.jobs\.json"):
         paid_batches(storage.locate(str(tmp_path)))
+
+
+def test_collected_batch_is_read_from_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sources and uploads of a batch whose rows are all in the catalogue are not read."""
+    stored(tmp_path, "run-1", JobRecord("f", NOW, [submitted(1, "job-1")]))
+    private = storage.locate(str(tmp_path))
+    mark_collected(private.join("plans/run-1/batch-0001.json"), ["job-1"])
+    read: list[str] = []
+    real = storage.read_json
+
+    def counted(place: storage.Location) -> Any:
+        read.append(Path(place.path).name)
+        return real(place)
+
+    monkeypatch.setattr(storage, "read_json", counted)
+
+    (found,) = paid_batches(private)
+
+    assert sorted(read) == ["batch-0001.collected.json", "batch-0001.jobs.json"]
+    assert found.rows(Finder(), resubmit=False) == []

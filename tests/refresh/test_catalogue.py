@@ -14,6 +14,7 @@ from airflow_provider_piktid.files.names import folded, output_stem
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.models.model_swap import ModelSwap
 from airflow_provider_piktid.refresh import catalogue
+from airflow_provider_piktid.refresh.naming import targets
 from tests.support.catalogue import KEY, known_of, row, source
 
 #: For each swap option that changes the output, a value other than the default.
@@ -218,7 +219,7 @@ def test_sources_that_would_share_an_output_get_distinct_names(names: list[str],
     """Sources that would share an output get distinct target names."""
     files = [source(name) for name in names]
 
-    named = catalogue.targets(files, names, {})
+    named = targets(files, names, {})
 
     assert sorted(name for name in names if named[name] != name) == sorted(marked)
     assert len({folded(output_stem(name)) for name in named.values()}) == len(names)
@@ -228,8 +229,8 @@ def test_source_keeps_its_target_name() -> None:
     """A source keeps its target name, and a later one with the same name gets another."""
     known = known_of(row("a.jpg"))
 
-    later = catalogue.targets([source("a.jpg"), source("a.png")], ["a.jpg", "a.png"], known)
-    alone = catalogue.targets([source("a.png")], ["a.png"], known)
+    later = targets([source("a.jpg"), source("a.png")], ["a.jpg", "a.png"], known)
+    alone = targets([source("a.png")], ["a.png"], known)
 
     assert later["a.jpg"] == "a.jpg"
     assert later["a.png"] == alone["a.png"] != "a.png"

@@ -54,6 +54,7 @@ class Steps:
 
         vars(httpx)["AsyncClient"].send = counted_send
         self.around(storage, "write_bytes")
+        self.around(storage, "copy_file")
         self.around(receive, "_rename")
         self.around(receive, "_link")
 
@@ -76,7 +77,14 @@ class Steps:
 
 
 def run_night(
-    connection: str, source: str, output: str, number: int, log: str, end_at: int | None, swap: dict[str, Any]
+    connection: str,
+    source: str,
+    output: str,
+    number: int,
+    log: str,
+    end_at: int | None,
+    swap: dict[str, Any],
+    plan: dict[str, Any],
 ) -> None:
     """
     Run one night; called in the new process.
@@ -84,12 +92,14 @@ def run_night(
     :param number: Which night: the DAG run's id is made from it.
     :param log: Where the names of the steps up to the end are written.
     :param end_at: Index of the step at which the process ends.
+    :param swap: More arguments of the swap.
+    :param plan: More arguments of the plan.
     """
     from tests.support.refresh import Nights
 
     os.environ["AIRFLOW_CONN_PIKTID_DEFAULT"] = connection
     steps = Steps(Path(log), end_at)
-    nights = Nights(source, output, images_per_batch=2, options=swap)
+    nights = Nights(source, output, images_per_batch=2, options=swap, **plan)
     nights.count = number - 1
     with (
         Path(os.devnull).open("w") as quiet,

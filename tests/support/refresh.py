@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +28,10 @@ class PullingInstance(TaskInstance):
     """A task instance that can pull the XCom of other tasks in its run."""
 
     others: XCom = field(default_factory=dict)
+    state_of_runs: Callable[[str], str] = lambda _: "failed"
+
+    def get_dagrun_state(self, dag_id: str, run_id: str) -> str:
+        return self.state_of_runs(run_id)
 
     def xcom_pull(self, task_ids: str, key: str = "return_value", map_indexes: int = -1) -> Any:
         return self.others.get((task_ids, map_indexes), {}).get(key)
@@ -72,6 +77,8 @@ class Nights:
     def __init__(self, source: str, output: str, *, dag_id: str = "nightly", **plan: Any) -> None:
         self.source, self.output, self.dag_id, self.plan = source, output, dag_id, plan
         self.count = 0
+        #: Airflow's answer to the state of a DAG run; a killed one has failed.
+        self.state_of_runs: Callable[[str], str] = lambda run_id: "failed"
 
     def run(self, *, swap: dict[str, Any] | None = None, **plan: Any) -> Night:
         """Run plan, batches and summary; a batch that fails stops no other."""
@@ -154,6 +161,7 @@ class Nights:
             run_id=f"night-{self.count}",
             map_index=index,
             others=night.xcom,
+            state_of_runs=self.state_of_runs,
         )
         run = PullingRun(make, ti=ti, outlet_events=outlet_events or {})
         result = None

@@ -73,7 +73,9 @@ bucket, count = sys.argv[1], int(sys.argv[2])
 backend = get_backend("s3")[DEFAULT_ACCOUNT_ID]["aws"]
 backend.create_bucket(bucket, "us-east-1")
 for number in range(count):
-    backend.put_object(bucket, f"in/{number % 100:02d}/photograph-{number:05d}.jpg", JPEG)
+    name = f"{number % 100:02d}/photograph-{number:05d}"
+    backend.put_object(bucket, f"in/{name}.jpg", JPEG)
+    backend.put_object(bucket, f"out/{name}_0_v1.jpg", b"")
 # It would log every request to a pipe that nobody reads.
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -85,7 +87,7 @@ sys.stdin.read()
 
 @contextlib.contextmanager
 def full_s3_server(bucket: str, count: int) -> Iterator[str]:
-    """Run a server process with ``count`` small images below ``in/``; yield its URL."""
+    """Run a server process with ``count`` small images below ``in/`` and empty outputs of them; yield its URL."""
     import subprocess
 
     process = subprocess.Popen(

@@ -36,6 +36,7 @@ class Crashing:
     server: EmulatorServer
     folder: Path
     swap: dict[str, Any] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
     nights: int = 0
 
     def __post_init__(self) -> None:
@@ -57,7 +58,7 @@ class Crashing:
         log = self.folder / "night.json"
         connection = connection_json(self.server.url, images_per_job=2, jobs_per_minute=100)
         source = str(self.folder / "in")
-        arguments = (connection, source, self.output, self.nights, str(log), end_at, self.swap)
+        arguments = (connection, source, self.output, self.nights, str(log), end_at, self.swap, self.plan)
         process = _FORKS.Process(target=run_night, args=arguments)
         process.start()
         process.join(60)
@@ -72,6 +73,16 @@ class Crashing:
     @property
     def statuses(self) -> list[str]:
         return sorted(row["status"] for row in read_rows(self.output))
+
+    @property
+    def output_of(self) -> dict[str, bytes]:
+        """The content of each source's output, by the source's name; sources that no longer exist are left out."""
+        rows = [row for row in read_rows(self.output) if (self.folder / "in" / row["relative"]).exists()]
+        return {
+            row["relative"]: Path(self.output, row["file"]).read_bytes()
+            for row in rows
+            if row["status"] == "done"
+        }
 
     @property
     def outputs(self) -> int:
@@ -156,3 +167,51 @@ def test_kill_at_every_step_pays_once(start: Start, tmp_path: Path, swap: dict[s
 
     explore(start, tmp_path, list(range(len(steps))), **swap)
     print(f"{len(steps)} steps, none paid twice or lost an output ({swap or 'default'})")
+
+
+def rename_everything(crashing: Crashing) -> dict[str, bytes]:
+    """Rename one source, let two exchange their names, duplicate one; return the output that each must have."""
+    before, folder = crashing.output_of, crashing.folder / "in"
+    (folder / "a.jpg").rename(folder / "z.jpg")
+    (folder / "b.jpg").rename(folder / "temporary")
+    (folder / "c.jpg").rename(folder / "b.jpg")
+    (folder / "temporary").rename(folder / "c.jpg")
+    (folder / "e.jpg").write_bytes((folder / "d.jpg").read_bytes())
+    names = {"z": "a", "b": "c", "c": "b", "d": "d", "e": "d"}
+    return {f"{new}.jpg": before[f"{old}.jpg"] for new, old in names.items()}
+
+
+def kill_night_after_renames(start: Start, folder: Path, end_at: int | None) -> list[str]:
+    """Kill the night after the renames at a step; two more nights complete it and buy nothing."""
+    crashing = make(start, folder)
+    crashing.night()
+    expected = rename_everything(crashing)
+    crashing.plan = {"prune": True}
+    steps, _ = crashing.night(end_at=end_at)
+    for _ in range(2):
+        crashing.night()
+
+    assert crashing.bought == [1] * 4, steps[-1]
+    assert crashing.output_of == expected, steps[-1]
+    assert crashing.outputs == 5, steps[-1]
+    return steps
+
+
+@pytest.mark.slow
+def test_kill_around_copies_buys_nothing(start: Start, tmp_path: Path) -> None:
+    """A night that dies while it copies outputs to new names is completed without a purchase."""
+    steps = kill_night_after_renames(start, tmp_path / "count", None)
+    copies = [number for number, step in enumerate(steps) if "copy_file" in step]
+
+    for index in random.Random(SEED).sample(copies, 3):
+        kill_night_after_renames(start, tmp_path / str(index), index)
+
+
+@pytest.mark.chaos
+def test_kill_at_every_step_after_renames_buys_nothing(start: Start, tmp_path: Path) -> None:
+    """Whatever step dies in the night after renames, nothing is bought and every name has its output."""
+    steps = kill_night_after_renames(start, tmp_path / "count", None)
+
+    for index in range(len(steps)):
+        kill_night_after_renames(start, tmp_path / str(index), index)
+    print(f"{len(steps)} steps, nothing bought and no output lost")

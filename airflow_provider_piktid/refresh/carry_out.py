@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Carry out a plan: write its rows and batches, and remove the outputs of deleted sources."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_piktid.files.storage import SourceFile
+from airflow_provider_piktid.refresh.batches import close_runs
+from airflow_provider_piktid.refresh.catalogue import TICK, add_lines
+from airflow_provider_piktid.refresh.content import WAITING, base_of, rows_for_equal
+from airflow_provider_piktid.refresh.entries import late_entries
+from airflow_provider_piktid.refresh.plan import Plan
+from airflow_provider_piktid.refresh.request import RefreshRequest
+from airflow_provider_piktid.refresh.store import CatalogueStore
+
+
+def carry_out(plan: Plan, request: RefreshRequest, store: CatalogueStore) -> str:
+    """Write the rows of the plan; return the URI of the batch to download only, or an empty string."""
+    _reuse(plan, request, store)
+    late = late_entries(plan, request)
+    is_pruned = bool(request.prune and plan.deleted)
+    if is_pruned:
+        _prune(plan, store)
+    if rows := plan.rows():
+        store.write(f"{request.run}-plan-{time.time_ns()}", rows)
+    close_runs(store.private, [batch for batch in plan.paid if batch.run != request.run])
+    store.compact(plan.snapshot, rewrite=is_pruned)
+    return store.write_batches(f"{request.run}/late", [late])[0] if late else ""
+
+
+def _reuse(plan: Plan, request: RefreshRequest, store: CatalogueStore) -> None:
+    """
+    Give sources the output of a known source with equal content, and add their rows to the catalogue.
+
+    Rows that say ``pending`` are written first: a copy may replace the former output of a source, and if this
+    process ends in between, that output must not be taken for what the old row says.
+    """
+    pairs: dict[str, str] = {}
+    rows = [row for file in plan.reused for row in _equal_rows(file, plan, request, pairs)]
+    if not rows:
+        return
+    part = f"{request.run}-equal-{time.time_ns()}"
+    store.write(part, [_not_copied(row) for row in rows])
+    lost = store.copy_outputs(pairs)
+    rows = [_not_copied(row) if row["file"] in lost else row for row in rows]
+    store.write(part, rows)
+    add_lines(plan.snapshot.known, rows)
+
+
+def _equal_rows(
+    file: SourceFile, plan: Plan, request: RefreshRequest, pairs: dict[str, str]
+) -> list[dict[str, Any]]:
+    """Return the rows of a source with known content; add the files to copy, target to source, to ``pairs``."""
+    owner = plan.reuse.owners[file.relative]
+    known, state = plan.snapshot.known, plan.snapshot.known.get(file.relative)
+    if state is not None and state.status in WAITING:
+        base = base_of(state.rows[0]) | {"run": request.run}
+    else:
+        base = request.row_base(file, plan.names[file.relative])
+    before = known[owner].rows
+    rows = rows_for_equal(before, base | {"at": plan.now + 2 * TICK}, owner)
+    for row, old in zip(rows, before, strict=True):
+        if row["status"] == "done" and row["file"]:
+            pairs[row["file"]] = old["file"]
+    return rows
+
+
+def _not_copied(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row whose output has to be downloaded from PiktID if it cannot be copied."""
+    if row["status"] != "done":
+        return dict(row)
+    return {**row, "status": "pending", "file": None, "size": None, "error": "not copied yet"}
+
+
+def _prune(plan: Plan, store: CatalogueStore) -> None:
+    """Remove the outputs of deleted sources, unless they are now those of another source."""
+    known = plan.snapshot.known
+    removed = {row["file"] for name in plan.deleted for row in known[name].rows if row["file"]}
+    for name in plan.deleted:
+        del known[name]
+    kept = {row["file"] for file in plan.reused for row in known[file.relative].rows}
+    store.remove_outputs(removed - kept)
