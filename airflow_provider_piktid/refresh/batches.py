@@ -15,8 +15,9 @@ import itertools
 import json
 import logging
 import posixpath
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -48,6 +49,9 @@ WORKERS = 8
 #: File of a run whose batches need not be read again.
 CLOSED = "closed"
 
+#: A batch that buys; ``late`` ones only download.
+_BATCH = re.compile(r"[^/]+/batch-\d+\.json")
+
 #: Look for a job: what it makes, file ids, epoch seconds of the request, ids of jobs that are not it.
 Find = Callable[[Mapping[str, Any], list[str], float, set[str]], str | None]
 
@@ -67,6 +71,8 @@ class PaidBatch:
     uploads: list[dict[str, Any]]
     record: JobRecord
     collected: frozenset[str] = frozenset()
+    #: Path of the record below the folder of all plans.
+    name: str = ""
 
     @property
     def newest(self) -> float:
@@ -146,6 +152,47 @@ def paid_batches(private: Location) -> list[PaidBatch]:
         return [batch for batch in found if batch is not None]
 
 
+def take_over(private: Location, batches: Sequence[PaidBatch], run: str, by: str) -> None:
+    """
+    Close what was planned before and is not submitted: the plan of this run contains it again.
+
+    Otherwise a clear of an earlier run, or a process of it that lives on, would buy what this run buys.
+
+    :param batches: Those for which paid requests were sent.
+    :param run: This run; its own batches to which nothing has happened are written again.
+    :param by: Who takes over, for messages.
+    """
+    plans = private.join("plans")
+    records = {
+        batch.name: batch.record
+        for batch in batches
+        if not batch.record.is_sent and not batch.record.closed_by
+    }
+    for name in _unpaid(plans, run):
+        records[name] = JobRecord("", time.time(), [])
+
+    def close(item: tuple[str, JobRecord]) -> None:
+        name, record = item
+        record.closed_by, record.owner, record.revision = by, run, record.revision + 1
+        storage.write_bytes(plans.join(name), json.dumps(record.to_json()).encode())
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        list(pool.map(close, records.items()))
+
+
+def _unpaid(plans: Location, run: str) -> list[str]:
+    """Return the names that the records of batches would have for which nothing was sent."""
+    names = set(storage.sizes_below(plans))
+    closed = {posixpath.dirname(name) for name in names if posixpath.basename(name) == CLOSED}
+    return [
+        f"{stem}.jobs.json"
+        for stem in (name.removesuffix(".json") for name in sorted(names) if _BATCH.fullmatch(name))
+        if posixpath.dirname(stem) not in closed
+        and f"{stem}.jobs.json" not in names
+        and (posixpath.dirname(stem) != run or f"{stem}.uploads.json" in names)
+    ]
+
+
 def close_runs(private: Location, batches: list[PaidBatch], *, now: float | None = None) -> None:
     """Mark runs that have ended long ago and whose requests are all resolved: later runs need not read them."""
     limit = (time.time() if now is None else now) - OPEN_SECONDS
@@ -160,7 +207,8 @@ def _read(plans: Location, name: str) -> PaidBatch | None:
     if content is None:
         return None
     record = JobRecord.from_json(content)
-    batch = PaidBatch(posixpath.dirname(name), [], [], record, frozenset(_sibling(place, "collected") or ()))
+    collected = frozenset(_sibling(place, "collected") or ())
+    batch = PaidBatch(posixpath.dirname(name), [], [], record, collected, name)
     if batch.is_collected:
         return batch
     return replace(batch, entries=_read_json(place) or [], uploads=read_uploads(place) or [])

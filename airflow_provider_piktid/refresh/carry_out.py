@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_piktid.files.storage import SourceFile
-from airflow_provider_piktid.refresh.batches import close_runs
+from airflow_provider_piktid.refresh.batches import close_runs, take_over
 from airflow_provider_piktid.refresh.catalogue import TICK, add_lines
 from airflow_provider_piktid.refresh.content import WAITING, base_of, rows_for_equal
 from airflow_provider_piktid.refresh.entries import late_entries
@@ -26,6 +26,7 @@ def carry_out(plan: Plan, request: RefreshRequest, store: CatalogueStore) -> str
         _prune(plan, store)
     if rows := plan.rows():
         store.write(f"{request.run}-plan-{time.time_ns()}", rows)
+    take_over(store.private, plan.paid, request.run, f"A later run of {request.producer}")
     close_runs(store.private, [batch for batch in plan.paid if batch.run != request.run])
     store.compact(plan.snapshot, rewrite=is_pruned)
     return store.write_batches(f"{request.run}/late", [late])[0] if late else ""

@@ -19,10 +19,11 @@ from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidRecordEr
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.jobs.download import Download
+from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
 from airflow_provider_piktid.refresh import read_rows
 from tests.support.batch import jobs
 from tests.support.fixtures import Start
-from tests.support.refresh import Night, Nights
+from tests.support.refresh import Night, Nights, PullingRun
 from tests.support.service import picture
 
 
@@ -430,6 +431,36 @@ def test_cleared_run_buys_nothing(server: EmulatorServer, nights: Nights) -> Non
     nights.batch(night, 0, {})
 
     assert (night.xcom["upload", 0]["file_ids"], bought(server)) == (first, 2)
+
+
+@pytest.mark.parametrize("how_far", ["plan", "upload", "submission"])
+def test_clear_of_an_old_run_does_not_buy_what_a_later_run_bought(
+    server: EmulatorServer, nights: Nights, how_far: str
+) -> None:
+    """What a run had not submitted is bought by a later run, and not again if the old run is cleared then."""
+    server.faults.add("model_swap", "status", code=402, times=None if how_far == "submission" else 0)
+    old = nights.begin()
+    if how_far == "upload":
+        uri = old.batches[0]
+        PullingRun(
+            lambda: PiktidUploadImagesOperator(
+                task_id="upload", images=uri, project_name="nightly", record_beside=uri
+            )
+        ).run()
+    elif how_far == "submission":
+        for index in range(2):
+            nights.batch(old, index, {})
+    server.faults.clear()
+    nights.run()
+
+    old.errors.clear()
+    for index in range(2):
+        nights.batch(old, index, {})
+
+    assert bought(server) == 4
+    assert set(statuses(nights).values()) == {"done"}
+    assert len(old.errors) == 2
+    assert all("A later run of nightly.plan has taken over" in error for error in failures(old))
 
 
 def test_source_that_changed_before_the_upload_is_not_bought_again(
