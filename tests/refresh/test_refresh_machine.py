@@ -28,7 +28,7 @@ from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.refresh import read_rows
 from tests.operators.test_refresh import wait_for_jobs
 from tests.support.batch import jobs
-from tests.support.refresh import Nights
+from tests.support.refresh import Night, Nights
 from tests.support.service import connection_json, emulator, picture
 
 NAMES = ("a.jpg", "b.jpg", "A.jpg", "a.png", "sub/a.jpg", "sub/c.jpg")
@@ -57,6 +57,8 @@ class Catalogue(RuleBasedStateMachine):
         self.contents = 0
         self.keys = 0
         self.prune = False
+        #: Nights whose plan ended, each with its ``rerun_key``.
+        self.earlier: list[tuple[Night, int]] = []
         #: The ``rerun_key`` for which each job was bought.
         self.key_of: dict[str, int] = {}
         self._add("first.jpg")
@@ -138,9 +140,11 @@ class Catalogue(RuleBasedStateMachine):
     @rule()
     def night(self) -> None:
         try:
-            self.nights.run(rerun_key=str(self.keys), prune=self.prune, max_attempts=99)
+            night = self.nights.begin(rerun_key=str(self.keys), prune=self.prune, max_attempts=99)
+            self.earlier.append((night, self.keys))
+            self.nights.finish(night)
         finally:
-            self._note_jobs()
+            self._note_jobs(self.keys)
 
     @rule(writes=st.integers(0, 20))
     def killed_night(self, writes: int) -> None:
@@ -148,9 +152,18 @@ class Catalogue(RuleBasedStateMachine):
         with killed_before_write(writes), suppress(Killed):
             self.night()
 
-    def _note_jobs(self) -> None:
+    @precondition(lambda self: self.earlier)
+    @rule(number=numbers, index=numbers)
+    def clear_batch(self, number: int, index: int) -> None:
+        """Upload, swap and collect of a batch of some night run again."""
+        night, key = self.earlier[-1 - number % len(self.earlier)]
+        if index < len(night.batches):
+            self.nights.batch(night, index, {})
+        self._note_jobs(key)
+
+    def _note_jobs(self, key: int) -> None:
         for job in jobs(self.server):
-            self.key_of.setdefault(job["job_id"], self.keys)
+            self.key_of.setdefault(job["job_id"], key)
 
     # -- what must hold -----------------------------------------------------------------------------------
 

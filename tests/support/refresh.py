@@ -83,12 +83,16 @@ class Nights:
     def run(self, *, swap: dict[str, Any] | None = None, **plan: Any) -> Night:
         """Run plan, batches and summary; a batch that fails stops no other."""
         night = self.begin(**plan)
+        self.finish(night, swap=swap)
+        return night
+
+    def finish(self, night: Night, *, swap: dict[str, Any] | None = None) -> None:
+        """Run what follows the plan of a run."""
         late = night.xcom["plan", -1]["late"]
         self.step(night, "late", -1, self._collect("late", batch=late))
         for index in range(len(night.batches)):
             self.batch(night, index, swap or {})
         self.summarize(night)
-        return night
 
     def begin(self, **plan: Any) -> Night:
         """Run the plan of a new run and raise its errors."""
