@@ -178,7 +178,7 @@ def night_with_changes(count: int) -> dict[str, Any]:
 
     for number, file in enumerate(storage.find_images(SOURCE, formats=V2_FORMATS)[:count]):
         # Equal content would be bought once.
-        storage.write_bytes(file.location, JPEG + number.to_bytes(4, "big"))
+        storage.write_bytes(file.location, JPEG + number.to_bytes(4, "big") + b"\xff\xd9")
     with Meter() as meter:
         night = _nights().run()
     if night.errors:
