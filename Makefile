@@ -68,7 +68,7 @@ test: $(VENV)/.dev
 	@$(PY) -m pytest -m "stack and not chaos" $(ARGS) || [ $$? -eq 5 ]
 
 chaos: $(VENV)/.dev
-	@$(PY) -m pytest -q -m chaos -s tests/system $(ARGS)
+	@$(PY) -m pytest -q -m chaos -s tests/system tests/refresh $(ARGS)
 
 format: $(VENV)/.dev
 	@$(BIN)/ruff format .
