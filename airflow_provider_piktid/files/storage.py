@@ -290,6 +290,7 @@ def sizes_below(folder: Location) -> dict[str, int]:
         found = folder.fs.find(folder.path, detail=True)
     except FileNotFoundError:
         return {}
+    folder.fs.invalidate_cache()
     start = len(folder.path.rstrip("/")) + 1
     return {path[start:]: int(info["size"] or 0) for path, info in found.items()}
 

@@ -119,10 +119,11 @@ def make_plan(request: RefreshRequest, store: CatalogueStore, find: Find) -> Pla
     :raises PiktidImageError: There is no source.
     :raises PiktidRecordError: The catalogue was written by a newer version.
     """
+    # One after the other: a listing takes more memory than the catalogue while it is read, and as long as it is cached.
+    present = storage.sizes_below(store.output)
     files = storage.find_images(request.source, formats=V2_FORMATS)
-    # Otherwise the filesystem caches the listing, which takes more memory than the catalogue.
     files[0].location.fs.invalidate_cache()
-    plan = Plan(snapshot=store.read(), present=storage.sizes_below(store.output))
+    plan = Plan(snapshot=store.read(), present=present)
     plan.paid = paid_batches(store.private)
     plan.resumed = _resume(plan, request, find)
     # Rows of this run are newer than all others, also if the clock was set back.
@@ -142,7 +143,7 @@ def make_plan(request: RefreshRequest, store: CatalogueStore, find: Find) -> Pla
     plan.reused = [file for file, reason in classified if reason == "equal"]
     plan.reasons.update(reason for _, reason in classified)
     _choose(plan, in_order(item for item in classified if item[1] in WORK), request, equal)
-    plan.names = targets(plan.named, listing, plan.snapshot.known)
+    plan.names = targets(plan.named, listing, plan.snapshot.known) if plan.named else {}
     return plan
 
 

@@ -20,7 +20,7 @@ from tests.support.stack import emulator_call
 
 BUCKET = "shop"
 SOURCE = f"s3://{CONNECTION_ID}@{BUCKET}/in"
-OUTPUT = f"s3://{CONNECTION_ID}@{BUCKET}/out"
+OUTPUT = f"s3://{CONNECTION_ID}@{BUCKET}-out/out"
 
 PLAN_SECONDS = 10
 PLAN_MEGABYTES = 200

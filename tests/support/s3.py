@@ -71,11 +71,13 @@ from tests.support.batch import JPEG
 
 bucket, count = sys.argv[1], int(sys.argv[2])
 backend = get_backend("s3")[DEFAULT_ACCOUNT_ID]["aws"]
-backend.create_bucket(bucket, "us-east-1")
+# The server scans a whole bucket for each page of a listing, so the outputs have a bucket of their own.
+for name in (bucket, f"{bucket}-out"):
+    backend.create_bucket(name, "us-east-1")
 for number in range(count):
     name = f"{number % 100:02d}/photograph-{number:05d}"
     backend.put_object(bucket, f"in/{name}.jpg", JPEG)
-    backend.put_object(bucket, f"out/{name}_0_v1.jpg", b"")
+    backend.put_object(f"{bucket}-out", f"out/{name}_0_v1.jpg", b"")
 # It would log every request to a pipe that nobody reads.
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -87,7 +89,7 @@ sys.stdin.read()
 
 @contextlib.contextmanager
 def full_s3_server(bucket: str, count: int) -> Iterator[str]:
-    """Run a server process with ``count`` small images below ``in/`` and empty outputs of them; yield its URL."""
+    """Run a server process with ``count`` small images below ``in/``, and bucket ``<bucket>-out`` of empty outputs."""
     import subprocess
 
     process = subprocess.Popen(
