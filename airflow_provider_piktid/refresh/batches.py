@@ -50,7 +50,7 @@ WORKERS = 8
 CLOSED = "closed"
 
 #: A batch that buys; ``late`` ones only download.
-_BATCH = re.compile(r"[^/]+/batch-\d+\.json")
+BATCH = re.compile(r"[^/]+/batch-\d+\.json")
 
 #: Look for a job: what it makes, file ids, epoch seconds of the request, ids of jobs that are not it.
 Find = Callable[[Mapping[str, Any], list[str], float, set[str]], str | None]
@@ -148,7 +148,7 @@ def paid_batches(private: Location) -> list[PaidBatch]:
         name for name in names if name.endswith(".jobs.json") and posixpath.dirname(name) not in closed
     ]
     with ThreadPoolExecutor(WORKERS) as pool:
-        found = pool.map(lambda name: _read(plans, name), records)
+        found = pool.map(lambda name: read_batch(plans, name), records)
         return [batch for batch in found if batch is not None]
 
 
@@ -186,7 +186,7 @@ def _unpaid(plans: Location, run: str) -> list[str]:
     closed = {posixpath.dirname(name) for name in names if posixpath.basename(name) == CLOSED}
     return [
         f"{stem}.jobs.json"
-        for stem in (name.removesuffix(".json") for name in sorted(names) if _BATCH.fullmatch(name))
+        for stem in (name.removesuffix(".json") for name in sorted(names) if BATCH.fullmatch(name))
         if posixpath.dirname(stem) not in closed
         and f"{stem}.jobs.json" not in names
         and (posixpath.dirname(stem) != run or f"{stem}.uploads.json" in names)
@@ -201,7 +201,12 @@ def close_runs(private: Location, batches: list[PaidBatch], *, now: float | None
             storage.write_bytes(private.join(f"plans/{run}/{CLOSED}"), b"")
 
 
-def _read(plans: Location, name: str) -> PaidBatch | None:
+def read_batch(plans: Location, name: str, *, whole: bool = False) -> PaidBatch | None:
+    """
+    Read a batch by the path of its record below the folder of all plans; None if nothing was sent for it.
+
+    :param whole: Also read the sources and uploads of a batch of which everything is collected. Default: False.
+    """
     place = plans.join(name.removesuffix(".jobs.json") + ".json")
     content = _read_json(plans.join(name))
     if content is None:
@@ -209,7 +214,7 @@ def _read(plans: Location, name: str) -> PaidBatch | None:
     record = JobRecord.from_json(content)
     collected = frozenset(_sibling(place, "collected") or ())
     batch = PaidBatch(posixpath.dirname(name), [], [], record, collected, name)
-    if batch.is_collected:
+    if batch.is_collected and not whole:
         return batch
     return replace(batch, entries=_read_json(place) or [], uploads=read_uploads(place) or [])
 

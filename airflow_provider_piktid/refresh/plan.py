@@ -26,6 +26,7 @@ from airflow_provider_piktid.refresh.catalogue import (
 )
 from airflow_provider_piktid.refresh.checks import check_producer, check_root
 from airflow_provider_piktid.refresh.content import Classified, EqualContent, Reuse, known_content
+from airflow_provider_piktid.refresh.history import resume_past
 from airflow_provider_piktid.refresh.naming import targets
 from airflow_provider_piktid.refresh.presence import Presence
 from airflow_provider_piktid.refresh.request import RefreshRequest
@@ -48,7 +49,8 @@ class Plan:
     :param rejected: Rows of sources that are not supported images.
     :param touched: New rows of sources with unchanged content whose version or date changed.
     :param recovered: Rows rebuilt from manifests, as the catalogue is damaged.
-    :param noticed: New rows of sources whose output was removed, is back, or could not be downloaded for long.
+    :param noticed: New rows of sources whose output was removed, is back, could not be downloaded for long, or was
+        bought with these options before.
     :param reuse: Sources whose output is that of a known source with equal content.
     :param equal: Relative path of a source in ``work`` to other sources of this run with equal content.
     :param deleted: Relative paths of sources that no longer exist and are in the catalogue.
@@ -137,7 +139,10 @@ def make_plan(request: RefreshRequest, store: CatalogueStore, find: Find) -> Pla
     check_producer(classified, plan.snapshot.known, request)
     presence = Presence(request, plan.snapshot.known, plan.present, plan.now + TICK)
     classified = presence.apply(classified)
-    plan.noticed = presence.rows
+    classified, resumed = resume_past(
+        classified, plan.snapshot.known, request, store.private, plan.now + TICK
+    )
+    plan.noticed = [*presence.rows, *resumed]
     equal = _equal_content(classified, plan, request)
     classified = equal.apply(classified)
     plan.reused = [file for file, reason in classified if reason == "equal"]

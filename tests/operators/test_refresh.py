@@ -147,6 +147,41 @@ def test_other_options_plan_every_image_again(nights: Nights, change: dict[str, 
     assert (night.planned["options"], night.planned["new"], len(night.batches)) == (4, 0, 2)
 
 
+def test_options_that_change_back_buy_nothing(
+    server: EmulatorServer, nights: Nights, catalogue: Path
+) -> None:
+    """Outputs that were bought with the same options before are downloaded again, for sources that are unchanged."""
+    nights.run()
+    first = {name: (Path(nights.output) / name).read_bytes() for name in outputs(nights)}
+    nights.run(rerun_key="2")
+    picture(catalogue / "shirts" / "a.jpg", color="red")
+
+    night = nights.run()
+
+    assert bought(server) == 9
+    assert not night.errors
+    assert (night.planned["images"], night.told["sources"]["done"]) == (1, 4)
+    again = {name: (Path(nights.output) / name).read_bytes() for name in outputs(nights)}
+    assert {name for name in first if again[name] != first[name]} == {"shirts/a_0_v0.jpg"}
+    nights.run()
+    assert bought(server) == 9
+
+
+def test_options_that_change_back_are_bought_if_piktid_has_removed_the_job(
+    server: EmulatorServer, nights: Nights
+) -> None:
+    """If PiktID no longer has what was bought with the same options before, it is bought once more."""
+    nights.run()
+    nights.run(rerun_key="2")
+    server.faults.add("job_results", "status", code=404, times=len(jobs(server)) // 2)
+
+    nights.run()
+    nights.run()
+
+    assert bought(server) == 12
+    assert set(statuses(nights).values()) == {"done"}
+
+
 def test_another_refresh_in_the_same_output_is_refused(nights: Nights) -> None:
     """A second DAG with other options and the same ``output_path`` is refused."""
     nights.run()
