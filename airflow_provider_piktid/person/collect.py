@@ -38,7 +38,7 @@ class Collector:
 
     :param folder: Folder of the results; None: do not download them.
     :param stem: Prefix of the file names.
-    :param mark: Part of the file names that tells apart what else was bought, such as options; may be empty.
+    :param mark: Part of the file names that distinguishes purchases, made from options and such; may be empty.
     :param delete: Delete the processed notifications.
     :param limit: Concurrent downloads.
     :param save: Writes the record.

@@ -194,7 +194,7 @@ class PersonRun(RecordedWork[PersonRecord]):
         if self._terms.on_lost_reply != "fail":
             return
         error = PiktidSubmissionError(
-            f"{self._terms.connection}: an earlier try of this task may have paid, and its record is gone. Look at the "
+            f"{self._terms.connection}: an earlier try of this task may have paid and left no record. Look at the "
             "account's results; then set on_lost_reply='resubmit' to pay again. Set `state_path` or `output_path`, "
             "where a record survives retries and clears."
         )
@@ -359,7 +359,7 @@ class PersonRun(RecordedWork[PersonRecord]):
         collector.collect(findings)
 
     def _name_mark(self) -> str:
-        """Return what tells file names of equal pictures and keywords apart; empty without options and rerun_key."""
+        """Return what distinguishes file names of equal pictures and keywords; empty without options and rerun_key."""
         more = {"options": self._arguments.options, "rerun_key": self._terms.rerun_key}
         return fingerprint(more)[:8] if any(more.values()) else ""
 

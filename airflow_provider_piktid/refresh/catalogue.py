@@ -85,7 +85,7 @@ class CatalogueRow:
     :param run: Digest of the DAG run that wrote it.
     :param file_id: Id of the uploaded source at PiktID.
     :param filename: Its name there.
-    :param project_id: Its project, which tells the account.
+    :param project_id: Its project, which identifies the account.
     :param image_index: Its position in the job, from 0.
     :param attempts: How often this content was submitted with these options.
     :param status: ``done``; ``pending``: paid but not downloaded yet, a later run does that; ``unknown``: the reply

@@ -230,7 +230,7 @@ class CollectDownload(Download):
         return {job_id: results for job_id, results in pairs if results is not None}
 
     async def _check_account(self, client: AsyncPiktidClient) -> None:
-        """Tell a job that is gone from one of another account, which must not be bought again."""
+        """Distinguish a removed job from one of another account, which must not be bought again."""
         projects = {str(image["project_id"]) for image in self._images or [] if image.get("project_id")}
         if not projects:
             return

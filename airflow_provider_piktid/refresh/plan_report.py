@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a plan tells: the counts for XCom, and lines of the log."""
+"""The report of a plan: counts for XCom, and lines of the log."""
 
 from __future__ import annotations
 
