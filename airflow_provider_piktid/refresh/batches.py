@@ -78,7 +78,7 @@ class PaidBatch:
     def newest(self) -> float:
         """Epoch seconds of the newest request."""
         times = (item.intent_at or 0.0 for item in self.record.submissions)
-        return max(self.record.created_at, *times)
+        return max([self.record.created_at, *times])
 
     @property
     def is_resolved(self) -> bool:

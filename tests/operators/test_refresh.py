@@ -496,6 +496,7 @@ def test_clear_of_an_old_run_does_not_buy_what_a_later_run_bought(
     assert set(statuses(nights).values()) == {"done"}
     assert len(old.errors) == 2
     assert all("A later run of nightly.plan has taken over" in error for error in failures(old))
+    assert not nights.run().errors
 
 
 def test_source_that_changed_before_the_upload_is_not_bought_again(
