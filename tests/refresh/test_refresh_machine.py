@@ -257,6 +257,7 @@ def test_no_content_is_paid_twice_and_no_output_lost() -> None:
 
 
 @pytest.mark.chaos
+@pytest.mark.exhaustive
 def test_no_content_is_paid_twice_in_many_catalogues() -> None:
     """The same, with many more catalogues."""
     explore(int(os.environ.get("PIKTID_MACHINE_EXAMPLES", "500")), 20, derandomize=False)

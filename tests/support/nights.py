@@ -85,6 +85,7 @@ def run_night(
     end_at: int | None,
     swap: dict[str, Any],
     plan: dict[str, Any],
+    kept: str | None = None,
 ) -> None:
     """
     Run one night; called in the new process.
@@ -94,12 +95,16 @@ def run_night(
     :param end_at: Index of the step at which the process ends.
     :param swap: More arguments of the swap.
     :param plan: More arguments of the plan.
+    :param kept: File with the XCom of the tasks that have ended: they are not run again. Default: none.
     """
-    from tests.support.refresh import Nights
+    from tests.support.refresh import KeptNights, Nights
 
     os.environ["AIRFLOW_CONN_PIKTID_DEFAULT"] = connection
     steps = Steps(Path(log), end_at)
     nights = Nights(source, output, images_per_batch=2, options=swap, **plan)
+    if kept:
+        nights = KeptNights(source, output, images_per_batch=2, options=swap, **plan)
+        nights.kept = Path(kept)
     nights.count = number - 1
     with (
         Path(os.devnull).open("w") as quiet,

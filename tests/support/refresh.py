@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -183,3 +184,21 @@ class Nights:
 
     def _collect(self, task_id: str, **arguments: Any) -> Any:
         return lambda: PiktidCollectRefreshOperator(task_id=task_id, output_path=self.output, **arguments)
+
+
+class KeptNights(Nights):
+    """A refresh whose XCom survives its process: tasks that have ended are not run again, as in a retry."""
+
+    kept: Path
+
+    def step(self, night: Night, task_id: str, index: int, *arguments: Any) -> Any:
+        done = json.loads(self.kept.read_text()) if self.kept.exists() else {}
+        name = f"{task_id} {index}"
+        if name in done:
+            night.xcom[task_id, index] = done[name]
+            return done[name].get("return_value")
+        errors = len(night.errors)
+        result = super().step(night, task_id, index, *arguments)
+        if len(night.errors) == errors:
+            self.kept.write_text(json.dumps({**done, name: night.xcom[task_id, index]}))
+        return result

@@ -190,6 +190,7 @@ def test_kill_around_a_purchase_pays_once(
 
 
 @pytest.mark.chaos
+@pytest.mark.exhaustive
 @WAYS
 @POLICIES
 def test_kill_at_every_step_pays_once(

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import os
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import pytest
 
@@ -27,6 +28,9 @@ from tests.support.service import connection_json, picture
 #: Steps that are tried in CI, beside those around paid requests; `make chaos` tries all.
 SAMPLE = 6
 SEED = int(os.environ.get("PIKTID_CRASH_SEED", "20261121"))
+
+#: How the work goes on after a night was killed.
+Way = Literal["next night", "clear", "retry"]
 
 
 @dataclass
@@ -48,18 +52,22 @@ class Crashing:
     def output(self) -> str:
         return str(self.folder / "out")
 
-    def night(self, *, end_at: int | None = None, again: bool = False) -> tuple[list[str], bool]:
+    def night(self, *, end_at: int | None = None, way: Way = "next night") -> tuple[list[str], bool]:
         """
         Run a night, and return its steps and whether it was killed.
 
-        :param again: Use the DAG run of the last night, as a clear does.
+        :param way: ``next night``: a new DAG run. ``clear``: the last one again. ``retry``: only those tasks of the
+            last one that had not ended.
         """
-        self.nights += 0 if again else 1
+        self.nights += way == "next night"
+        kept = self.folder / f"xcom-{self.nights}.json"
+        if way == "clear":
+            kept.unlink(missing_ok=True)
         log = self.folder / "night.json"
         connection = connection_json(self.server.url, images_per_job=2, jobs_per_minute=100)
         source = str(self.folder / "in")
         arguments = (connection, source, self.output, self.nights, str(log), end_at, self.swap, self.plan)
-        process = _FORKS.Process(target=run_night, args=arguments)
+        process = _FORKS.Process(target=run_night, args=(*arguments, str(kept)))
         process.start()
         process.join(60)
         assert process.exitcode in (0, ENDED), process.exitcode
@@ -122,18 +130,21 @@ def assert_nothing_paid_twice(crashing: Crashing, step: str, *, unknown: bool) -
         assert crashing.outputs == 4, step
 
 
-def explore(start: Start, folder: Path, chosen: list[int], **swap: Any) -> None:
-    """Kill a first night at each chosen step, alternately followed by a new night and by a clear of the same run."""
+def explore(
+    start: Start, folder: Path, chosen: list[int], ways: Sequence[Way] = get_args(Way), **swap: Any
+) -> None:
+    """Kill a first night at each chosen step, and go on in one of the ways in turn."""
     killed = 0
     for number, index in enumerate(chosen):
         crashing = make(start, folder / str(index), **swap)
         # The number of status requests differs from night to night: the same index may be another step, or none.
         steps, ended = crashing.night(end_at=index)
         killed += ended
-        if number % 2:
-            crashing.night(again=True)
+        way = ways[number % len(ways)]
+        if way != "next night":
+            crashing.night(way=way)
         unknown = ended and is_unknowable(steps) and "on_lost_reply" not in swap
-        assert_nothing_paid_twice(crashing, steps[-1], unknown=unknown)
+        assert_nothing_paid_twice(crashing, f"{steps[-1]}, {way}", unknown=unknown)
     assert killed > 0.9 * len(chosen)
 
 
@@ -160,13 +171,15 @@ def test_kill_around_a_purchase_pays_once(start: Start, tmp_path: Path, swap: di
 
 
 @pytest.mark.chaos
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("way", get_args(Way))
 @pytest.mark.parametrize("swap", [{}, {"on_lost_reply": "resubmit"}], ids=["fail", "resubmit"])
-def test_kill_at_every_step_pays_once(start: Start, tmp_path: Path, swap: dict[str, Any]) -> None:
+def test_kill_at_every_step_pays_once(start: Start, tmp_path: Path, way: Way, swap: dict[str, Any]) -> None:
     """Whatever step a night dies at, later nights pay for nothing twice and lose no output."""
     steps = steps_of_a_night(start, tmp_path / "count")
 
-    explore(start, tmp_path, list(range(len(steps))), **swap)
-    print(f"{len(steps)} steps, none paid twice or lost an output ({swap or 'default'})")
+    explore(start, tmp_path, list(range(len(steps))), (way,), **swap)
+    print(f"{len(steps)} steps, then {way}: none paid twice or lost an output ({swap or 'default'})")
 
 
 def rename_everything(crashing: Crashing) -> dict[str, bytes]:
@@ -208,6 +221,7 @@ def test_kill_around_copies_buys_nothing(start: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.chaos
+@pytest.mark.exhaustive
 def test_kill_at_every_step_after_renames_buys_nothing(start: Start, tmp_path: Path) -> None:
     """Whatever step dies in the night after renames, nothing is bought and every name has its output."""
     steps = kill_night_after_renames(start, tmp_path / "count", None)

@@ -183,6 +183,7 @@ def test_regenerate_killed_around_a_purchase_pays_once(
 
 
 @pytest.mark.chaos
+@pytest.mark.exhaustive
 @POLICIES
 @pytest.mark.parametrize("way", WAYS)
 def test_swap_killed_at_every_step_pays_once(
@@ -196,6 +197,7 @@ def test_swap_killed_at_every_step_pays_once(
 
 
 @pytest.mark.chaos
+@pytest.mark.exhaustive
 @POLICIES
 @pytest.mark.parametrize("way", ["retry", "clear"])
 def test_regenerate_killed_at_every_step_pays_once(
