@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_piktid.common.concurrency import run_bounded
-from airflow_provider_piktid.common.records import CurrentTask, Store
+from airflow_provider_piktid.common.records import CurrentTask, ObjectRecords, Store
 from airflow_provider_piktid.exceptions import (
     PiktidBudgetError,
     PiktidConfigError,
@@ -26,6 +26,7 @@ from airflow_provider_piktid.files.formats import V2_FORMATS
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.get_provider_info import PROJECT_NAME_LENGTH
 from airflow_provider_piktid.hooks.piktid import PiktidHook
+from airflow_provider_piktid.jobs.submission import JobRecord
 from airflow_provider_piktid.jobs.uploads import STATE_KEY, UploadRecord
 from airflow_provider_piktid.operators.base import fail_fast_if_permanent
 
@@ -106,10 +107,13 @@ class PiktidUploadImagesOperator(BaseOperator):
                 raise PiktidConfigError(
                     f"project_name must have 1 to {PROJECT_NAME_LENGTH} characters, not {self.project_name!r}."
                 )
+            store = self._open_store(CurrentTask(context))
+            if known := self._submitted(store):
+                self.log.info("Jobs were submitted with the files of an earlier try; uploading nothing.")
+                return _result(known.project_id, known.images)
             files = self._files()
             self._check_budget(len(files))
             storage.check_images(files, V2_FORMATS, workers=concurrency)
-            store = self._open_store(CurrentTask(context))
             with hook.get_conn() as client:
                 project = client.ensure_project(self.project_name)
                 record = self._recorded(store, project.project_id)
@@ -124,11 +128,7 @@ class PiktidUploadImagesOperator(BaseOperator):
                 sum(file.size for file in files) / 1e6,
                 project.project_name,
             )
-        return {
-            "project_id": project.project_id,
-            "file_ids": [row["file_id"] for row in rows],
-            "images": rows,
-        }
+        return _result(project.project_id, rows)
 
     @property
     def _is_listed(self) -> bool:
@@ -161,6 +161,20 @@ class PiktidUploadImagesOperator(BaseOperator):
     def _open_store(self, task: CurrentTask) -> Store[UploadRecord]:
         place = storage.beside(self.record_beside, "uploads") if self.record_beside else None
         return task.open_store(self.state_path, STATE_KEY, UploadRecord.from_json, record_path=place)
+
+    def _submitted(self, store: Store[UploadRecord]) -> UploadRecord | None:
+        """
+        Return the record of a batch for which paid requests were sent; None if there is none.
+
+        Then its files stay as they are, whatever became of the sources: with other files the swap would buy the whole
+        batch again. The next plan finds what has changed.
+        """
+        if not self.record_beside:
+            return None
+        place = storage.beside(self.record_beside, "jobs")
+        jobs = ObjectRecords(place, JobRecord.from_json).load()
+        is_sent = jobs is not None and any(item.state != "planned" for item in jobs.submissions)
+        return store.load() if is_sent else None
 
     def _recorded(self, store: Store[UploadRecord], project_id: str) -> UploadRecord:
         """Return the record of an earlier run of this task as long as it is of use, else a new one."""
@@ -209,6 +223,10 @@ class PiktidUploadImagesOperator(BaseOperator):
 
         # Links are requested while other images are being uploaded: as many wait with a link as are uploaded.
         return await run_bounded(upload, list(zip(files, names, strict=True)), 2 * concurrency)
+
+
+def _result(project_id: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"project_id": project_id, "file_ids": [row["file_id"] for row in rows], "images": rows}
 
 
 def _description(file: SourceFile) -> dict[str, Any]:

@@ -468,6 +468,26 @@ def test_cleared_run_buys_nothing(server: EmulatorServer, nights: Nights) -> Non
     assert (night.xcom["upload", 0]["file_ids"], bought(server)) == (first, 2)
 
 
+@pytest.mark.parametrize("change", ["changed", "deleted"])
+def test_clear_of_a_batch_whose_source_changed_buys_nothing(
+    server: EmulatorServer, nights: Nights, catalogue: Path, change: str
+) -> None:
+    """A batch that is cleared after one of its sources changed attaches to its job; the next run buys the change."""
+    night = nights.run()
+    source = catalogue / "shirts" / "a.jpg"
+    if change == "deleted":
+        source.unlink()
+    else:
+        picture(source, color="red")
+
+    nights.batch(night, 0, {})
+
+    assert not night.errors
+    assert bought(server) == 4
+    nights.run()
+    assert bought(server) == (5 if change == "changed" else 4)
+
+
 @pytest.mark.parametrize("how_far", ["plan", "upload", "submission"])
 def test_clear_of_an_old_run_does_not_buy_what_a_later_run_bought(
     server: EmulatorServer, nights: Nights, how_far: str
