@@ -284,6 +284,14 @@ class RecordedWork(Generic[Paid]):
             self.save()
         return self._record
 
+    def continue_with(self, record: Paid, *, stored: bool) -> None:
+        """
+        Take a record that was read before, or a new one, so that :meth:`save` writes it unless others have meanwhile.
+
+        :param stored: Whether it was read from the store.
+        """
+        self._record, self._seen = record, _mark(record) if stored else None
+
     def start(self, record: Paid) -> None:
         """Begin with a new record; one of other arguments is kept in it."""
         if self.other is not None:

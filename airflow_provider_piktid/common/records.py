@@ -24,6 +24,7 @@ from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_piktid.exceptions import PiktidRecordError
 from airflow_provider_piktid.files import storage
+from airflow_provider_piktid.files.storage import Location
 
 Built = TypeVar("Built")
 
@@ -155,17 +156,28 @@ class TaskStateRecords(Generic[R]):
 
 
 class ObjectRecords(Generic[R]):
-    """One JSON object on any store that ``ObjectStoragePath`` supports."""
+    """
+    One JSON object on any store that ``ObjectStoragePath`` supports.
+
+    :param place: Its URI, or its location: only that may be used on other threads than the task's.
+    """
 
     durable = True
 
-    def __init__(self, uri: str, parse: Callable[[Any], R]) -> None:
-        self._uri = uri
+    def __init__(self, place: str | Location, parse: Callable[[Any], R]) -> None:
+        self._place = place
         self._parse = parse
+
+    @property
+    def _uri(self) -> str:
+        return self._place if isinstance(self._place, str) else self._place.uri
+
+    def _located(self) -> Location:
+        return storage.locate(self._place) if isinstance(self._place, str) else self._place
 
     def load(self) -> R | None:
         try:
-            value = storage.read_json(storage.locate(self._uri))
+            value = storage.read_json(self._located())
         except Exception as error:
             raise PiktidRecordError(
                 f"The record {self._uri} could not be read ({type(error).__name__}), so it is unknown whether "
@@ -176,7 +188,7 @@ class ObjectRecords(Generic[R]):
     def save(self, record: R) -> None:
         content = json.dumps(record.to_json()).encode()
         try:
-            storage.write_bytes(storage.locate(self._uri), content)
+            storage.write_bytes(self._located(), content)
         except Exception as error:
             raise PiktidRecordError(
                 f"The record {self._uri} could not be written ({type(error).__name__}); known so far: "

@@ -70,15 +70,14 @@ class Purchases:
 
     def _records(self) -> Iterator[JobRecord]:
         """Read all records, also those of earlier arguments."""
-        uris = [storage.locate(self._folder).join(name).uri for name in sorted(self._names())]
+        folder = storage.locate(self._folder)
+        names = sorted(name for name in storage.sizes_below(folder) if name.endswith(".json"))
+        stores = [ObjectRecords(folder.join(name), JobRecord.from_json) for name in names]
         with ThreadPoolExecutor(READERS) as pool:
-            for record in pool.map(lambda uri: ObjectRecords(uri, JobRecord.from_json).load(), uris):
+            for record in pool.map(ObjectRecords.load, stores):
                 if record is not None:
                     yield record
                     yield from map(JobRecord.from_json, record.earlier)
-
-    def _names(self) -> list[str]:
-        return [name for name in storage.sizes_below(storage.locate(self._folder)) if name.endswith(".json")]
 
     def _job_of(self, record: JobRecord, item: Submission, images: list[str]) -> str | None:
         """Return the job of a request; look for it if its reply was lost."""

@@ -22,6 +22,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
+from airflow_provider_piktid.common.paid import RecordedWork
+from airflow_provider_piktid.common.records import ObjectRecords
 from airflow_provider_piktid.exceptions import PiktidRecordError
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.storage import Location
@@ -50,7 +52,7 @@ WORKERS = 8
 CLOSED = "closed"
 
 #: A batch that buys; ``late`` ones only download.
-BATCH = re.compile(r"[^/]+/batch-\d+\.json")
+_BATCH = re.compile(r"[^/]+/batch-\d+\.json")
 
 #: Look for a job: what it makes, file ids, epoch seconds of the request, ids of jobs that are not it.
 Find = Callable[[Mapping[str, Any], list[str], float, set[str]], str | None]
@@ -134,63 +136,81 @@ def finder(piktid_conn_id: str) -> Find:
     return find
 
 
-def paid_batches(private: Location) -> list[PaidBatch]:
+class PlanFiles:
+    """
+    The files of all runs below ``_piktid/plans``, listed once.
+
+    :param private: Folder of the refresh's own files.
+    """
+
+    def __init__(self, private: Location) -> None:
+        self.folder = private.join("plans")
+        self._names = frozenset(storage.sizes_below(self.folder))
+        self._closed = {posixpath.dirname(name) for name in self._names if posixpath.basename(name) == CLOSED}
+
+    @property
+    def batches(self) -> list[str]:
+        """Paths of the batches that buy, also of closed runs."""
+        return [name for name in sorted(self._names) if _BATCH.fullmatch(name)]
+
+    @property
+    def records(self) -> list[str]:
+        """Paths of the records of runs that are not closed."""
+        return [name for name in sorted(self._names) if name.endswith(".jobs.json") and self._is_open(name)]
+
+    def unpaid(self, run: str) -> list[str]:
+        """
+        Return the paths that the records of batches would have for which nothing was sent.
+
+        :param run: This run; its own batches to which nothing has happened are written again, and left out.
+        """
+        return [
+            storage.beside(name, "jobs")
+            for name in self.batches
+            if self._is_open(name)
+            and storage.beside(name, "jobs") not in self._names
+            and (posixpath.dirname(name) != run or storage.beside(name, "uploads") in self._names)
+        ]
+
+    def _is_open(self, name: str) -> bool:
+        return posixpath.dirname(name) not in self._closed
+
+
+def paid_batches(files: PlanFiles) -> list[PaidBatch]:
     """
     Read the batches of runs that are not closed.
 
-    :param private: Folder of the refresh's own files.
     :raises PiktidRecordError: A record cannot be read, or was written by a newer version: nothing may be bought on it.
     """
-    plans = private.join("plans")
-    names = sorted(storage.sizes_below(plans))
-    closed = {posixpath.dirname(name) for name in names if posixpath.basename(name) == CLOSED}
-    records = [
-        name for name in names if name.endswith(".jobs.json") and posixpath.dirname(name) not in closed
-    ]
     with ThreadPoolExecutor(WORKERS) as pool:
-        found = pool.map(lambda name: read_batch(plans, name), records)
+        found = pool.map(lambda name: read_batch(files.folder, name), files.records)
         return [batch for batch in found if batch is not None]
 
 
-def take_over(private: Location, batches: Sequence[PaidBatch], run: str, by: str) -> None:
+def take_over(files: PlanFiles, batches: Sequence[PaidBatch], run: str, by: str) -> None:
     """
     Close what was planned before and is not submitted: the plan of this run contains it again.
 
     Otherwise a clear of an earlier run, or a process of it that lives on, would buy what this run buys.
 
     :param batches: Those for which paid requests were sent.
-    :param run: This run; its own batches to which nothing has happened are written again.
+    :param run: This run.
     :param by: Who takes over, for messages.
+    :raises PiktidRecordError: A record was written since it was read: a process of an earlier run still submits.
     """
-    plans = private.join("plans")
-    records = {
-        batch.name: batch.record
-        for batch in batches
-        if not batch.record.is_sent and not batch.record.closed_by
-    }
-    for name in _unpaid(plans, run):
-        records[name] = JobRecord("", time.time(), [])
 
-    def close(item: tuple[str, JobRecord]) -> None:
+    def close(item: tuple[str, JobRecord | None]) -> None:
         name, record = item
-        record.closed_by, record.owner, record.revision = by, run, record.revision + 1
-        storage.write_bytes(plans.join(name), json.dumps(record.to_json()).encode())
+        store = ObjectRecords(files.folder.join(name), JobRecord.from_json)
+        work = RecordedWork(store, JobRecord.from_json, log)
+        work.continue_with(record or JobRecord("", time.time(), []), stored=record is not None)
+        work.record.closed_by = by
+        work.save()
 
+    open_ones = [batch for batch in batches if not batch.record.is_sent and not batch.record.closed_by]
+    unsent = {batch.name: batch.record for batch in open_ones} | dict.fromkeys(files.unpaid(run))
     with ThreadPoolExecutor(WORKERS) as pool:
-        list(pool.map(close, records.items()))
-
-
-def _unpaid(plans: Location, run: str) -> list[str]:
-    """Return the names that the records of batches would have for which nothing was sent."""
-    names = set(storage.sizes_below(plans))
-    closed = {posixpath.dirname(name) for name in names if posixpath.basename(name) == CLOSED}
-    return [
-        f"{stem}.jobs.json"
-        for stem in (name.removesuffix(".json") for name in sorted(names) if BATCH.fullmatch(name))
-        if posixpath.dirname(stem) not in closed
-        and f"{stem}.jobs.json" not in names
-        and (posixpath.dirname(stem) != run or f"{stem}.uploads.json" in names)
-    ]
+        list(pool.map(close, unsent.items()))
 
 
 def close_runs(private: Location, batches: list[PaidBatch], *, now: float | None = None) -> None:

@@ -26,7 +26,7 @@ def carry_out(plan: Plan, request: RefreshRequest, store: CatalogueStore) -> str
         _prune(plan, store)
     if rows := plan.rows():
         store.write(f"{request.run}-plan-{time.time_ns()}", rows)
-    take_over(store.private, plan.paid, request.run, f"A later run of {request.producer}")
+    take_over(plan.files, plan.paid, request.run, f"A later run of {request.producer}")
     close_runs(store.private, [batch for batch in plan.paid if batch.run != request.run])
     store.compact(plan.snapshot, rewrite=is_pruned)
     return store.write_batches(f"{request.run}/late", [late])[0] if late else ""

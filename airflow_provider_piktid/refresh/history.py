@@ -16,8 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from airflow_provider_piktid.files import storage
-from airflow_provider_piktid.files.storage import Location
-from airflow_provider_piktid.refresh.batches import BATCH, WORKERS, PaidBatch, read_batch
+from airflow_provider_piktid.refresh.batches import WORKERS, PaidBatch, PlanFiles, read_batch
 from airflow_provider_piktid.refresh.catalogue import SourceState, add_lines, paid_base, pending_row
 from airflow_provider_piktid.refresh.content import Classified
 from airflow_provider_piktid.refresh.request import RefreshRequest
@@ -40,7 +39,7 @@ def resume_past(
     classified: Iterable[Classified],
     known: dict[str, SourceState],
     request: RefreshRequest,
-    private: Location,
+    files: PlanFiles,
     now: float,
 ) -> tuple[list[Classified], list[dict[str, Any]]]:
     """
@@ -52,7 +51,7 @@ def resume_past(
     sources = list(classified)
     if all(reason != "options" for _, reason in sources):
         return sources, []
-    past = past_purchases(private, request.options_key)
+    past = past_purchases(files, request.options_key)
     rows: list[dict[str, Any]] = []
     for index, (file, reason) in enumerate(sources):
         state = known.get(file.relative)
@@ -67,28 +66,24 @@ def resume_past(
     return sources, rows
 
 
-def past_purchases(private: Location, options_key: str) -> dict[str, Past]:
+def past_purchases(files: PlanFiles, options_key: str) -> dict[str, Past]:
     """Return the newest purchase of each content, by SHA-256, of all runs with these options."""
-    batches = sorted(_batches(private.join("plans"), options_key), key=lambda batch: batch.newest)
+    batches = sorted(_batches(files, options_key), key=lambda batch: batch.newest)
     return {sha: past for batch in batches for sha, past in _purchases(batch)}
 
 
-def _batches(plans: Location, options_key: str) -> Iterator[PaidBatch]:
-    names = [name for name in sorted(storage.sizes_below(plans)) if BATCH.fullmatch(name)]
-    first = {posixpath.dirname(name): name for name in reversed(names)}
+def _batches(files: PlanFiles, options_key: str) -> Iterator[PaidBatch]:
+    first = {posixpath.dirname(name): name for name in reversed(files.batches)}
 
     def has_options(name: str) -> bool:
-        entries = storage.read_json(plans.join(name)) or [{}]
+        entries = storage.read_json(files.folder.join(name)) or [{}]
         return bool(entries[0].get("row", {}).get("options_key") == options_key)
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        ours = {
-            run for run, is_ours in zip(first, pool.map(has_options, first.values()), strict=True) if is_ours
-        }
-        chosen = [
-            f"{name.removesuffix('.json')}.jobs.json" for name in names if posixpath.dirname(name) in ours
-        ]
-        found = pool.map(lambda name: read_batch(plans, name, whole=True), chosen)
+        matches = zip(first, pool.map(has_options, first.values()), strict=True)
+        ours = {run for run, is_ours in matches if is_ours}
+        chosen = [storage.beside(name, "jobs") for name in files.batches if posixpath.dirname(name) in ours]
+        found = pool.map(lambda name: read_batch(files.folder, name, whole=True), chosen)
         yield from (batch for batch in found if batch is not None)
 
 

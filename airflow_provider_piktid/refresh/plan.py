@@ -15,7 +15,7 @@ from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.formats import V2_FORMATS
 from airflow_provider_piktid.files.listing import matches
 from airflow_provider_piktid.files.storage import SourceFile
-from airflow_provider_piktid.refresh.batches import Find, PaidBatch, paid_batches
+from airflow_provider_piktid.refresh.batches import Find, PaidBatch, PlanFiles, paid_batches
 from airflow_provider_piktid.refresh.catalogue import (
     TICK,
     WORK,
@@ -41,6 +41,7 @@ class Plan:
     """
     What a refresh has to do.
 
+    :param files: The batches of this run and of earlier ones, as they were before.
     :param now: Time of its rows, epoch seconds.
     :param work: Sources to submit, in order, each with its reason; at most ``max_images``.
     :param waiting: Number of sources that are left for a later run.
@@ -61,6 +62,7 @@ class Plan:
     :param first_of: SHA-256 to the source in ``work`` that has this content.
     """
 
+    files: PlanFiles
     now: float = field(default_factory=time.time)
     listed: int = 0
     snapshot: Snapshot = field(default_factory=Snapshot)
@@ -125,8 +127,8 @@ def make_plan(request: RefreshRequest, store: CatalogueStore, find: Find) -> Pla
     present = storage.sizes_below(store.output)
     files = storage.find_images(request.source, formats=V2_FORMATS)
     files[0].location.fs.invalidate_cache()
-    plan = Plan(snapshot=store.read(), present=present)
-    plan.paid = paid_batches(store.private)
+    plan = Plan(PlanFiles(store.private), snapshot=store.read(), present=present)
+    plan.paid = paid_batches(plan.files)
     plan.resumed = _resume(plan, request, find)
     # Rows of this run are newer than all others, also if the clock was set back.
     plan.now = max(plan.now, *(state.at + TICK for state in plan.snapshot.known.values()), 0.0)
@@ -139,9 +141,7 @@ def make_plan(request: RefreshRequest, store: CatalogueStore, find: Find) -> Pla
     check_producer(classified, plan.snapshot.known, request)
     presence = Presence(request, plan.snapshot.known, plan.present, plan.now + TICK)
     classified = presence.apply(classified)
-    classified, resumed = resume_past(
-        classified, plan.snapshot.known, request, store.private, plan.now + TICK
-    )
+    classified, resumed = resume_past(classified, plan.snapshot.known, request, plan.files, plan.now + TICK)
     plan.noticed = [*presence.rows, *resumed]
     equal = _equal_content(classified, plan, request)
     classified = equal.apply(classified)

@@ -16,10 +16,12 @@ from airflow_provider_piktid.jobs.submission import JobRecord, Submission
 from airflow_provider_piktid.refresh.batches import (
     OPEN_SECONDS,
     PaidBatch,
+    PlanFiles,
     close_runs,
     mark_collected,
     paid_batches,
     read_jobs,
+    take_over,
 )
 from airflow_provider_piktid.refresh.catalogue import ROW_BASE
 from tests.support.catalogue import row
@@ -129,7 +131,7 @@ def test_batches_are_read_from_their_files(tmp_path: Path) -> None:
     target = private.join("plans/run-1/batch-0001.json")
     mark_collected(target, ["job-0"])
 
-    (found,) = paid_batches(private)
+    (found,) = paid_batches(PlanFiles(private))
 
     assert (found.run, found.record, found.collected) == ("run-1", record, frozenset({"job-0"}))
     assert [item["file_id"] for item in found.uploads] == ["file-a.jpg"]
@@ -151,9 +153,9 @@ def test_old_runs_are_closed_once_resolved(
     stored(tmp_path, "run-1", JobRecord("f", NOW, [submission]))
     private = storage.locate(str(tmp_path))
 
-    close_runs(private, paid_batches(private), now=NOW + 5 + age)
+    close_runs(private, paid_batches(PlanFiles(private)), now=NOW + 5 + age)
 
-    assert bool(paid_batches(private)) is is_read
+    assert bool(paid_batches(PlanFiles(private))) is is_read
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,7 @@ def test_record_that_cannot_be_read_is_never_taken_for_none(tmp_path: Path, cont
     write(tmp_path, "run-1/batch-0001.jobs.json", content)
 
     with pytest.raises(PiktidRecordError):
-        paid_batches(storage.locate(str(tmp_path)))
+        paid_batches(PlanFiles(storage.locate(str(tmp_path))))
 
 
 def test_half_a_record_is_never_taken_for_none(tmp_path: Path) -> None:
@@ -177,7 +179,7 @@ def test_half_a_record_is_never_taken_for_none(tmp_path: Path) -> None:
     (tmp_path / "plans" / "run-1" / "batch-0001.jobs.json").write_text('{"version": 1, "subm')
 
     with pytest.raises(PiktidRecordError, match=r"batch-0001\.jobs\.json"):
-        paid_batches(storage.locate(str(tmp_path)))
+        paid_batches(PlanFiles(storage.locate(str(tmp_path))))
 
 
 def test_collected_batch_is_read_from_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,7 +196,22 @@ def test_collected_batch_is_read_from_two_files(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(storage, "read_json", counted)
 
-    (found,) = paid_batches(private)
+    (found,) = paid_batches(PlanFiles(private))
 
     assert sorted(read) == ["batch-0001.collected.json", "batch-0001.jobs.json"]
     assert found.rows(Finder(), resubmit=False) == []
+
+
+def test_record_that_was_written_since_the_plan_read_it_is_not_closed(tmp_path: Path) -> None:
+    """A process of an earlier run that still submits keeps its record, and the plan fails."""
+    stored(tmp_path, "run-1", JobRecord("f", NOW, [Submission(1)]))
+    files = PlanFiles(storage.locate(str(tmp_path)))
+    batches = paid_batches(files)
+    newer = JobRecord("f", NOW, [submitted(1, "job-1")], owner="other", revision=2)
+    stored(tmp_path, "run-1", newer)
+
+    with pytest.raises(PiktidRecordError, match="Another process"):
+        take_over(files, batches, "run-2", "A later run")
+
+    (found,) = paid_batches(files)
+    assert found.record == newer
