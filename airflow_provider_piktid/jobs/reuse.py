@@ -19,7 +19,7 @@ from airflow_provider_piktid.common.records import ObjectRecords, fingerprint
 from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidNotFoundError, PiktidSubmissionError
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.jobs.lookup import find_job
-from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, JobRecord, Submission
+from airflow_provider_piktid.jobs.submission import JobRecord, Submission
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient
@@ -83,7 +83,7 @@ class Purchases:
         """Return the job of a request; look for it if its reply was lost."""
         if item.state != "intent":
             return item.job_id
-        since = (item.intent_at or record.created_at) - CLOCK_SLACK_SECONDS
+        since = record.sought_since(item)
         found = find_job(self._client, self._job, images, since=since, known=record.known_jobs)
         if found is None and self._terms.on_lost_reply == "fail":
             raise PiktidSubmissionError(

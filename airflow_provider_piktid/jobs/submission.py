@@ -122,6 +122,11 @@ class JobRecord(PaidRecord):
         own = {job_id for item in self.submissions for job_id in (item.job_id, *item.replaces) if job_id}
         return own.union(*(JobRecord.from_json(value).known_jobs for value in self.earlier))
 
+    def sought_since(self, item: Submission) -> float:
+        """Return the epoch second before which the job of a request cannot have been started, by any clock."""
+        sent = item.intent_at or self.created_at
+        return (sent if item.since is None else item.since) - CLOCK_SLACK_SECONDS
+
     def mark_ended(self, ended: Mapping[str, str]) -> None:
         """Note jobs that have ended, by id and status."""
         for item in self.submissions:
@@ -253,8 +258,7 @@ class JobPort:
     def find(self, item: Submission) -> bool:
         intent_at = item.intent_at = item.intent_at or self._record.created_at
         images = self._images[id(item)]
-        since = intent_at if item.since is None else item.since
-        found = self._calls.find(images, since - CLOCK_SLACK_SECONDS, self._record.known_jobs)
+        found = self._calls.find(images, self._record.sought_since(item), self._record.known_jobs)
         if found is None:
             return False
         self._log.warning("Found job %s at PiktID for a request whose reply was lost; using it.", found)

@@ -29,7 +29,7 @@ from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.storage import Location
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.jobs.lookup import find_job
-from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, JobRecord, Submission
+from airflow_provider_piktid.jobs.submission import JobRecord, Submission
 from airflow_provider_piktid.refresh.catalogue import (
     TICK,
     CatalogueRow,
@@ -114,9 +114,8 @@ class PaidBatch:
 
     def _status(self, item: Submission, uploads: list[dict[str, Any]], find: Find) -> Status | None:
         if item.state == "intent":
-            since = (item.intent_at or self.record.created_at) - CLOCK_SLACK_SECONDS
             ids = [str(upload["file_id"]) for upload in uploads]
-            job_id = find(self.record.content, ids, since, self.record.known_jobs)
+            job_id = find(self.record.content, ids, self.record.sought_since(item), self.record.known_jobs)
             if job_id is None:
                 return "unknown"
             log.warning("Found job %s at PiktID for a request of an earlier run.", job_id)

@@ -258,6 +258,18 @@ def test_lost_reply_of_another_run_is_found(dag: Dag) -> None:
     assert dag.bought == [2]
 
 
+def test_request_that_an_earlier_try_may_have_sent_is_found(dag: Dag) -> None:
+    """A request of another run is looked for from the moment on at which it may have been sent."""
+    lose_reply(dag, sent=True)
+    record = json.loads(dag.record().read_text())
+    intent = record["submissions"][0]
+    intent |= {"since": intent["intent_at"], "intent_at": intent["intent_at"] + 10_000}
+    dag.record().write_text(json.dumps(record))
+
+    assert dag.run() == [jobs(dag.server)[0]["job_id"]]
+    assert dag.bought == [2]
+
+
 @pytest.mark.parametrize("policy", ["fail", "resubmit"])
 def test_unknown_fate_of_another_run_follows_the_policy(dag: Dag, policy: str) -> None:
     """A request of another run that PiktID does not list fails the task, or is bought with ``resubmit``."""
