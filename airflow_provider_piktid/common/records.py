@@ -18,7 +18,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from airflow.providers.common.compat.sdk import conf
 
@@ -26,36 +26,48 @@ from airflow_provider_piktid.exceptions import PiktidRecordError
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.storage import Location
 
-Built = TypeVar("Built")
 
+@dataclass
+class VersionedRecord:
+    """What is kept as a JSON object with a ``version``."""
 
-def read_record(value: Any, newest: int, what: str, build: Callable[[Mapping[str, Any]], Built]) -> Built:
-    """
-    Rebuild a versioned record from its JSON.
+    #: What it is a record of, for messages: "submitted jobs".
+    WHAT: ClassVar[str]
+    #: The highest version that this package can read.
+    NEWEST: ClassVar[int] = 1
 
-    :param newest: The highest version that this package can read.
-    :param what: What the record is of, for messages: "submitted jobs".
-    :param build: Makes the record; a ``KeyError``, ``TypeError``, ``ValueError`` or ``IndexError`` means that the
-        JSON is not one.
-    :raises PiktidRecordError: It is not a record, or was written by a newer version of this package.
-    """
-    try:
-        version = int(value["version"])
-        if version <= newest:
-            return build(value)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """
+        Rebuild a record.
+
+        :raises PiktidRecordError: It is not one, or was written by a newer version of this package.
+        """
+        try:
+            version = int(value["version"])
+            if version <= cls.NEWEST:
+                return cls._build(value)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise PiktidRecordError(
+                f"The record of {cls.WHAT} cannot be read. Look the work up at PiktID, then remove the record to start "
+                "again."
+            ) from error
         raise PiktidRecordError(
-            f"The record of {what} cannot be read. Look the work up at PiktID, then remove the record to start "
-            "again."
-        ) from error
-    raise PiktidRecordError(
-        f"The record of {what} has version {version}, this package knows {newest}. Update airflow-provider-piktid "
-        "on the workers before running this task again."
-    )
+            f"The record of {cls.WHAT} has version {version}, this package knows {cls.NEWEST}. Update "
+            "airflow-provider-piktid on the workers before running this task again."
+        )
+
+    @classmethod
+    def _build(cls, value: Mapping[str, Any]) -> Self:
+        """Make the record; a ``KeyError``, ``TypeError``, ``ValueError`` or ``IndexError`` means that it is not one."""
+        raise NotImplementedError
 
 
 @dataclass
-class PaidRecord:
+class PaidRecord(VersionedRecord):
     """
     What every record of paid work has.
 
@@ -84,9 +96,6 @@ class PaidRecord:
     def is_sent(self) -> bool:
         """Whether no request is left to send or to look for."""
         raise NotImplementedError
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def shared_fields(value: Mapping[str, Any]) -> dict[str, Any]:

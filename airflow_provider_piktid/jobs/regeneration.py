@@ -8,10 +8,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from airflow_provider_piktid.common.paid import PaidRequest
-from airflow_provider_piktid.common.records import PaidRecord, read_record, shared_fields
+from airflow_provider_piktid.common.records import PaidRecord, shared_fields
 from airflow_provider_piktid.exceptions import TRANSIENT_ERRORS, PiktidConfigError
 from airflow_provider_piktid.jobs.lookup import epoch
 from airflow_provider_piktid.jobs.outcome import is_downloadable
@@ -53,6 +53,9 @@ class Regeneration(PaidRequest):
 class RegenerationRecord(PaidRecord):
     """All outputs that a task instance regenerates."""
 
+    WHAT: ClassVar[str] = "regenerated images"
+    NEWEST: ClassVar[int] = RECORD_VERSION
+
     items: list[Regeneration]
     version: int = RECORD_VERSION
 
@@ -65,16 +68,7 @@ class RegenerationRecord(PaidRecord):
         return all(item.state == "submitted" for item in self.items)
 
     @classmethod
-    def from_json(cls, value: Any) -> RegenerationRecord:
-        """
-        Rebuild a record.
-
-        :raises PiktidRecordError: It is not a record, or was written by a newer version of this package.
-        """
-        return read_record(value, RECORD_VERSION, "regenerated images", cls._build)
-
-    @classmethod
-    def _build(cls, value: Mapping[str, Any]) -> RegenerationRecord:
+    def _build(cls, value: Mapping[str, Any]) -> Self:
         return cls(items=[Regeneration(**item) for item in value["items"]], **shared_fields(value))
 
 

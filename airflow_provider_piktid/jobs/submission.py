@@ -13,11 +13,11 @@ import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from airflow_provider_piktid.common.paid import PaidRequest
 from airflow_provider_piktid.common.protocols import Log, SlotWait
-from airflow_provider_piktid.common.records import PaidRecord, read_record, shared_fields
+from airflow_provider_piktid.common.records import PaidRecord, shared_fields
 from airflow_provider_piktid.exceptions import (
     PiktidActiveJobsError,
     PiktidError,
@@ -82,6 +82,9 @@ class JobRecord(PaidRecord):
     :param reused: SHA-256 to job id and file id, of images whose outputs another task has bought.
     """
 
+    WHAT: ClassVar[str] = "submitted jobs"
+    NEWEST: ClassVar[int] = RECORD_VERSION
+
     created_at: float
     submissions: list[Submission]
     content: dict[str, Any] = field(default_factory=dict)
@@ -144,16 +147,7 @@ class JobRecord(PaidRecord):
         return [list(itertools.islice(rest, item.count)) for item in self.submissions]
 
     @classmethod
-    def from_json(cls, value: Any) -> JobRecord:
-        """
-        Rebuild a record.
-
-        :raises PiktidRecordError: It is not one, or was written by a newer version of this package.
-        """
-        return read_record(value, RECORD_VERSION, "submitted jobs", cls._build)
-
-    @classmethod
-    def _build(cls, value: Mapping[str, Any]) -> JobRecord:
+    def _build(cls, value: Mapping[str, Any]) -> Self:
         return cls(
             created_at=float(value["created_at"]),
             submissions=[_submission(item) for item in value["submissions"]],

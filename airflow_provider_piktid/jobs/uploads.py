@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
-from airflow_provider_piktid.common.records import read_record
+from airflow_provider_piktid.common.records import VersionedRecord
 
 RECORD_VERSION = 1
 STATE_KEY = "piktid_uploads"
@@ -18,13 +18,16 @@ UPLOAD_KEPT_SECONDS = 24 * 3600.0
 
 
 @dataclass
-class UploadRecord:
+class UploadRecord(VersionedRecord):
     """
     What a task instance has uploaded.
 
     :param uploaded_at: When the oldest of the files was uploaded, epoch seconds.
     :param images: ``images`` of the upload: each with ``source``, ``file_id`` and ``sha256``.
     """
+
+    WHAT: ClassVar[str] = "uploaded files"
+    NEWEST: ClassVar[int] = RECORD_VERSION
 
     project_id: str
     uploaded_at: float = field(default_factory=time.time)
@@ -43,20 +46,8 @@ class UploadRecord:
             {row["source"]: row for row in self.images} if is_kept and self.project_id == project_id else {}
         )
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
     @classmethod
-    def from_json(cls, value: Any) -> UploadRecord:
-        """
-        Rebuild a record.
-
-        :raises PiktidRecordError: It is not one, or was written by a newer version of this package.
-        """
-        return read_record(value, RECORD_VERSION, "uploaded files", cls._build)
-
-    @classmethod
-    def _build(cls, value: Mapping[str, Any]) -> UploadRecord:
+    def _build(cls, value: Mapping[str, Any]) -> Self:
         return cls(
             project_id=str(value["project_id"]),
             uploaded_at=float(value["uploaded_at"]),

@@ -11,10 +11,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from airflow_provider_piktid.common.paid import PaidRequest
-from airflow_provider_piktid.common.records import PaidRecord, read_record, shared_fields
+from airflow_provider_piktid.common.records import PaidRecord, shared_fields
 
 RECORD_VERSION = 1
 STATE_KEY = "piktid_generations"
@@ -100,6 +100,9 @@ class PersonRecord(PaidRecord):
     :param unnamed_errors: Texts of errors without ids that PiktID reported during the current try.
     """
 
+    WHAT: ClassVar[str] = "generated persons"
+    NEWEST: ClassVar[int] = RECORD_VERSION
+
     created_at: float
     id_image: str | None = None
     uploaded_at: float | None = None
@@ -141,16 +144,7 @@ class PersonRecord(PaidRecord):
         return value
 
     @classmethod
-    def from_json(cls, value: Any) -> PersonRecord:
-        """
-        Rebuild a record.
-
-        :raises PiktidRecordError: It is not a record, or was written by a newer version of this package.
-        """
-        return read_record(value, RECORD_VERSION, "generated persons", cls._build)
-
-    @classmethod
-    def _build(cls, value: Mapping[str, Any]) -> PersonRecord:
+    def _build(cls, value: Mapping[str, Any]) -> Self:
         return cls(
             created_at=float(value["created_at"]),
             id_image=value.get("id_image"),
