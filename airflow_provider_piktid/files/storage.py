@@ -17,7 +17,7 @@ import os
 import posixpath
 import shutil
 import uuid
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -237,20 +237,25 @@ def read_json(location: Location) -> Any | None:
 def write_bytes(location: Location, content: bytes) -> None:
     """Write a small file atomically."""
     if location.is_local:
-        parent = posixpath.dirname(location.path)
-        os.makedirs(parent, exist_ok=True)
-        part = part_name(location.path)
-        try:
-            with open(part, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, location.path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(part)
+        with _replacing(location.path) as part, open(part, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
     else:
         location.fs.pipe_file(location.path, content)
+
+
+@contextlib.contextmanager
+def _replacing(path: str) -> Iterator[str]:
+    """Yield the name of a temporary file that gets a local path at the end of the block, unless the block raises."""
+    os.makedirs(posixpath.dirname(path), exist_ok=True)
+    part = part_name(path)
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)
 
 
 def has_atomic_put(location: Location) -> bool:
@@ -266,14 +271,8 @@ def copy_file(source: Location, target: Location) -> None:
     :raises FileNotFoundError: The source does not exist.
     """
     if target.is_local:
-        part = part_name(target.path)
-        os.makedirs(posixpath.dirname(target.path), exist_ok=True)
-        try:
+        with _replacing(target.path) as part:
             shutil.copyfile(source.path, part)
-            os.replace(part, target.path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(part)
     else:
         target.fs.cp_file(source.path, target.path)
 
