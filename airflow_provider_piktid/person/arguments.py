@@ -28,25 +28,33 @@ V1_FORMATS: tuple[ImageFormat, ...] = ("webp", "jpeg", "png")
 #: Query parameters of signed URLs. They differ at every signing, so file names must not depend on them.
 _SIGNATURE_PREFIXES = ("x-amz-", "x-goog-", "x-oss-", "x-cos-")
 _SIGNATURE_PARAMETERS = frozenset(
-    (
-        *("awsaccesskeyid", "googleaccessid", "ossaccesskeyid", "key-pair-id", "policy", "security-token"),
-        *(
-            "signature",
-            "sig",
-            "expires",
-            "expiry",
-            "token",
-            "st",
-            "se",
-            "sp",
-            "spr",
-            "sv",
-            "sr",
-            "ske",
-            "skt",
-        ),
-        *("sks", "skv", "skoid", "sktid", "hdnea", "hdnts"),
-    )
+    [
+        "awsaccesskeyid",
+        "googleaccessid",
+        "ossaccesskeyid",
+        "key-pair-id",
+        "policy",
+        "security-token",
+        "signature",
+        "sig",
+        "expires",
+        "expiry",
+        "token",
+        "st",
+        "se",
+        "sp",
+        "spr",
+        "sv",
+        "sr",
+        "ske",
+        "skt",
+        "sks",
+        "skv",
+        "skoid",
+        "sktid",
+        "hdnea",
+        "hdnts",
+    ]
 )
 
 
