@@ -24,16 +24,13 @@ from airflow_provider_piktid.refresh import read_rows
 from tests.support.batch import jobs
 from tests.support.fixtures import Start
 from tests.support.refresh import Night, Nights, PullingRun
-from tests.support.service import picture
+from tests.support.service import picture, pictures
 
 
 @pytest.fixture
 def catalogue(tmp_path: Path) -> Path:
     """Four images in two folders."""
-    for number, name in enumerate(("shirts/a.jpg", "shirts/b.jpg", "shoes/a.jpg", "shoes/b.jpg")):
-        path = picture(tmp_path / "in" / name, color=f"rgb({60 * number}, 90, 90)")
-        os.utime(path, (1000 + number, 1000 + number))
-    return tmp_path / "in"
+    return pictures(tmp_path / "in", "shirts/a.jpg", "shirts/b.jpg", "shoes/a.jpg", "shoes/b.jpg")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +16,6 @@ from tests.operators.test_refresh import bought, outputs, statuses, upload_and_s
 from tests.support.fixtures import Start
 from tests.support.refresh import Nights
 from tests.support.service import picture
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """Two images of different content."""
-    for number, name in enumerate(("a.jpg", "b.jpg")):
-        path = picture(tmp_path / "in" / name, color=f"rgb({60 * number}, 90, 90)")
-        os.utime(path, (1000 + number, 1000 + number))
-    return tmp_path / "in"
-
-
-@pytest.fixture
-def nights(server: EmulatorServer, source: Path, tmp_path: Path) -> Nights:
-    """A refresh of the images, two in each batch."""
-    return Nights(str(source), str(tmp_path / "out"), images_per_batch=2)
 
 
 def output_of(nights: Nights, relative: str) -> bytes:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from airflow_provider_piktid.refresh import read_rows
 from tests.operators.test_refresh import bought, statuses, upload_and_swap, wait_for_jobs
 from tests.support.fixtures import Start
 from tests.support.refresh import Nights
-from tests.support.service import picture
+from tests.support.service import pictures
 
 
 @pytest.fixture(params=["seed", "g1"])
@@ -25,10 +24,7 @@ def server(start: Start, request: pytest.FixtureRequest) -> EmulatorServer:
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """Three images of different content."""
-    for number, name in enumerate(("a.jpg", "b.jpg", "c.jpg")):
-        path = picture(tmp_path / "in" / name, color=f"rgb({60 * number}, 90, 90)")
-        os.utime(path, (1000 + number, 1000 + number))
-    return tmp_path / "in"
+    return pictures(tmp_path / "in", "a.jpg", "b.jpg", "c.jpg")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -12,22 +11,6 @@ from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.refresh import read_rows
 from tests.operators.test_refresh import bought, outputs, requests, statuses
 from tests.support.refresh import Nights
-from tests.support.service import picture
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    """Two images of different content."""
-    for number, name in enumerate(("a.jpg", "b.jpg")):
-        path = picture(tmp_path / "in" / name, color=f"rgb({60 * number}, 90, 90)")
-        os.utime(path, (1000 + number, 1000 + number))
-    return tmp_path / "in"
-
-
-@pytest.fixture
-def nights(server: EmulatorServer, source: Path, tmp_path: Path) -> Nights:
-    """A refresh of the images, two in each batch."""
-    return Nights(str(source), str(tmp_path / "out"), images_per_batch=2)
 
 
 def remove(nights: Nights, name: str = "a_0_v0.jpg") -> bytes:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -35,3 +36,11 @@ def picture(path: Path, *, size: tuple[int, int] = (64, 48), color: str = "orang
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, color).save(path)
     return path
+
+
+def pictures(folder: Path, *names: str) -> Path:
+    """Write small images of different content, each a second newer than the one before; return the folder."""
+    for number, name in enumerate(names):
+        path = picture(folder / name, color=f"rgb({60 * number}, 90, 90)")
+        os.utime(path, (1000 + number, 1000 + number))
+    return folder

@@ -23,7 +23,7 @@ from tests.support.batch import bought_by_content, jobs
 from tests.support.fixtures import Start
 from tests.support.nights import ENDED, run_night
 from tests.support.processes import _FORKS
-from tests.support.service import connection_json, picture
+from tests.support.service import connection_json, pictures
 
 #: Steps that are tried in CI, beside those around paid requests; `make chaos` tries all.
 SAMPLE = 6
@@ -44,9 +44,7 @@ class Crashing:
     nights: int = 0
 
     def __post_init__(self) -> None:
-        for number, name in enumerate(("a.jpg", "b.jpg", "c.jpg", "d.jpg")):
-            path = picture(self.folder / "in" / name, color=f"rgb({60 * number}, 90, 90)")
-            os.utime(path, (1000 + number, 1000 + number))
+        pictures(self.folder / "in", "a.jpg", "b.jpg", "c.jpg", "d.jpg")
 
     @property
     def output(self) -> str:

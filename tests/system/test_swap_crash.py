@@ -19,7 +19,7 @@ from airflow_provider_piktid.client import PiktidClient
 from airflow_provider_piktid.emulator import EmulatorServer
 from tests.support.batch import bought_by_content, swap_run
 from tests.support.fixtures import Start
-from tests.support.service import connection_json, picture
+from tests.support.service import connection_json, pictures
 from tests.support.tries import Tries
 
 #: Steps that are tried in CI, beside those around paid requests; `make chaos` tries all.
@@ -43,8 +43,7 @@ class Crashing:
     swap: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for number, name in enumerate(("a.jpg", "b.jpg", "c.jpg")):
-            picture(self.folder / "in" / name, color=f"rgb({60 * number}, 90, 90)")
+        pictures(self.folder / "in", "a.jpg", "b.jpg", "c.jpg")
         state = {"state_path": str(self.folder / "state")}
         given = {"project_id": {"xcom": ["upload", "project_id"]}, "images": {"xcom": ["upload", "images"]}}
         fixed = {"identity_code": "PiktidSummer", "poll_interval": 3.0, "lost_reply_grace": 0.1}
