@@ -30,6 +30,7 @@ from airflow_provider_piktid.files.storage import Location
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.jobs.lookup import find_job
 from airflow_provider_piktid.jobs.submission import JobRecord, Submission
+from airflow_provider_piktid.jobs.uploads import UploadRecord
 from airflow_provider_piktid.refresh.catalogue import (
     TICK,
     CatalogueRow,
@@ -290,10 +291,10 @@ def mark_collected(batch: Location, job_ids: list[str]) -> None:
 def read_uploads(batch: Location) -> list[dict[str, Any]] | None:
     """Return the images that the upload of a batch recorded, each with its ``project_id``; None before it did."""
     found = _sibling(batch, "uploads")
-    if not isinstance(found, dict):
+    if found is None:
         return None
-    project = {"project_id": found.get("project_id")}
-    return [image | project for image in found.get("images", [])]
+    record = UploadRecord.from_json(found)
+    return [image | {"project_id": record.project_id} for image in record.images]
 
 
 def read_jobs(batch: Location) -> list[list[Any]] | None:

@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_piktid.exceptions import PiktidRecordError
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.jobs.submission import JobRecord, Submission
+from airflow_provider_piktid.jobs.uploads import UploadRecord
 from airflow_provider_piktid.refresh.batches import (
     OPEN_SECONDS,
     PaidBatch,
@@ -119,7 +120,7 @@ def write(folder: Path, name: str, content: Any) -> None:
 
 def stored(folder: Path, run: str, record: JobRecord) -> None:
     write(folder, f"{run}/batch-0001.json", [entry("a.jpg")])
-    write(folder, f"{run}/batch-0001.uploads.json", {"project_id": "p", "images": [upload("a.jpg")]})
+    write(folder, f"{run}/batch-0001.uploads.json", UploadRecord("p", images=[upload("a.jpg")]).to_json())
     write(folder, f"{run}/batch-0001.jobs.json", record.to_json())
 
 
