@@ -122,9 +122,14 @@ R = TypeVar("R", bound=Stored)
 
 
 class Store(Protocol[R]):
-    """Where a record is kept. ``durable`` tells whether it survives a retry."""
+    """
+    Where a record is kept.
+
+    ``durable`` tells whether it survives a retry, ``survives_clear`` whether it also survives a clear of the task.
+    """
 
     durable: bool
+    survives_clear: bool
 
     def load(self) -> R | None:
         """Return the record, or None if there certainly is none; raise PiktidRecordError otherwise."""
@@ -139,6 +144,7 @@ class TaskStateRecords(Generic[R]):
     """Airflow's task state store (3.3+): kept over retries; a clear may drop it from 3.4 on."""
 
     durable = True
+    survives_clear = False
 
     def __init__(self, accessor: Any, key: str, parse: Callable[[Any], R]) -> None:
         self._accessor = accessor
@@ -172,6 +178,7 @@ class ObjectRecords(Generic[R]):
     """
 
     durable = True
+    survives_clear = True
 
     def __init__(self, place: str | Location, parse: Callable[[Any], R]) -> None:
         self._place = place
@@ -209,6 +216,7 @@ class NoRecords(Generic[R]):
     """Keeps nothing: Airflow older than 3.3 without ``state_path``."""
 
     durable = False
+    survives_clear = False
 
     def load(self) -> R | None:
         return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.common.paid import PaidRequests, RecordedWork, Terms
 from airflow_provider_piktid.common.protocols import Finished, Step, Wait
-from airflow_provider_piktid.common.records import ObjectRecords, Store, fingerprint
+from airflow_provider_piktid.common.records import Store, fingerprint
 from airflow_provider_piktid.exceptions import (
     PiktidConfigError,
     PiktidDownloadError,
@@ -188,7 +188,7 @@ class PersonRun(RecordedWork[PersonRecord]):
 
         A folder keeps what was written. A clear may drop the task state store, and without a store nothing is kept.
         """
-        return known is None and self._task.is_retry and not isinstance(self.store, ObjectRecords)
+        return known is None and self._task.is_retry and not self.store.survives_clear
 
     def _refuse_blind_retry(self) -> None:
         if self._terms.on_lost_reply != "fail":
@@ -203,7 +203,7 @@ class PersonRun(RecordedWork[PersonRecord]):
 
     def _save_start(self, now: float) -> None:
         """Save that nothing was paid so far, so that a retry after a failure before the first request may pay."""
-        if not isinstance(self.store, ObjectRecords):
+        if not self.store.survives_clear:
             self.store.save(PersonRecord(NOTHING_PAID, now))
 
     def _upload(self) -> None:

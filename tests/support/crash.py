@@ -53,7 +53,7 @@ class DyingStore:
     """A store that kills its process before or after a given write."""
 
     def __init__(self, inner: Store[JobRecord], point: str, marker: Path, submission: int) -> None:
-        self.durable = inner.durable
+        self.durable, self.survives_clear = inner.durable, inner.survives_clear
         self._inner = inner
         self._when, _, self._what = point.partition(" the ")
         self._marker = marker
