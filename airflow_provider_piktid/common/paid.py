@@ -235,8 +235,8 @@ class RecordedWork(Generic[Paid]):
     What every kind of run does with its record.
 
     Every write first compares the stored record with the one that this process read or wrote last. So a process that
-    lives on beside its retry stops before its next paid request. No store offers compare-and-swap on all versions:
-    two processes that compare within the same milliseconds are not noticed before their next write.
+    is still running when its retry begins stops before its next paid request. No store offers compare-and-swap on all
+    versions: two processes that compare within the same milliseconds are not noticed before their next write.
 
     :param parse: Rebuilds the record from its JSON.
     :param log: A logger.

@@ -71,7 +71,7 @@ async def publish_new(received: ReceivedFile, target: Location) -> bool:
     """
     Give a file its final name, unless another file has it.
 
-    On a local store this is atomic. Other stores cannot tell two writers of the same moment apart.
+    On a local store this is atomic. Other stores cannot distinguish two writers of the same moment.
 
     :return: False if there is a file of that name; it was not changed.
     """

@@ -55,7 +55,7 @@ class PiktidUploadImagesOperator(BaseOperator):
     :param max_images: Refuse to upload more images than this. Default: no limit.
     :param state_path: Folder for the record of file ids, on any object storage. Default: ``[piktid] state_path``, else
         Airflow's task state store (3.3+), else none.
-    :param record_beside: URI of a ``.json`` file; the uploads are recorded beside it, as ``<name>.uploads.json``,
+    :param record_beside: URI of a ``.json`` file; the uploads are recorded next to it, as ``<name>.uploads.json``,
         instead of in ``state_path``. Default: none.
     :param piktid_conn_id: Connection id. Default: ``piktid_default``.
     :return: ``{"project_id", "file_ids", "images"}``, each also as a separate XCom key, so that

@@ -146,7 +146,7 @@ def _state(other: ActiveRun, ti: Any) -> str | None:
 
 
 def _is_not_found(error: Exception) -> bool:
-    """Whether the task SDK says that there is no such DAG run, as after a deletion or a lost metadata database."""
+    """Return whether the task SDK does not know the DAG run, as after a deletion or a lost metadata database."""
     detail = getattr(getattr(error, "error", None), "detail", None)
     return isinstance(detail, dict) and detail.get("status_code") == 404
 

@@ -210,7 +210,7 @@ def test_download_after_a_kill_completes_its_own_file(
 def test_foreign_file_is_not_taken_for_an_output(
     server: EmulatorServer, tmp_path: Path, out: Path, killed: bool
 ) -> None:
-    """A file of the same name and size, but other content, is kept, and the output is written beside it."""
+    """A file of the same name and size, but other content, is kept, and the output gets another name."""
     shoot = Shoot(server, tmp_path / "in", "a.jpg")
     result = shoot.download(out)
     whole = (out / "a_0_v0.jpg").read_bytes()

@@ -746,7 +746,7 @@ def cleared(run: TaskRun) -> None:
 
 
 def test_clear_that_drops_the_task_state_buys_nothing(serve: Serve, tmp_path: Path) -> None:
-    """A cleared task whose task state is gone returns the same files and buys nothing."""
+    """A cleared task whose task state was dropped returns the same files and buys nothing."""
     server = serve(faces=1)
     run = person_run(tmp_path)
     first = run.run()
