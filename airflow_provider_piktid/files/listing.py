@@ -12,20 +12,26 @@ from typing import Any
 
 def version_in(info: Mapping[str, Any]) -> str | None:
     """Return the ETag or checksum of the content; None if the listing has none."""
-    tags = (info.get(name) for name in ("ETag", "etag", "md5Hash", "content_md5"))
-    return next((tag.strip('"') for tag in tags if tag and isinstance(tag, str)), None)
+    for name in ("ETag", "etag", "md5Hash", "content_md5"):
+        tag = info.get(name)
+        if tag and isinstance(tag, str):
+            return tag.strip('"')
+    return None
 
 
 def modified_in(info: Mapping[str, Any]) -> float:
     """Return the time of the last change in epoch seconds; 0.0 if the listing has none."""
-    moments = (info.get(name) for name in ("mtime", "LastModified", "last_modified", "updated"))
-    moment = next((moment for moment in moments if moment), 0.0)
-    if isinstance(moment, str):
-        moment = datetime.fromisoformat(moment)
-    return moment.timestamp() if isinstance(moment, datetime) else float(moment)
+    for name in ("mtime", "LastModified", "last_modified", "updated"):
+        if moment := info.get(name):
+            if isinstance(moment, str):
+                moment = datetime.fromisoformat(moment)
+            return moment.timestamp() if isinstance(moment, datetime) else float(moment)
+    return 0.0
 
 
 def matches(relative: str, patterns: Sequence[str]) -> bool:
     """Return whether a relative path, or its name alone, matches one of the glob patterns."""
+    if not patterns:
+        return False
     name = posixpath.basename(relative)
     return any(fnmatch.fnmatch(relative, pattern) or fnmatch.fnmatch(name, pattern) for pattern in patterns)

@@ -5,11 +5,16 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import re
 import unicodedata
 from typing import Final
 
 #: Longest name before the part that makes outputs unique, in bytes: most stores and file systems end at 255.
 MAX_STEM_BYTES: Final = 180
+
+
+#: Relative paths in which nothing has to be replaced: most of them.
+_PLAIN = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9_.-]*/)*[A-Za-z0-9_-]+\.[A-Za-z0-9]+")
 
 
 def safe_name(name: str | None, fallback: str) -> str:
@@ -38,6 +43,8 @@ def safe_relative(relative: str) -> str:
 
 def output_stem(relative: str) -> str:
     """Return folder and name with which the outputs of a source begin; sources that share one need other names."""
+    if len(relative) <= MAX_STEM_BYTES and _PLAIN.fullmatch(relative):
+        return relative.rpartition(".")[0]
     path = safe_relative(relative)
     stem = posixpath.splitext(safe_name(posixpath.basename(path), "image"))[0]
     return posixpath.join(posixpath.dirname(path), safe_name(stem, "image"))
@@ -45,4 +52,4 @@ def output_stem(relative: str) -> str:
 
 def folded(name: str) -> str:
     """Return what is equal for names that a store, or a file system that ignores case, may treat as one."""
-    return unicodedata.normalize("NFC", name).casefold()
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()

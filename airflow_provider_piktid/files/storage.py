@@ -16,15 +16,15 @@ import json
 import os
 import posixpath
 import shutil
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.exceptions import PiktidImageError
 from airflow_provider_piktid.files.formats import (
-    EXTENSIONS,
     HEAD_BYTES,
     TAIL_BYTES,
     ImageFormat,
@@ -32,7 +32,6 @@ from airflow_provider_piktid.files.formats import (
     is_whole,
     require_image,
 )
-from airflow_provider_piktid.files.listing import matches, modified_in, version_in
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
@@ -48,8 +47,6 @@ PRIVATE_FOLDER = "_piktid"
 
 #: Extension of files that are being written.
 PART = ".part"
-
-_MAGIC = frozenset("*?[")
 
 #: Protocols whose stores never show an incomplete object. Others, such as SFTP or SMB, show a file while it is written.
 _OBJECT_STORES = frozenset(
@@ -146,40 +143,6 @@ def locate(uri: str) -> Location:
     return Location(root.fs, f"{bucket}{rest[len(netloc) :]}", f"{protocol}://{connection}{at}")
 
 
-def find_images(
-    images: str | Sequence[str], *, exclude: str | Sequence[str] = (), formats: Iterable[ImageFormat]
-) -> list[SourceFile]:
-    """
-    List the images of paths, folders, prefixes or globs, sorted by relative path.
-
-    A folder or prefix is listed recursively, by file extension; hidden names and ``_piktid`` folders are skipped. A
-    name that exists is never used as a glob.
-
-    :param images: One path, folder, prefix or glob, or a list of them. For a list the names are relative to the
-        common folder of all entries.
-    :param exclude: Glob patterns; a file is skipped if its relative path or its name matches one. Default: none.
-    :param formats: Formats whose extensions are listed.
-    :raises PiktidImageError: No image was found, or all are excluded.
-    """
-    entries = [images] if isinstance(images, (str, os.PathLike)) else list(images)
-    if not entries:
-        raise PiktidImageError("The list of images is empty. Pass paths, a folder, a prefix or a glob.")
-    extensions = tuple(extension for fmt in formats for extension in EXTENSIONS[fmt])
-    patterns = [exclude] if isinstance(exclude, str) else list(exclude)
-    if len(entries) == 1:
-        found = _expand(str(entries[0]), extensions)
-    else:
-        found = _relative_to_common([file for entry in entries for file in _expand(str(entry), extensions)])
-    kept = [file for file in found if not matches(file.relative, patterns)]
-    if not kept:
-        shown = ", ".join(str(entry) for entry in entries[:3])
-        raise PiktidImageError(
-            f"No image matches {shown}: {len(found)} found, {len(found) - len(kept)} excluded. "
-            f"Pass a folder, prefix, glob or file with {', '.join(extensions)}, or change `exclude`."
-        )
-    return sorted(kept, key=lambda file: file.relative)
-
-
 def check_images(files: Sequence[SourceFile], formats: Sequence[ImageFormat], *, workers: int = 8) -> None:
     """
     Check the content of all files before any is sent, and report all invalid ones in one error.
@@ -234,15 +197,24 @@ def read_json(location: Location) -> Any | None:
         return None
 
 
-def write_bytes(location: Location, content: bytes) -> None:
-    """Write a small file atomically."""
+def write_bytes(location: Location, content: bytes | Iterable[bytes]) -> None:
+    """
+    Write a file atomically.
+
+    :param content: All of it, or chunks: those of a large file go through a temporary file on this machine.
+    """
     if location.is_local:
         with _replacing(location.path) as part, open(part, "wb") as file:
-            file.write(content)
+            file.writelines([content] if isinstance(content, bytes) else content)
             file.flush()
             os.fsync(file.fileno())
-    else:
+    elif isinstance(content, bytes):
         location.fs.pipe_file(location.path, content)
+    else:
+        with tempfile.NamedTemporaryFile() as file:
+            file.writelines(content)
+            file.flush()
+            location.fs.put_file(file.name, location.path)
 
 
 @contextlib.contextmanager
@@ -277,21 +249,20 @@ def copy_file(source: Location, target: Location) -> None:
         target.fs.cp_file(source.path, target.path)
 
 
+def remove_files(files: Iterable[Location]) -> None:
+    """Remove files; those that no longer exist are skipped."""
+
+    def remove(file: Location) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            file.fs.rm_file(file.path)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(remove, files))
+
+
 def beside(uri: str, kind: str) -> str:
     """Return the URI of a file of some kind that belongs to a ``.json`` file: ``a.json`` to ``a.<kind>.json``."""
     return f"{uri.removesuffix('.json')}.{kind}.json"
-
-
-def sizes_below(folder: Location) -> dict[str, int]:
-    """Map the relative path of every file below a folder to its size; empty if the folder does not exist."""
-    folder.fs.invalidate_cache()
-    try:
-        found = folder.fs.find(folder.path, detail=True)
-    except FileNotFoundError:
-        return {}
-    folder.fs.invalidate_cache()
-    start = len(folder.path.rstrip("/")) + 1
-    return {path[start:]: int(info["size"] or 0) for path, info in found.items()}
 
 
 def check_writable(folder: Location) -> None:
@@ -309,77 +280,6 @@ def part_name(path: str) -> str:
     # The name is truncated, as it may already have the maximum length.
     folder, name = posixpath.split(path)
     return posixpath.join(folder, f".{name[:40]}.{uuid.uuid4().hex}{PART}")
-
-
-def _expand(entry: str, extensions: tuple[str, ...]) -> list[SourceFile]:
-    location = locate(entry)
-    fs = location.fs
-    fs.invalidate_cache()
-    try:
-        info = fs.info(location.path)
-    except FileNotFoundError:
-        info = None
-    except PermissionError as error:
-        raise PiktidImageError(
-            f"{location.uri} cannot be read. Check its permissions, or the connection of the store."
-        ) from error
-    if info is not None and info["type"] == "file":
-        return [source_of(location, posixpath.basename(location.path), info)]
-    if info is None and not _MAGIC.isdisjoint(location.path):
-        return _found(fs.glob(location.path, detail=True), glob_base(location.path), location, extensions)
-    if info is None:
-        raise PiktidImageError(f"{location.uri} does not exist. Correct `images`, or create it.")
-    return _found(fs.find(location.path, detail=True), location.path, location, extensions)
-
-
-def _found(
-    listing: dict[str, Any], base: str, location: Location, extensions: tuple[str, ...]
-) -> list[SourceFile]:
-    start = len(base.rstrip("/")) + 1
-    files = []
-    for path, info in listing.items():
-        relative = path[start:]
-        if not relative.lower().endswith(extensions) or _is_private(relative):
-            continue
-        if info.get("islink"):
-            # The listing describes the link, not its target.
-            try:
-                info = location.fs.info(path)
-            except OSError:
-                # A dangling link is reported as an empty image.
-                info = {**info, "type": "file", "size": 0}
-        if info["type"] != "file":
-            continue
-        files.append(source_of(Location(location.fs, path, location.prefix), relative, info))
-    return files
-
-
-def source_of(location: Location, relative: str, info: dict[str, Any]) -> SourceFile:
-    """Return a source file from its entry in a listing."""
-    return SourceFile(location, relative, int(info["size"] or 0), version_in(info), modified_in(info))
-
-
-def glob_base(pattern: str) -> str:
-    """Return the longest leading folder of a path that has no magic character; a plain path is returned as it is."""
-    parts = pattern.split("/")
-    for position, part in enumerate(parts):
-        if not _MAGIC.isdisjoint(part):
-            return "/".join(parts[:position])
-    return pattern
-
-
-def _is_private(relative: str) -> bool:
-    return any(part.startswith(".") or part == PRIVATE_FOLDER for part in relative.split("/"))
-
-
-def _relative_to_common(files: list[SourceFile]) -> list[SourceFile]:
-    """Make the names of several entries relative to their common folder, and remove duplicates."""
-    unique = {file.location.uri: file for file in files}
-    common = ""
-    if len({file.location.prefix for file in unique.values()}) == 1:
-        common = posixpath.commonpath([posixpath.dirname(file.location.path) for file in unique.values()])
-    start = len(common.rstrip("/")) + 1 if common else 0
-    return [replace(file, relative=file.location.path[start:].lstrip("/")) for file in unique.values()]
 
 
 def _unreadable(file: SourceFile, error: OSError) -> str:

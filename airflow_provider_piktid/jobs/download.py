@@ -19,6 +19,7 @@ from airflow_provider_piktid.exceptions import (
 )
 from airflow_provider_piktid.files import receive, storage
 from airflow_provider_piktid.files.receive import FETCH_TRIES
+from airflow_provider_piktid.files.walk import sizes_below
 from airflow_provider_piktid.jobs import manifest
 from airflow_provider_piktid.jobs.publish import Publisher
 
@@ -190,7 +191,7 @@ class Download:
     def _present(self, files: set[str]) -> dict[str, int]:
         """Return the sizes of existing files. Few files are looked up one by one, as the folder may be large."""
         if self._folder.is_local or len(files) > FEW_FILES:
-            return storage.sizes_below(self._folder)
+            return sizes_below(self._folder)
         self._folder.fs.invalidate_cache()
 
         def size(file: str) -> int | None:

@@ -18,6 +18,7 @@ from airflow_provider_piktid.common.paid import Terms
 from airflow_provider_piktid.common.records import ObjectRecords, fingerprint
 from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidNotFoundError, PiktidSubmissionError
 from airflow_provider_piktid.files import storage
+from airflow_provider_piktid.files.walk import sizes_below
 from airflow_provider_piktid.jobs.lookup import find_job
 from airflow_provider_piktid.jobs.submission import JobRecord, Submission
 
@@ -71,7 +72,7 @@ class Purchases:
     def _records(self) -> Iterator[JobRecord]:
         """Read all records, also those of earlier arguments."""
         folder = storage.locate(self._folder)
-        names = sorted(name for name in storage.sizes_below(folder) if name.endswith(".json"))
+        names = sorted(name for name in sizes_below(folder) if name.endswith(".json"))
         stores = [ObjectRecords(folder.join(name), JobRecord.from_json) for name in names]
         with ThreadPoolExecutor(READERS) as pool:
             for record in pool.map(ObjectRecords.load, stores):

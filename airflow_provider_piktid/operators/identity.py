@@ -12,6 +12,7 @@ from airflow.providers.common.compat.sdk import BaseOperator
 from airflow_provider_piktid.exceptions import PiktidImageError, PiktidInvalidRequestError, PiktidJobTimeout
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.formats import V2_FORMATS
+from airflow_provider_piktid.files.search import find_images
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.operators.base import fail_fast_if_permanent
 
@@ -62,7 +63,7 @@ class PiktidUploadIdentityOperator(BaseOperator):
 
     def execute(self, context: Any) -> str:
         with fail_fast_if_permanent():
-            files = storage.find_images(self.image, formats=V2_FORMATS)
+            files = find_images(self.image, formats=V2_FORMATS)
             if len(files) != 1:
                 raise PiktidImageError(
                     f"{self.image} matches {len(files)} images, but an identity needs exactly one. Pass one file."

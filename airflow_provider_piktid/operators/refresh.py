@@ -149,6 +149,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
             CurrentTask(context).push("late", "")
             return []
         CurrentTask(context).push("late", carry_out(plan, request, store))
+        CurrentTask(context).push("parts", sorted(store.parts()) if plan.is_first_try else None)
         size = self._batch_size(len(entries), images_per_job)
         batches = [entries[start : start + size] for start in range(0, len(entries), size)]
         return store.write_batches(request.run, batches)
@@ -249,7 +250,7 @@ class PiktidCollectRefreshOperator(BaseOperator):
             uploads, jobs = read_uploads(batch), read_jobs(batch)
             store = CatalogueStore(storage.locate(self.output_path))
             collection = Collection(
-                current_entries(batch, storage.read_json(batch) or [], lambda: store.read().known),
+                current_entries(batch, storage.read_json(batch) or [], lambda names: store.read(names).known),
                 images=self._pull(context, self.upload_task_id, "images") if uploads is None else uploads,
                 jobs=self._pull(context, self.swap_task_id, "jobs") if jobs is None else jobs,
             )
@@ -319,13 +320,13 @@ class PiktidRefreshSummaryOperator(BaseOperator):
             planned = context["ti"].xcom_pull(task_ids=self.plan_task_id, key="summary", map_indexes=-1)
             if planned and planned["dry_run"]:
                 raise AirflowSkipException("The plan was a dry run; nothing was submitted.")
-            run = RunSummary(storage.locate(self.output_path), planned, self.plan_task_id)
+            parts = context["ti"].xcom_pull(task_ids=self.plan_task_id, key="parts", map_indexes=-1)
+            run = RunSummary(storage.locate(self.output_path), planned, self.plan_task_id, parts)
             sheet = run.write_sheet(self.log) if self.contact_sheet and run.rows else None
             CurrentTask(context).push(SHEET_URL_KEY, self._sheet_url(run.folder, sheet) if sheet else "")
             totals = run.to_xcom()
             self.log.info("%s", totals)
             CurrentTask(context).push("summary", totals)
-            run.compact()
             end_run(run.private, context["ti"], self.plan_task_id)
             run.raise_if_incomplete(fail_on_partial=self.fail_on_partial, log=self.log)
             if self.skip_unchanged and run.is_unchanged:

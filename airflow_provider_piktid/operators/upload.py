@@ -23,6 +23,7 @@ from airflow_provider_piktid.exceptions import (
 )
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.formats import V2_FORMATS
+from airflow_provider_piktid.files.search import find_images, source_of
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.get_provider_info import PROJECT_NAME_LENGTH
 from airflow_provider_piktid.hooks.piktid import PiktidHook
@@ -136,7 +137,7 @@ class PiktidUploadImagesOperator(BaseOperator):
 
     def _files(self) -> list[SourceFile]:
         if not self._is_listed:
-            return storage.find_images(self.images, exclude=self.exclude, formats=V2_FORMATS)
+            return find_images(self.images, exclude=self.exclude, formats=V2_FORMATS)
         found: list[SourceFile] = []
         for entry in storage.read_json(storage.locate(str(self.images))) or []:
             location = storage.locate(entry["source"])
@@ -146,7 +147,7 @@ class PiktidUploadImagesOperator(BaseOperator):
             except FileNotFoundError:
                 self.log.warning("%s no longer exists; skipping it.", location.uri)
                 continue
-            found.append(storage.source_of(location, str(entry["relative"]), info))
+            found.append(source_of(location, str(entry["relative"]), info))
         if not found:
             raise PiktidImageError(f"No file listed in {self.images} exists. Correct the list.")
         return found

@@ -27,6 +27,7 @@ from airflow_provider_piktid.common.records import ObjectRecords
 from airflow_provider_piktid.exceptions import PiktidRecordError
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.storage import Location
+from airflow_provider_piktid.files.walk import sizes_below
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.jobs.lookup import find_job
 from airflow_provider_piktid.jobs.submission import JobRecord, Submission
@@ -145,7 +146,7 @@ class PlanFiles:
 
     def __init__(self, private: Location) -> None:
         self.folder = private.join("plans")
-        self._names = frozenset(storage.sizes_below(self.folder))
+        self._names = frozenset(sizes_below(self.folder))
         self._closed = {posixpath.dirname(name) for name in self._names if posixpath.basename(name) == CLOSED}
 
     @property
@@ -264,18 +265,18 @@ def _read_json(place: Location) -> Any | None:
 
 
 def current_entries(
-    batch: Location, entries: list[dict[str, Any]], known: Callable[[], Mapping[str, SourceState]]
+    batch: Location, entries: list[dict[str, Any]], known: Callable[[set[str]], Mapping[str, SourceState]]
 ) -> list[dict[str, Any]]:
     """
     Return the entries of a batch that no later run has replaced.
 
     Clearing the collect of an old run must not put old outputs back.
 
-    :param known: Reads the catalogue; called only if the batch was collected before.
+    :param known: Reads the catalogue of these sources; called only if the batch was collected before.
     """
     if _sibling(batch, "collected") is None:
         return entries
-    states = known()
+    states = known({entry["row"]["relative"] for entry in entries})
     return [entry for entry in entries if not _is_replaced(entry, states.get(entry["row"]["relative"]))]
 
 

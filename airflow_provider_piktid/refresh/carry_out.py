@@ -9,9 +9,10 @@ from typing import Any
 
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.refresh.batches import close_runs, take_over
-from airflow_provider_piktid.refresh.catalogue import TICK, add_lines
+from airflow_provider_piktid.refresh.catalogue import TICK, add_rows, pruned_row
 from airflow_provider_piktid.refresh.content import WAITING, base_of, rows_for_equal
 from airflow_provider_piktid.refresh.entries import late_entries
+from airflow_provider_piktid.refresh.outputs import OutputFolder
 from airflow_provider_piktid.refresh.plan import Plan
 from airflow_provider_piktid.refresh.request import RefreshRequest
 from airflow_provider_piktid.refresh.store import CatalogueStore
@@ -21,14 +22,12 @@ def carry_out(plan: Plan, request: RefreshRequest, store: CatalogueStore) -> str
     """Write the rows of the plan; return the URI of the batch to download only, or an empty string."""
     _reuse(plan, request, store)
     late = late_entries(plan, request)
-    is_pruned = bool(request.prune and plan.deleted)
-    if is_pruned:
-        _prune(plan, store)
-    if rows := plan.rows():
+    pruned = _prune(plan, request, store) if request.prune else []
+    if rows := [*plan.rows(), *pruned]:
         store.write(f"{request.run}-plan-{time.time_ns()}", rows)
     take_over(plan.files, plan.paid, request.run, f"A later run of {request.producer}")
     close_runs(store.private, [batch for batch in plan.paid if batch.run != request.run])
-    store.compact(plan.snapshot, rewrite=is_pruned)
+    store.merge(plan.damaged, without=request.run)
     return store.write_batches(f"{request.run}/late", [late])[0] if late else ""
 
 
@@ -45,10 +44,10 @@ def _reuse(plan: Plan, request: RefreshRequest, store: CatalogueStore) -> None:
         return
     part = f"{request.run}-equal-{time.time_ns()}"
     store.write(part, [_not_copied(row) for row in rows])
-    lost = store.copy_outputs(pairs)
+    lost = OutputFolder(store.output).copy(pairs)
     rows = [_not_copied(row) if row["file"] in lost else row for row in rows]
     store.write(part, rows)
-    add_lines(plan.snapshot.known, rows)
+    add_rows(plan.known, rows)
 
 
 def _equal_rows(
@@ -56,7 +55,7 @@ def _equal_rows(
 ) -> list[dict[str, Any]]:
     """Return the rows of a source with known content; add the files to copy, target to source, to ``pairs``."""
     owner = plan.reuse.owners[file.relative]
-    known, state = plan.snapshot.known, plan.snapshot.known.get(file.relative)
+    known, state = plan.known, plan.known.get(file.relative)
     if state is not None and state.status in WAITING:
         base = base_of(state.rows[0]) | {"run": request.run}
     else:
@@ -76,11 +75,11 @@ def _not_copied(row: Mapping[str, Any]) -> dict[str, Any]:
     return {**row, "status": "pending", "file": None, "size": None, "error": "not copied yet"}
 
 
-def _prune(plan: Plan, store: CatalogueStore) -> None:
-    """Remove the outputs of deleted sources, unless they are now those of another source."""
-    known = plan.snapshot.known
-    removed = {row["file"] for name in plan.deleted for row in known[name].rows if row["file"]}
-    for name in plan.deleted:
-        del known[name]
-    kept = {row["file"] for file in plan.reused for row in known[file.relative].rows}
-    store.remove_outputs(removed - kept)
+def _prune(plan: Plan, request: RefreshRequest, store: CatalogueStore) -> list[dict[str, Any]]:
+    """Remove the outputs of deleted sources, unless they are now those of another source; return the new rows."""
+    states = {name: plan.known.pop(name) for name in plan.deleted}
+    removed = {row["file"] for state in states.values() for row in state.rows if row["file"]}
+    kept = {row["file"] for file in plan.reused for row in plan.known[file.relative].rows}
+    OutputFolder(store.output).remove(removed - kept)
+    at = plan.now + 2 * TICK
+    return [pruned_row(name, state, request.run, at) for name, state in states.items()]

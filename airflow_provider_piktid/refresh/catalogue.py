@@ -2,17 +2,16 @@
 """
 The rows of a catalogue, the current state of each source, and what a refresh has to do with it.
 
-Rows are JSON objects, one per line. All rows of one source that were written together have the same ``at``;
-the newest ones are current, older ones are history. So rows may be written twice, and in any order, safely.
+All rows of one source that were written together have the same ``at``; the newest ones are current, older ones are
+history. So rows may be written twice, and in any order, safely.
 """
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from dataclasses import asdict, dataclass
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
 from airflow_provider_piktid.common.records import fingerprint
 from airflow_provider_piktid.exceptions import PiktidRecordError
@@ -21,9 +20,12 @@ from airflow_provider_piktid.files.storage import SourceFile
 if TYPE_CHECKING:
     from airflow_provider_piktid.jobs.manifest import Row
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-Status = Literal["done", "pending", "unknown", "lost", "failed", "rejected"]
+T = TypeVar("T")
+
+#: In the order in which one of them stands for a source that has outputs of several.
+Status = Literal["pending", "unknown", "lost", "done", "failed", "rejected", "pruned"]
 Reason = Literal[
     "new",
     "changed",
@@ -91,7 +93,8 @@ class CatalogueRow:
     :param status: ``done``; ``pending``: paid but not downloaded yet, a later run does that; ``unknown``: the reply
         to its request was lost and PiktID lists no job for it, a later run looks again; ``lost``: its output was
         removed from the folder, and is downloaded again if PiktID still has the job; ``failed``: PiktID
-        returned no output; ``rejected``: not a supported image format, never uploaded.
+        returned no output; ``rejected``: not a supported image format, never uploaded; ``pruned``: the source no longer
+        exists, and its outputs were removed.
     :param file: Path of the output below the output folder.
     :param credits: This output's share of the credits of its job; None if PiktID did not report them.
     :param late_runs: How many runs tried to download an output that an earlier one paid for.
@@ -131,26 +134,47 @@ class CatalogueRow:
     schema: int = SCHEMA_VERSION
 
 
+class FromRow(Generic[T]):
+    """A field of the first row of a source; the same in all of them."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, state: SourceState, owner: type) -> T:
+        value: T = state.rows[0][self._name]
+        return value
+
+
 @dataclass(slots=True)
 class SourceState:
-    """The current state of a source: its newest rows, as lines, and the fields that planning needs."""
+    """The current state of a source: its newest rows, which were written together."""
 
     at: float
     status: Status
-    version: str | None
-    sha256: str | None
-    size: int
-    modified: float
-    target: str
-    options_key: str
-    producer: str
-    attempts: int
-    root: str
-    lines: list[bytes] = field(default_factory=list)
+    rows: list[dict[str, Any]]
 
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.lines]
+    version = FromRow[str | None]("source_version")
+    sha256 = FromRow[str | None]("source_sha256")
+    size = FromRow[int]("source_size")
+    modified = FromRow[float]("source_modified")
+    target = FromRow[str]("target")
+    options_key = FromRow[str]("options_key")
+    producer = FromRow[str]("producer")
+    attempts = FromRow[int]("attempts")
+    source = FromRow[str]("source")
+
+    def newer(self, other: SourceState) -> SourceState:
+        """Return the newer one of two states of a source; rows with the same time belong together."""
+        if other.at != self.at:
+            return max(self, other, key=lambda state: state.at)
+        rows = [*self.rows, *(row for row in other.rows if row not in self.rows)]
+        return SourceState(self.at, _merged_status(self.status, other.status), rows)
+
+
+def pruned_row(relative: str, state: SourceState, run: str, at: float) -> dict[str, Any]:
+    """Return the row that replaces those of a source whose outputs are removed: parts are not written again for it."""
+    fields = {"status": "pruned", "at": at, "run": run, "schema": SCHEMA_VERSION}
+    return {**{name: state.rows[0].get(name) for name in ROW_BASE}, "relative": relative, **fields}
 
 
 def source_root(uri: str, relative: str) -> str:
@@ -232,73 +256,66 @@ def output_fields(row: Row) -> dict[str, Any]:
     }
 
 
-def dump(rows: Iterable[CatalogueRow | Mapping[str, Any]]) -> bytes:
-    """Return rows as lines of JSON. A name that is not valid UTF-8 is escaped."""
-    plain = (asdict(row) if isinstance(row, CatalogueRow) else row for row in rows)
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in plain)
-    return "".join(lines).encode(errors="backslashreplace")
+def plain(rows: Iterable[CatalogueRow | Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows as plain dicts."""
+    return [asdict(row) if isinstance(row, CatalogueRow) else dict(row) for row in rows]
 
 
-def add_line(known: dict[str, SourceState], line: bytes, where: str) -> bool:
+def state_of(row: Any, where: str) -> tuple[str, SourceState] | None:
     """
-    Add the row of one line; return False if the line is not a row.
+    Return the relative path of a source, and its state by one row; None if the value is not a row.
 
     :raises PiktidRecordError: It has a newer schema. Its meaning is unknown, so nothing may be submitted.
     """
     try:
-        row = json.loads(line)
-        schema = int(row["schema"])
-        if schema > SCHEMA_VERSION:
+        if row["schema"] > SCHEMA_VERSION:
             raise PiktidRecordError(
-                f"{where} has schema {schema}; this package supports {SCHEMA_VERSION}. Nothing was submitted. "
+                f"{where} has schema {row['schema']}; this package supports {SCHEMA_VERSION}. Nothing was submitted. "
                 "Update airflow-provider-piktid on the workers, or use another `output_path`."
             )
-        entry = _source_state(row)
-        relative = sys.intern(str(row["relative"]))
-    except (KeyError, TypeError, ValueError):
-        return False
-    _add(known, relative, entry, line)
-    return True
+        relative, at, status, *texts, size, modified, attempts = _FIELDS(row)
+        # Numbers can be added, and texts joined.
+        size + modified + attempts + at
+        "".join(texts)
+    except (KeyError, TypeError):
+        return None
+    if status not in _ORDER or not isinstance(relative, str):
+        return None
+    return relative, SourceState(at, status, [row])
 
 
-def add_lines(known: dict[str, SourceState], rows: Iterable[CatalogueRow | Mapping[str, Any]]) -> None:
+#: Without these fields, and their types, a value is not a row.
+_FIELDS = itemgetter(
+    "relative",
+    "at",
+    "status",
+    "source",
+    "target",
+    "options_key",
+    "producer",
+    "source_size",
+    "source_modified",
+    "attempts",
+)
+
+
+def add_rows(known: dict[str, SourceState], rows: Iterable[CatalogueRow | Mapping[str, Any]]) -> None:
     """Add rows that this run makes."""
-    for row in rows:
-        add_line(known, dump([row]).strip(), "a row of this run")
-
-
-def _source_state(row: Mapping[str, Any]) -> SourceState:
-    if row["status"] not in get_args(Status):
-        raise ValueError(row["status"])
-    return SourceState(
-        at=float(row["at"]),
-        status=sys.intern(row["status"]),  # type: ignore[arg-type]
-        version=row["source_version"],
-        sha256=row["source_sha256"],
-        size=int(row["source_size"]),
-        modified=float(row["source_modified"]),
-        target=row["relative"] if row["target"] == row["relative"] else str(row["target"]),
-        options_key=sys.intern(row["options_key"]),
-        producer=sys.intern(row["producer"]),
-        attempts=int(row["attempts"]),
-        root=sys.intern(source_root(str(row["source"]), str(row["relative"]))),
-    )
-
-
-def _add(known: dict[str, SourceState], relative: str, entry: SourceState, line: bytes) -> None:
-    before = known.get(relative)
-    if before is None or entry.at > before.at:
-        entry.lines.append(line)
-        known[relative] = entry
-    elif entry.at == before.at and line not in before.lines:
-        before.lines.append(line)
-        before.status = _merged_status(before.status, entry.status)
+    for row in plain(rows):
+        found = state_of(row, "a row of this run")
+        if found is None:
+            raise ValueError(f"not a row: {row}")
+        relative, state = found
+        before = known.get(relative)
+        known[relative] = before.newer(state) if before else state
 
 
 def _merged_status(one: Status, other: Status) -> Status:
     """Return the status of a source from two outputs: one still to download comes first, then a finished one."""
-    order: tuple[Status, ...] = ("pending", "unknown", "lost", "done", "failed", "rejected")
-    return min(one, other, key=order.index)
+    return min(one, other, key=_ORDER.__getitem__)
+
+
+_ORDER = {status: place for place, status in enumerate(get_args(Status))}
 
 
 def options_key(identity_code: str, options: Mapping[str, Any], rerun_key: str | None = None) -> str:
@@ -328,7 +345,7 @@ def compare(
         not, the reply to its request was lost; ``given up``: it
         failed ``max_attempts`` times; ``verify``: the SHA-256 has to be compared.
     """
-    if known is None:
+    if known is None or known.status == "pruned":
         return "new"
     if known.status == "pending":
         return "pending"
@@ -352,12 +369,13 @@ def compare(
 
 def _same_content(known: SourceState, file: SourceFile) -> bool | None:
     """Return whether a source is unchanged; None if its content has to be read to know."""
-    if known.version and file.version:
-        if known.version == file.version:
+    version, size = known.version, known.size
+    if version and file.version:
+        if version == file.version:
             return True
-    elif known.size == file.size and known.modified == file.modified:
+    elif size == file.size and known.modified == file.modified:
         return True
-    return None if known.size == file.size and known.sha256 else False
+    return None if size == file.size and known.sha256 else False
 
 
 def in_order(work: Iterable[tuple[SourceFile, Reason]]) -> list[tuple[SourceFile, Reason]]:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 
 from airflow_provider_piktid.exceptions import PiktidConfigError
 from airflow_provider_piktid.files import storage
+from airflow_provider_piktid.files.search import glob_base
 from airflow_provider_piktid.files.storage import Location, SourceFile
-from airflow_provider_piktid.refresh.catalogue import Reason, SourceState, source_root
+from airflow_provider_piktid.refresh.catalogue import Reason, SourceState
 from airflow_provider_piktid.refresh.request import RefreshRequest
 
 
@@ -35,23 +36,12 @@ def _protocol(location: Location) -> str:
 
 
 def _folder(location: Location) -> str:
-    base = storage.glob_base(location.path)
+    base = glob_base(location.path)
     # A name that exists is not a glob, even if it contains magic characters.
     path = location.path if base == location.path or location.fs.exists(location.path) else base
     if location.is_local:
         path = os.path.realpath(path)
     return path.rstrip("/") + "/"
-
-
-def check_root(file: SourceFile, known: Mapping[str, SourceState], request: RefreshRequest) -> None:
-    """Two refreshes with different sources in one output would prune, and pay for, each other's outputs."""
-    root = source_root(file.location.uri, file.relative)
-    other = next((state for state in known.values() if state.root != root), None)
-    if other is not None:
-        raise PiktidConfigError(
-            f"{request.output_path} contains outputs of sources in {other.root}, made by {other.producer}; `source` is "
-            f"{root}. Set a separate `output_path` for {request.producer}. Nothing was submitted."
-        )
 
 
 def check_producer(

@@ -24,6 +24,7 @@ from airflow_provider_piktid.refresh.catalogue import (
     row_of,
 )
 from airflow_provider_piktid.refresh.content import rows_for_equal_entries
+from airflow_provider_piktid.refresh.outputs import OutputFolder
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient
@@ -144,7 +145,7 @@ class Collection:
             for row in rows
             if row.equal_to and row.file and (source := files.get((row.equal_to, *_output_key(row))))
         }
-        lost = store.copy_outputs(pairs) if pairs else set()
+        lost = OutputFolder(store.output).copy(pairs) if pairs else set()
         return [_not_copied(row) if row.equal_to and row.file in lost else row for row in rows]
 
     def _rows_of(

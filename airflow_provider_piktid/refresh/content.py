@@ -8,8 +8,9 @@ Only a source whose size equals that of a known source, or of another source to 
 from __future__ import annotations
 
 import posixpath
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,7 @@ from airflow_provider_piktid.refresh.catalogue import (
     Status,
     equal_entries,
 )
+from airflow_provider_piktid.refresh.outputs import PresentFiles
 from airflow_provider_piktid.refresh.request import RefreshRequest
 
 #: Sources that are read at the same time.
@@ -55,24 +57,70 @@ class Reuse:
     digests: dict[str, str] = field(default_factory=dict)
 
 
+class ContentIndex:
+    """
+    Size and SHA-256 of each source that was bought with some options; the latter as hashes.
+
+    :param options_key: The options.
+    """
+
+    def __init__(self, options_key: str) -> None:
+        self._options_key = options_key
+        self._sizes = array("q")
+        self._contents = array("q")
+        self._held: Counter[int] = Counter()
+
+    def add(self, state: SourceState) -> None:
+        """Add a source that exists in the catalogue, if it was bought with these options."""
+        row = state.rows[0]
+        if row["source_sha256"] and row["options_key"] == self._options_key:
+            self._sizes.append(row["source_size"])
+            self._contents.append(hash(row["source_sha256"]))
+
+    def has(self, state: SourceState) -> bool:
+        """Whether a source was bought with these options."""
+        return bool(state.sha256) and state.options_key == self._options_key and state.status != "pruned"
+
+    def hold(self, states: Iterable[SourceState]) -> None:
+        """Note which of the sources need not be looked up: they are in memory."""
+        self._held = Counter(hash(state.sha256) for state in states if self.has(state))
+
+    def sizes(self, wanted: Iterable[int]) -> set[int]:
+        """Return those sizes that a source has."""
+        return set(wanted).intersection(self._sizes)
+
+    def elsewhere(self, wanted: Iterable[str]) -> set[str]:
+        """Return those SHA-256 that a source which is not in memory has, or, very rarely, seems to have."""
+        digests = {hash(digest): digest for digest in wanted}
+        counts = Counter(filter(digests.__contains__, self._contents))
+        return {digests[found] for found, count in counts.items() if count > self._held[found]}
+
+
 class EqualContent:
     """
     Finds sources with content that the catalogue has, bought with the same options.
 
-    :param present: Relative path of each file in the output folder to its size.
+    :param known: The catalogue of the sources that are in memory; those that are found are added.
+    :param present: The files in the output folder.
+    :param index: All sources of the catalogue.
+    :param load: Reads the sources with these SHA-256 from the catalogue.
     :param reuse: Where the findings are noted.
     """
 
     def __init__(
         self,
         request: RefreshRequest,
-        known: Mapping[str, SourceState],
-        present: Mapping[str, int],
+        known: dict[str, SourceState],
+        present: PresentFiles,
+        index: ContentIndex,
+        load: Callable[[set[str]], Iterable[tuple[str, SourceState]]],
         reuse: Reuse,
     ) -> None:
         self._request = request
         self._known = known
         self._present = present
+        self._index = index
+        self._load = load
         self._sizes: Counter[int] = Counter()
         self.reuse = reuse
 
@@ -82,31 +130,39 @@ class EqualContent:
         waiting = [file.relative for file, reason in classified if reason in WAITING]
         if not work and not waiting:
             return list(classified)
+        self._note_known(classified)
         self._sizes = Counter(file.size for file in work)
+        sizes = self._index.sizes(self._sizes) | {state.size for state in self._bought().values()}
+        self._read(file for file in work if file.size in sizes)
+        digests = {self._digest(file) for file in work}
         owners = self._owners(
-            {*self._sizes, *(self._known[name].size for name in waiting if name in self._known)}
+            digests | {self._known[name].sha256 or "" for name in waiting if name in self._known}
         )
-        self._read(file for file in work if file.size in owners)
-        return [
-            (file, self._reason(file, reason, owners.get(self._size(file), {})))
-            for file, reason in classified
-        ]
+        return [(file, self._reason(file, reason, owners)) for file, reason in classified]
+
+    def _note_known(self, classified: Iterable[Classified]) -> None:
+        for file, reason in classified:
+            if digest := known_content(self._known.get(file.relative), reason):
+                self.reuse.digests[file.relative] = digest
+
+    def _bought(self) -> dict[str, SourceState]:
+        """Return the sources in memory that were bought with these options."""
+        return {name: state for name, state in self._known.items() if self._index.has(state)}
+
+    def _owners(self, digests: set[str]) -> dict[str, list[str]]:
+        """Return known sources by SHA-256."""
+        if elsewhere := self._index.elsewhere(digests):
+            for name, state in self._load(elsewhere):
+                self._known.setdefault(name, state)
+        owners: dict[str, list[str]] = {}
+        for name, state in self._bought().items():
+            if state.sha256 in digests:
+                owners.setdefault(state.sha256 or "", []).append(name)
+        return owners
 
     def read_equal_sizes(self, files: Iterable[SourceFile]) -> None:
         """Note the SHA-256 of those sources to submit that have the size of another one."""
         self._read(file for file in files if self._sizes[file.size] > 1)
-
-    def _size(self, file: SourceFile) -> int:
-        state = self._known.get(file.relative)
-        return state.size if state is not None and state.status in WAITING else file.size
-
-    def _owners(self, sizes: set[int]) -> dict[int, dict[str, list[str]]]:
-        """Return known sources by size and SHA-256."""
-        owners: dict[int, dict[str, list[str]]] = {}
-        for relative, state in self._known.items():
-            if state.size in sizes and state.sha256 and state.options_key == self._request.options_key:
-                owners.setdefault(state.size, defaultdict(list))[state.sha256].append(relative)
-        return owners
 
     def _read(self, files: Iterable[SourceFile]) -> None:
         """Note the SHA-256 of sources; one that cannot be read is reported when its format is checked."""
@@ -172,10 +228,13 @@ class EqualContent:
         return state.status == "done" and not missing_files(state, self._present)
 
 
-def missing_files(state: SourceState, present: Mapping[str, int]) -> set[str]:
+def missing_files(state: SourceState, present: PresentFiles) -> set[str]:
     """Return the outputs of a source that are not in the folder, or have another size there."""
-    done = (row for row in state.rows if row["status"] == "done" and row["file"])
-    return {row["file"] for row in done if _is_missing(present.get(row["file"]), row["size"])}
+    return {
+        row["file"]
+        for row in state.rows
+        if row["status"] == "done" and row["file"] and _is_missing(present.get(row["file"]), row["size"])
+    }
 
 
 def _is_missing(size: int | None, expected: int | None) -> bool:

@@ -21,7 +21,7 @@ def batch_entries(plan: Plan, request: RefreshRequest) -> list[dict[str, Any]]:
 
 
 def _entry(file: SourceFile, reason: Reason, plan: Plan, request: RefreshRequest) -> dict[str, Any]:
-    before = plan.snapshot.known.get(file.relative)
+    before = plan.known.get(file.relative)
     attempts = before.attempts if before is not None and reason == "failed" else 0
     attempts = max(attempts, plan.reuse.attempts.get(file.relative, 0)) + 1
     digest = plan.reuse.digests.get(file.relative)
@@ -46,7 +46,7 @@ def _named(
 
 def late_entries(plan: Plan, request: RefreshRequest) -> list[dict[str, Any]]:
     """Describe the sources that earlier runs paid for and whose outputs are not, or no longer, in the folder."""
-    states = plan.snapshot.known.values()
+    states = plan.known.values()
     rows = [row for state in states if _is_late(state, request) for row in state.rows]
     rows += [vars(row) for row in plan.recovered if row.status == "pending"]
     by_source: dict[str, list[Mapping[str, Any]]] = {}

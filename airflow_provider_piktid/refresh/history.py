@@ -17,7 +17,7 @@ from typing import Any
 
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.refresh.batches import WORKERS, PaidBatch, PlanFiles, read_batch
-from airflow_provider_piktid.refresh.catalogue import SourceState, add_lines, paid_base, pending_row
+from airflow_provider_piktid.refresh.catalogue import SourceState, add_rows, paid_base, pending_row
 from airflow_provider_piktid.refresh.content import Classified
 from airflow_provider_piktid.refresh.request import RefreshRequest
 
@@ -45,7 +45,7 @@ def resume_past(
     """
     Let outputs that were bought with these options before be downloaded instead of bought.
 
-    :param known: The catalogue; these sources become ``pending`` in it.
+    :param known: The catalogue of these sources; they become ``pending`` in it.
     :return: The sources with their reasons, and the new rows.
     """
     sources = list(classified)
@@ -62,7 +62,7 @@ def resume_past(
         row = pending_row(paid_base({"row": base}, found.upload, now), found.job_id, found.position)
         rows.append(asdict(row))
         sources[index] = (file, "pending")
-    add_lines(known, rows)
+    add_rows(known, rows)
     return sources, rows
 
 

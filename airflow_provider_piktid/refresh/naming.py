@@ -5,47 +5,72 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from airflow_provider_piktid.files.names import folded, output_stem
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.refresh.catalogue import SourceState, Status
 
 #: Statuses of sources that never had an output.
-NAMELESS: tuple[Status, ...] = ("rejected",)
+NAMELESS: tuple[Status, ...] = ("rejected", "pruned")
 
 
-def targets(
-    work: Sequence[SourceFile], listing: Iterable[str], known: Mapping[str, SourceState]
-) -> dict[str, str]:
+class NameIndex:
     """
-    Choose the path that the outputs of each source are named after, so that no two sources ever share a file.
+    The names that sources have and had, as hashes: eight bytes for each, whatever its length.
 
-    A source keeps its name over all runs. ``a.jpg`` and ``a.png``, or ``a.jpg`` and ``A.jpg``, would share one on
-    some stores: their names get a suffix made from their path.
-
-    :param listing: Relative paths of all sources.
-    :return: Relative path of each source to that path.
+    Two names with equal hashes count as one; then a source gets a suffix that it would not need.
     """
-    counts = Counter(folded(output_stem(relative)) for relative in listing)
-    # A source that never had an output has no name to keep, and takes none from others.
-    named_before = {
-        relative: entry.target for relative, entry in known.items() if entry.status not in NAMELESS
-    }
-    counts.update(
-        folded(output_stem(target)) for relative, target in named_before.items() if target != relative
-    )
-    taken = {folded(output_stem(target)) for target in named_before.values()}
-    named = {}
-    for file in work:
-        if file.relative in named_before:
-            named[file.relative] = named_before[file.relative]
-        elif counts[folded(output_stem(file.relative))] > 1 or folded(output_stem(file.relative)) in taken:
-            named[file.relative] = _marked(file.relative)
-        else:
-            named[file.relative] = file.relative
-    return named
+
+    def __init__(self) -> None:
+        self._listed = array("q")
+        self._taken = array("q")
+
+    def add(self, relative: str, state: SourceState | None) -> None:
+        """Add a source that exists, with its state."""
+        stem = _hash(relative)
+        self._listed.append(stem)
+        if state is not None:
+            self._add_taken(relative, stem, state)
+
+    def add_deleted(self, relative: str, state: SourceState) -> None:
+        """Add a source that no longer exists."""
+        self._add_taken(relative, None, state)
+
+    def _add_taken(self, relative: str, stem: int | None, state: SourceState) -> None:
+        # A source that never had an output has no name to keep, and takes none from others.
+        if state.status not in NAMELESS:
+            is_own = stem is not None and state.target == relative
+            self._taken.append(stem if is_own and stem is not None else _hash(state.target))
+
+    def targets(self, work: Iterable[SourceFile], known: Mapping[str, SourceState]) -> dict[str, str]:
+        """
+        Choose the path that the outputs of each source are named after, so that no two sources ever share a file.
+
+        A source keeps its name over all runs. ``a.jpg`` and ``a.png``, or ``a.jpg`` and ``A.jpg``, would share one on
+        some stores: their names get a suffix made from their path.
+
+        :param known: The catalogue, at least of these sources.
+        :return: Relative path of each source to that path.
+        """
+        stems = {file.relative: _hash(file.relative) for file in work}
+        wanted = set(stems.values())
+        counts = Counter(stem for stem in self._listed if stem in wanted)
+        taken = wanted.intersection(self._taken)
+        named = {}
+        for relative, stem in stems.items():
+            state = known.get(relative)
+            if state is not None and state.status not in NAMELESS:
+                named[relative] = state.target
+            else:
+                named[relative] = _marked(relative) if counts[stem] > 1 or stem in taken else relative
+        return named
+
+
+def _hash(relative: str) -> int:
+    return hash(folded(output_stem(relative)))
 
 
 def _marked(relative: str) -> str:

@@ -3,34 +3,38 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.formats import V2_FORMATS
-from airflow_provider_piktid.files.listing import matches
-from airflow_provider_piktid.files.storage import SourceFile
+from airflow_provider_piktid.files.search import iter_images, no_images
+from airflow_provider_piktid.files.storage import PRIVATE_FOLDER, SourceFile
+from airflow_provider_piktid.files.walk import iter_sizes
 from airflow_provider_piktid.refresh.batches import Find, PaidBatch, PlanFiles, paid_batches
 from airflow_provider_piktid.refresh.catalogue import (
     TICK,
     WORK,
     CatalogueRow,
     Reason,
-    add_lines,
+    SourceState,
+    add_rows,
     in_order,
 )
-from airflow_provider_piktid.refresh.checks import check_producer, check_root
-from airflow_provider_piktid.refresh.content import Classified, EqualContent, Reuse, known_content
+from airflow_provider_piktid.refresh.checks import check_producer
+from airflow_provider_piktid.refresh.comparison import Comparer, Comparison
+from airflow_provider_piktid.refresh.content import Classified, EqualContent, Reuse
 from airflow_provider_piktid.refresh.history import resume_past
-from airflow_provider_piktid.refresh.naming import targets
+from airflow_provider_piktid.refresh.outputs import PresentFiles
 from airflow_provider_piktid.refresh.presence import Presence
+from airflow_provider_piktid.refresh.recovery import recover
 from airflow_provider_piktid.refresh.request import RefreshRequest
-from airflow_provider_piktid.refresh.store import CatalogueStore, Snapshot
+from airflow_provider_piktid.refresh.store import CatalogueStore
 
 #: Sources that are read at the same time, to check their content.
 WORKERS = 8
@@ -43,6 +47,8 @@ class Plan:
 
     :param files: The batches of this run and of earlier ones, as they were before.
     :param now: Time of its rows, epoch seconds.
+    :param known: The catalogue of the sources that are not unchanged, and of those that the plan refers to.
+    :param damaged: Names of parts of the catalogue that contain invalid lines.
     :param work: Sources to submit, in order, each with its reason; at most ``max_images``.
     :param waiting: Number of sources that are left for a later run.
     :param paid: Batches of earlier runs for which paid requests were sent.
@@ -56,16 +62,18 @@ class Plan:
     :param equal: Relative path of a source in ``work`` to other sources of this run with equal content.
     :param deleted: Relative paths of sources that no longer exist and are in the catalogue.
     :param reused: Sources that need a copy of the output of a known source.
-    :param present: Relative path of each file in the output folder to its size.
     :param names: Relative path of each source in ``work``, ``equal`` and ``reused`` to the path that its outputs are
         named after.
     :param first_of: SHA-256 to the source in ``work`` that has this content.
+    :param prices: Credits of about a hundred outputs.
+    :param is_first_try: Whether the catalogue has no rows of this run yet.
     """
 
     files: PlanFiles
     now: float = field(default_factory=time.time)
     listed: int = 0
-    snapshot: Snapshot = field(default_factory=Snapshot)
+    known: dict[str, SourceState] = field(default_factory=dict)
+    damaged: set[str] = field(default_factory=set)
     work: list[tuple[SourceFile, Reason]] = field(default_factory=list)
     waiting: int = 0
     reasons: Counter[Reason] = field(default_factory=Counter)
@@ -78,10 +86,11 @@ class Plan:
     reuse: Reuse = field(default_factory=Reuse)
     equal: dict[str, list[SourceFile]] = field(default_factory=dict)
     reused: list[SourceFile] = field(default_factory=list)
-    present: dict[str, int] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     first_of: dict[str, str] = field(default_factory=dict)
+    prices: list[float] = field(default_factory=list)
+    is_first_try: bool = True
 
     @property
     def entries_at(self) -> float:
@@ -96,21 +105,16 @@ class Plan:
     @property
     def named(self) -> list[SourceFile]:
         """Sources that need a name for their outputs."""
-        equal = itertools.chain.from_iterable(self.equal.values())
+        equal = chain.from_iterable(self.equal.values())
         return [*(file for file, _ in self.work), *equal, *self.reused]
 
     def average_price(self, default: float) -> float:
         """Return the average credits of an output, from about a hundred outputs of the catalogue."""
-        prices: list[float] = []
-        for known in self.snapshot.known.values():
-            prices += [row["credits"] for row in known.rows if row["status"] == "done" and row["credits"]]
-            if len(prices) >= 100:
-                break
-        return sum(prices) / len(prices) if prices else default
+        return sum(self.prices) / len(self.prices) if self.prices else default
 
     def _is_known(self, row: CatalogueRow) -> bool:
-        known = self.snapshot.known.get(row.relative)
-        return known is not None and any(old["error"] == row.error for old in known.rows)
+        known = self.known.get(row.relative)
+        return known is not None and any(old.get("error") == row.error for old in known.rows)
 
 
 def make_plan(request: RefreshRequest, store: CatalogueStore, find: Find) -> Plan:
@@ -123,74 +127,57 @@ def make_plan(request: RefreshRequest, store: CatalogueStore, find: Find) -> Pla
     :raises PiktidImageError: There is no source.
     :raises PiktidRecordError: The catalogue was written by a newer version.
     """
-    # One after the other: a listing takes more memory than the catalogue while it is read, and as long as it is cached.
-    present = storage.sizes_below(store.output)
-    files = storage.find_images(request.source, formats=V2_FORMATS)
-    files[0].location.fs.invalidate_cache()
-    plan = Plan(PlanFiles(store.private), snapshot=store.read(), present=present)
+    present = PresentFiles(iter_sizes(store.output, without=PRIVATE_FOLDER))
+    plan = Plan(PlanFiles(store.private))
     plan.paid = paid_batches(plan.files)
-    plan.resumed = _resume(plan, request, find)
+    paid = [row for batch in plan.paid for row in batch.rows(find, resubmit=request.resubmit)]
+    found = _compare(request, present, store, paid, plan.damaged)
+    plan.listed, plan.known, plan.resumed = found.listed, found.known, found.resumed
+    plan.deleted, plan.prices, plan.is_first_try = found.deleted, found.prices, not found.has_run
     # Rows of this run are newer than all others, also if the clock was set back.
-    plan.now = max(plan.now, *(state.at + TICK for state in plan.snapshot.known.values()), 0.0)
-    listing = {file.relative for file in files}
-    kept = [file for file in files if not matches(file.relative, request.exclude)]
-    plan.listed = len(kept)
-    plan.deleted = sorted(relative for relative in plan.snapshot.known if relative not in listing)
-    check_root(files[0], plan.snapshot.known, request)
-    classified = _classify(kept, plan, request, store)
-    check_producer(classified, plan.snapshot.known, request)
-    presence = Presence(request, plan.snapshot.known, plan.present, plan.now + TICK)
+    plan.now = max(plan.now, found.newest + TICK)
+    classified = _classify(found.classified, plan, request, store)
+    check_producer(classified, plan.known, request)
+    presence = Presence(request, plan.known, present, plan.now + TICK)
     classified = presence.apply(classified)
-    classified, resumed = resume_past(classified, plan.snapshot.known, request, plan.files, plan.now + TICK)
+    classified, resumed = resume_past(classified, plan.known, request, plan.files, plan.now + TICK)
     plan.noticed = [*presence.rows, *resumed]
-    equal = _equal_content(classified, plan, request)
+
+    def load(digests: set[str]) -> Iterator[tuple[str, SourceState]]:
+        return (item for item in store.states() if found.contents.has(item[1]) and item[1].sha256 in digests)
+
+    equal = EqualContent(request, plan.known, present, found.contents, load, plan.reuse)
     classified = equal.apply(classified)
     plan.reused = [file for file, reason in classified if reason == "equal"]
     plan.reasons.update(reason for _, reason in classified)
+    plan.reasons["same"] += found.unchanged
     _choose(plan, in_order(item for item in classified if item[1] in WORK), request, equal)
-    plan.names = targets(plan.named, listing, plan.snapshot.known) if plan.named else {}
+    plan.names = found.names.targets(plan.named, plan.known) if plan.named else {}
     return plan
 
 
-def _equal_content(classified: list[Classified], plan: Plan, request: RefreshRequest) -> EqualContent:
-    """Return what finds the sources whose content was bought before under another name."""
-    known = plan.snapshot.known
-    for file, reason in classified:
-        if digest := known_content(known.get(file.relative), reason):
-            plan.reuse.digests[file.relative] = digest
-    return EqualContent(request, known, plan.present, plan.reuse)
-
-
-def _resume(plan: Plan, request: RefreshRequest, find: Find) -> list[CatalogueRow]:
-    """Add what earlier runs paid for, or may have, to the catalogue as it was read; return the rows that are new."""
-    rows = [row for batch in plan.paid for row in batch.rows(find, resubmit=request.resubmit)]
-    resumed = []
-    for row in sorted(rows, key=lambda row: row.at):
-        known = plan.snapshot.known.get(row.relative)
-        if known is None or row.at > known.at:
-            add_lines(plan.snapshot.known, [row])
-            resumed.append(row)
-    return resumed
+def _compare(
+    request: RefreshRequest,
+    present: PresentFiles,
+    store: CatalogueStore,
+    paid: Iterable[CatalogueRow],
+    damaged: set[str],
+) -> Comparison:
+    files = iter_images(request.source, V2_FORMATS)
+    first = next(files, None)
+    if first is None:
+        raise no_images([request.source], 0, V2_FORMATS)
+    comparer = Comparer(request, present, paid)
+    return comparer.compare(first, chain([first], files), store.states(damaged=damaged))
 
 
 def _classify(
-    files: Sequence[SourceFile], plan: Plan, request: RefreshRequest, store: CatalogueStore
-) -> list[tuple[SourceFile, Reason]]:
-    known = plan.snapshot.known
-
-    def reason(file: SourceFile) -> Reason:
-        return request.compare(known.get(file.relative), file)
-
-    classified = [(file, reason(file)) for file in files]
-    if plan.snapshot.damaged:
+    classified: list[Classified], plan: Plan, request: RefreshRequest, store: CatalogueStore
+) -> list[Classified]:
+    """Decide on sources that the catalogue has lost, and on those whose content has to be read."""
+    if plan.damaged:
         lost = [file for file, why in classified if why == "new"]
-        plan.recovered = store.recover(
-            lost,
-            identity_code=request.identity_code,
-            key=request.options_key,
-            producer=request.producer,
-            run=request.run,
-        )
+        plan.recovered = recover(store.private, lost, request)
         status = {row.relative: row.status for row in plan.recovered}
         classified = [
             (file, _recovered_reason(status[file.relative])) if file.relative in status else (file, why)
@@ -213,7 +200,7 @@ def _verify(files: Sequence[SourceFile], plan: Plan, request: RefreshRequest) ->
     with ThreadPoolExecutor(WORKERS) as pool:
         digests = pool.map(lambda file: storage.digest(file.location), files)
         for file, digest in zip(files, digests, strict=True):
-            entry = plan.snapshot.known[file.relative]
+            entry = plan.known[file.relative]
             if digest != entry.sha256:
                 plan.reuse.digests[file.relative] = digest
                 reasons[file.relative] = "changed"
@@ -221,8 +208,8 @@ def _verify(files: Sequence[SourceFile], plan: Plan, request: RefreshRequest) ->
             fresh = {"source_version": file.version, "source_modified": file.modified, "at": plan.now}
             rows = [row | fresh for row in entry.rows]
             plan.touched += rows
-            add_lines(plan.snapshot.known, rows)
-            reasons[file.relative] = request.compare(plan.snapshot.known[file.relative], file)
+            add_rows(plan.known, rows)
+            reasons[file.relative] = request.compare(plan.known[file.relative], file)
     return reasons
 
 

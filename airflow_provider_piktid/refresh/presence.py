@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from airflow_provider_piktid.refresh.catalogue import Reason, SourceState, add_lines
+from airflow_provider_piktid.refresh.catalogue import Reason, SourceState, add_rows
 from airflow_provider_piktid.refresh.content import Classified, missing_files
+from airflow_provider_piktid.refresh.outputs import PresentFiles
 from airflow_provider_piktid.refresh.request import RefreshRequest
 
 REMOVED = "its output was removed from the output folder"
@@ -18,8 +19,8 @@ class Presence:
     """
     Compares the catalogue with the files in the output folder.
 
-    :param known: The catalogue; sources whose state changes get new rows.
-    :param present: Relative path of each file in the output folder to its size.
+    :param known: The catalogue of these sources; those whose state changes get new rows.
+    :param present: The files in the output folder.
     :param now: Time of new rows, epoch seconds.
     """
 
@@ -27,7 +28,7 @@ class Presence:
         self,
         request: RefreshRequest,
         known: dict[str, SourceState],
-        present: Mapping[str, int],
+        present: PresentFiles,
         now: float,
     ) -> None:
         self._request = request
@@ -72,7 +73,7 @@ class Presence:
     def _write(self, name: str, rows: list[dict[str, Any]]) -> None:
         fresh = [{**row, "at": self._now, "run": self._request.run} for row in rows]
         self.rows += fresh
-        add_lines(self._known, fresh)
+        add_rows(self._known, fresh)
 
 
 def _removed(row: Mapping[str, Any]) -> dict[str, Any]:

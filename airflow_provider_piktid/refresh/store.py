@@ -3,38 +3,60 @@
 The files of a catalogue: parts below ``<output>/_piktid/catalogue/``, each written by one task.
 
 A part is written atomically under a name that only its task uses, so many tasks can write at the same time and a
-task that runs again replaces its own part. Compaction writes one part with all current rows first and removes the
-other parts afterwards, so a crash at any point loses no row.
+task that runs again replaces its own part. Parts are put together by writing one with their current rows; the replaced
+ones are removed an hour later, so that who reads them meanwhile is not disturbed. A crash at any point loses no row.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
+import heapq
+import json
 import logging
-import posixpath
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import accumulate
+from operator import itemgetter
 from typing import Any
 
+from airflow_provider_piktid.exceptions import PiktidRecordError
 from airflow_provider_piktid.files import storage
-from airflow_provider_piktid.files.storage import PRIVATE_FOLDER, Location, SourceFile
-from airflow_provider_piktid.jobs import manifest
-from airflow_provider_piktid.refresh import catalogue
-from airflow_provider_piktid.refresh.catalogue import CatalogueRow, SourceState, output_fields, source_fields
+from airflow_provider_piktid.files.listing import modified_in, version_in
+from airflow_provider_piktid.files.storage import PRIVATE_FOLDER, Location
+from airflow_provider_piktid.files.walk import sizes_below, walk
+from airflow_provider_piktid.refresh import catalogue, parts
+from airflow_provider_piktid.refresh.catalogue import CatalogueRow, SourceState
 
 log = logging.getLogger(__name__)
 
-ENDING = ".jsonl"
+#: Parts are put together if the largest of them has at most this many times the bytes of all others: so a row is
+#: written again only a few times, however large the catalogue becomes.
+RATIO = 3
 
-#: Parts may disappear while they are read, when another task compacts them: then everything is read again.
-READ_TRIES = 5
+#: How the name of a merged part of the first version ends; those are sorted.
+WHOLE_ENDING = f"-whole{parts.PLAIN_ENDING}"
 
-#: A catalogue is read in blocks of this size.
-READ_BYTES = 1024 * 1024
+#: Seconds for which replaced parts stay.
+REPLACED_SECONDS = 3600.0
+
+#: File beside the catalogue with the names of replaced parts, and when they were replaced.
+REPLACED = "replaced.json"
+
+
+@dataclass(frozen=True)
+class Part:
+    """
+    A part, as the store lists it.
+
+    :param size: Bytes.
+    :param stamp: ETag or date of its content.
+    """
+
+    size: int
+    stamp: str
 
 
 @dataclass
@@ -43,13 +65,11 @@ class Snapshot:
     A catalogue at the time of reading.
 
     :param known: Relative path of each source to its current state.
-    :param parts: Names of the parts that were read.
     :param damaged: Names of parts that contain invalid lines.
     """
 
     known: dict[str, SourceState] = field(default_factory=dict)
-    parts: list[str] = field(default_factory=list)
-    damaged: list[str] = field(default_factory=list)
+    damaged: set[str] = field(default_factory=set)
 
 
 class CatalogueStore:
@@ -60,97 +80,165 @@ class CatalogueStore:
         self.private = output.join(PRIVATE_FOLDER)
         self.folder = self.private.join("catalogue")
 
-    def read(self) -> Snapshot:
-        """
-        Read all parts.
+    def parts(self) -> dict[str, int]:
+        """Return the names of the parts that count, with their sizes in bytes."""
+        return self._current(self._listed())
 
-        :raises PiktidRecordError: A row has a newer schema.
-        """
-        for tries_left in reversed(range(READ_TRIES)):
-            try:
-                return self._read()
-            except FileNotFoundError:
-                if not tries_left:
-                    raise
-        raise AssertionError("unreachable")
+    def _current(self, listed: Mapping[str, Part]) -> dict[str, int]:
+        replaced = self._replaced()
+        return {
+            name: part.size for name, part in listed.items() if replaced.get(name, ("",))[0] != part.stamp
+        }
 
-    def _read(self) -> Snapshot:
+    def _listed(self) -> dict[str, Part]:
+        endings = (parts.ENDING, parts.PLAIN_ENDING)
+        return {
+            name: Part(int(info["size"]), version_in(info) or str(modified_in(info)))
+            for name, info in walk(self.folder)
+            if name.endswith(endings) and "/" not in name
+        }
+
+    def states(
+        self, names: Iterable[str] | None = None, *, damaged: set[str] | None = None
+    ) -> Iterator[tuple[str, SourceState]]:
+        """
+        Yield relative path and current state of each source, sorted by path, also those that are ``pruned``.
+
+        :param names: Parts to read. Default: all.
+        :param damaged: Where the names of parts with invalid lines are added. Default: they are not needed.
+        :raises PiktidRecordError: A row has a newer schema, or a part is not sorted.
+        """
+        noted = set() if damaged is None else damaged
+        streams = [self._states_of(name, noted) for name in (self.parts() if names is None else names)]
+        return _newest(heapq.merge(*streams, key=itemgetter(0)))
+
+    def _states_of(self, name: str, damaged: set[str]) -> Iterator[tuple[str, SourceState]]:
+        states = self._unchecked(name, damaged)
+        if name.endswith(parts.PLAIN_ENDING) and not name.endswith(WHOLE_ENDING):
+            # A part of the first version that one task wrote: it is small, and not sorted.
+            return iter(sorted(states, key=itemgetter(0)))
+        return _sorted(states, self.folder.join(name).uri)
+
+    def _unchecked(self, name: str, damaged: set[str]) -> Iterator[tuple[str, SourceState]]:
+        part = self.folder.join(name)
+        for value in parts.read(part):
+            state = catalogue.state_of(value, part.uri)
+            if state is None:
+                damaged.add(name)
+            else:
+                yield state
+
+    def read(self, only: Collection[str] | None = None) -> Snapshot:
+        """
+        Read the catalogue.
+
+        :param only: Relative paths of sources; others are left out. Default: all.
+        :raises PiktidRecordError: A row has a newer schema, or a part is not sorted.
+        """
         snapshot = Snapshot()
-        for name in sorted(storage.sizes_below(self.folder)):
-            if not name.endswith(ENDING) or "/" in name:
-                continue
-            snapshot.parts.append(name)
-            part = self.folder.join(name)
-            with part.fs.open(part.path, "rb", block_size=storage.BLOCK_BYTES) as file:
-                # Splits lines in C; fsspec's own files do so in Python.
-                lines = (line.strip() for line in io.BufferedReader(file, READ_BYTES))
-                whole = [catalogue.add_line(snapshot.known, line, part.uri) for line in lines if line]
-            if not all(whole):
-                snapshot.damaged.append(name)
+        for relative, state in self.states(damaged=snapshot.damaged):
+            if state.status != "pruned" and (only is None or relative in only):
+                snapshot.known[relative] = state
         return snapshot
+
+    def rows_of(self, run: str, others: Collection[str] | None) -> list[dict[str, Any]]:
+        """
+        Return the current rows that a run wrote.
+
+        :param others: Names of all parts when the plan of the run had ended; none of them has rows of the run, except
+            its own. If they are still there, and no others, only those of the run are read. None: not known.
+        """
+        names = self.parts().keys()
+        own = {name for name in names if name.startswith(f"part-{run}-")}
+        is_last = others is not None and names - own <= set(others) <= names
+        found = self.states(own if is_last else names)
+        return [
+            row for _, state in found if state.status != "pruned" for row in state.rows if row["run"] == run
+        ]
 
     def write(self, name: str, rows: Iterable[CatalogueRow | Mapping[str, Any]]) -> str:
         """Write the part of one task and return its URI."""
-        part = self.folder.join(f"part-{name}{ENDING}")
-        storage.write_bytes(part, catalogue.dump(rows))
+        part = self.folder.join(f"part-{name}{parts.ENDING}")
+        in_order = sorted(catalogue.plain(rows), key=lambda row: row["relative"])
+        storage.write_bytes(part, b"".join(parts.pack(in_order)))
         return part.uri
 
-    def compact(self, snapshot: Snapshot, *, rewrite: bool = False) -> list[str]:
+    def merge(self, damaged: Collection[str] = (), *, without: str | None = None) -> None:
         """
-        Merge all parts into one and return the names of the remaining parts.
+        Put small parts together where it pays, and remove those that were replaced long ago.
 
-        Outdated rows are dropped. Damaged parts are moved to another folder for inspection.
-
-        :param rewrite: Also rewrite a single part, as sources were removed. Default: False.
+        :param damaged: Parts with invalid lines; they are copied to another folder for inspection, and replaced.
+        :param without: Run whose parts stay as they are, as its summary reads them. Default: none.
         """
-        if len(snapshot.parts) < 2 and not snapshot.damaged and not rewrite:
-            return snapshot.parts
-        name = f"part-{time.time_ns():020d}-whole{ENDING}"
-        lines = (line for relative in sorted(snapshot.known) for line in snapshot.known[relative].lines)
-        storage.write_bytes(self.folder.join(name), b"".join(line + b"\n" for line in lines))
-        for damaged in snapshot.damaged:
-            kept = self.private.join(f"damaged/{damaged}")
-            try:
-                storage.write_bytes(kept, self.folder.fs.cat_file(self.folder.join(damaged).path))
-            except FileNotFoundError:
-                continue
-            log.warning("%s contains invalid lines; a copy is kept as %s.", damaged, kept.uri)
-        self._remove([self.folder.join(part) for part in snapshot.parts])
-        return [name]
+        self._remove_replaced()
+        listed = self._listed()
+        sizes = self._current(listed)
+        own = f"part-{without}-"
+        others = {name: size for name, size in sizes.items() if not name.startswith(own)}
+        chosen = {*to_merge(others), *(name for name in damaged if name in sizes)}
+        if not chosen:
+            return
+        for name in damaged:
+            self._keep_copy(name)
+        hiding: set[str] = set()
+        states = self._merged(chosen, hiding, whole=chosen == sizes.keys())
+        rows = (row for _, state in states for row in state.rows)
+        name = f"part-{time.time_ns():020d}-merged{parts.ENDING}"
+        storage.write_bytes(self.folder.join(name), parts.pack(rows))
+        now = time.time()
+        # A part that hides rows of others is removed after them.
+        names = sorted(chosen, key=lambda name: (name in hiding, name))
+        self._write_replaced(self._replaced() | {name: (listed[name].stamp, now) for name in names})
 
-    def recover(
-        self, files: Sequence[SourceFile], *, identity_code: str, key: str, producer: str, run: str
-    ) -> list[CatalogueRow]:
+    def _merged(
+        self, names: Iterable[str], hiding: set[str], *, whole: bool
+    ) -> Iterator[tuple[str, SourceState]]:
+        """Yield the states of some parts; nothing is left to hide in a merge of all."""
+
+        def noting(name: str) -> Iterator[tuple[str, SourceState]]:
+            for relative, state in self._states_of(name, set()):
+                if state.status == "pruned":
+                    hiding.add(name)
+                yield relative, state
+
+        for relative, state in _newest(heapq.merge(*map(noting, names), key=itemgetter(0))):
+            if not (whole and state.status == "pruned"):
+                yield relative, state
+
+    def _keep_copy(self, name: str) -> None:
+        kept = self.private.join(f"damaged/{name}")
+        try:
+            storage.write_bytes(kept, self.folder.fs.cat_file(self.folder.join(name).path))
+        except FileNotFoundError:
+            return
+        log.warning("%s contains invalid lines; a copy is kept as %s.", name, kept.uri)
+
+    def _replaced(self) -> dict[str, tuple[str, float]]:
         """
-        Rebuild the lost rows of sources from the manifests of their batches.
+        Return stamp and time of each replaced part, by name.
 
-        A manifest contains neither version nor options: an output of this identity that is newer than its source
-        is assumed to be the right one, rather than paid for twice.
+        A task that runs again writes its part again, which then counts.
         """
-        by_uri = {file.location.uri: file for file in files}
-        plan = {"identity_code": identity_code, "options_key": key, "producer": producer, "run": run}
-        found: dict[str, list[CatalogueRow]] = {}
-        for written, rows in self._manifests():
-            fresh: dict[str, list[CatalogueRow]] = {}
-            for row in rows:
-                file = by_uri.get(row.source or "")
-                if file is None or not row.file or written < file.modified:
-                    continue
-                if row.identity_code in (None, identity_code):
-                    fresh.setdefault(file.relative, []).append(_recovered(row, file, written, plan))
-            found |= fresh
-        return [row for rows_of_one in found.values() for row in rows_of_one]
+        place = self.private.join(REPLACED)
+        try:
+            found = storage.read_json(place) or {}
+            return {name: (str(stamp), float(at)) for name, (stamp, at) in found.items()}
+        except (AttributeError, TypeError, ValueError):
+            # Without it, the rows of these parts are read again, and are older than those that replaced them.
+            log.warning("%s is damaged and does not count.", place.uri)
+            return {}
 
-    def _manifests(self) -> Iterable[tuple[float, list[manifest.Row]]]:
-        """Read the manifests of all batches, oldest first."""
-        listing = self.private.fs.find(self.private.path, maxdepth=1, detail=True)
-        sources = [
-            storage.source_of(Location(self.private.fs, path, self.private.prefix), "", info)
-            for path, info in listing.items()
-            if posixpath.basename(path).startswith("manifest-")
-        ]
-        for file in sorted(sources, key=lambda item: item.modified):
-            yield file.modified, manifest.load(storage.read_json(file.location), file.location.uri)
+    def _write_replaced(self, replaced: Mapping[str, tuple[str, float]]) -> None:
+        storage.write_bytes(self.private.join(REPLACED), json.dumps(replaced).encode())
+
+    def _remove_replaced(self) -> None:
+        replaced, listed = self._replaced(), self._listed()
+        old = [name for name, (_, at) in replaced.items() if at < time.time() - REPLACED_SECONDS]
+        unchanged = [name for name in old if name in listed and listed[name].stamp == replaced[name][0]]
+        for name in unchanged:
+            storage.remove_files([self.folder.join(name)])
+        if old:
+            self._write_replaced({name: item for name, item in replaced.items() if name not in old})
 
     def write_batches(self, run: str, batches: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
         """Write one file for each batch and return the URIs."""
@@ -162,15 +250,15 @@ class CatalogueStore:
         def write(numbered: tuple[int, Sequence[Mapping[str, Any]]]) -> str:
             number, batch = numbered
             target = self.private.join(f"plans/{run}/batch-{number:0{width}d}.json")
-            lines = catalogue.dump(batch).rstrip(b"\n").replace(b"\n", b",\n")
-            storage.write_bytes(target, b"[\n" + lines + b"\n]\n")
+            lines = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in batch)
+            storage.write_bytes(target, f"[\n{lines}\n]\n".encode(errors="backslashreplace"))
             return target.uri
 
         with ThreadPoolExecutor(8) as pool:
             return list(pool.map(write, enumerate(batches, start=first)))
 
     def _files(self, run: str) -> list[str]:
-        names = storage.sizes_below(self.private.join(f"plans/{run}"))
+        names = sizes_below(self.private.join(f"plans/{run}"))
         return [name for name in names if re.fullmatch(r"batch-\d+(\.\w+)?\.json", name)]
 
     def read_batches(self, run: str) -> list[dict[str, Any]]:
@@ -182,51 +270,6 @@ class CatalogueStore:
             found += storage.read_json(self.private.join(f"plans/{run}/{name}")) or []
         return found
 
-    def remove_outputs(self, files: Iterable[str]) -> None:
-        """Remove outputs by their path below the output folder; those that no longer exist are skipped."""
-        inside = [file for file in files if file and ".." not in file.split("/")]
-        self._remove([self.output.join(file) for file in inside])
-
-    def copy_outputs(self, pairs: Mapping[str, str]) -> set[str]:
-        """
-        Copy outputs within the folder; return the targets whose source no longer exists.
-
-        :param pairs: Target to source, both below the output folder. A target may be the source of another one, as
-            when two sources have exchanged their names.
-        """
-        from_others = set(pairs.values())
-        if not from_others.isdisjoint(pairs):
-            return self._copy_aside(pairs)
-        with ThreadPoolExecutor(8) as pool:
-            copied = pool.map(lambda pair: self._copy(self.output.join(pair[1]), pair[0]), pairs.items())
-            return {target for target, done in zip(pairs, copied, strict=True) if not done}
-
-    def _copy_aside(self, pairs: Mapping[str, str]) -> set[str]:
-        """Copy to another folder first, so that no source is overwritten before it is copied."""
-        aside = {f"{PRIVATE_FOLDER}/copies/{n}": source for n, source in enumerate(pairs.values())}
-        lost = self.copy_outputs(aside)
-        named = {target: name for target, name in zip(pairs, aside, strict=True) if name not in lost}
-        failed = self.copy_outputs(named)
-        self.remove_outputs(aside)
-        return failed | (pairs.keys() - named.keys())
-
-    def _copy(self, source: Location, target: str) -> bool:
-        try:
-            storage.copy_file(source, self.output.join(target))
-        except FileNotFoundError:
-            return False
-        return True
-
-    def _remove(self, files: Iterable[Location]) -> None:
-        def remove(file: Location) -> None:
-            try:
-                file.fs.rm_file(file.path)
-            except FileNotFoundError:
-                log.debug("%s no longer exists.", file.uri)
-
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(remove, files))
-
 
 def read_rows(output_path: str) -> list[dict[str, Any]]:
     """
@@ -236,21 +279,58 @@ def read_rows(output_path: str) -> list[dict[str, Any]]:
         the documentation of the refresh.
     :raises PiktidRecordError: The catalogue was written by a newer version of this package.
     """
-    known = CatalogueStore(storage.locate(output_path)).read().known
-    return [row for relative in sorted(known) for row in known[relative].rows]
+    return list(iter_rows(output_path))
+
+
+def iter_rows(output_path: str) -> Iterator[dict[str, Any]]:
+    """Yield what :func:`read_rows` returns, while the catalogue is read: a million rows take little memory."""
+    states = CatalogueStore(storage.locate(output_path)).states()
+    return (row for _, state in states if state.status != "pruned" for row in state.rows)
+
+
+def to_merge(sizes: Mapping[str, int]) -> list[str]:
+    """
+    Return the parts that are put together: the smallest ones, as many as pay.
+
+    :param sizes: Name of each part to its bytes.
+    """
+    ascending = sorted(sizes, key=lambda name: (sizes[name], name))
+    sums = accumulate(sizes[name] for name in ascending)
+    paying = [
+        n
+        for n, smaller in enumerate(sums, start=1)
+        if n < len(ascending) and sizes[ascending[n]] <= RATIO * smaller
+    ]
+    return ascending[: paying[-1] + 1] if paying else []
+
+
+def _newest(states: Iterator[tuple[str, SourceState]]) -> Iterator[tuple[str, SourceState]]:
+    """Yield one state of each source, from states that are sorted by source."""
+    current, newest = next(states, ("", None))
+    if newest is None:
+        return
+    for relative, state in states:
+        if relative == current:
+            newest = newest.newer(state)
+        else:
+            yield current, newest
+            current, newest = relative, state
+    yield current, newest
+
+
+def _sorted(states: Iterator[tuple[str, SourceState]], where: str) -> Iterator[tuple[str, SourceState]]:
+    """Check the order: in a part that is not sorted, known sources would be taken for new ones and bought."""
+    last = ""
+    for item in states:
+        if item[0] < last:
+            raise PiktidRecordError(
+                f"{where} is not sorted by `relative`: {item[0]!r} follows {last!r}. Nothing was submitted. "
+                "Restore the file as it was written, or sort its lines."
+            )
+        last = item[0]
+        yield item
 
 
 def run_key(dag_id: str, task_id: str, run_id: str) -> str:
     """Return a digest of a DAG run for file names; it is the same for every try."""
     return hashlib.sha256("\0".join((dag_id, task_id, run_id)).encode()).hexdigest()[:16]
-
-
-def _recovered(row: manifest.Row, file: SourceFile, written: float, plan: Mapping[str, Any]) -> CatalogueRow:
-    return CatalogueRow(
-        **source_fields(file, file.relative),
-        **plan,
-        attempts=1,
-        status="done" if row.status == "done" else "pending",
-        at=written,
-        **output_fields(row),
-    )

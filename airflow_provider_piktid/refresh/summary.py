@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -22,20 +21,23 @@ class RunSummary:
     The rows that one run wrote.
 
     :param planned: ``summary`` of the plan; None if there is none.
+    :param parts: Names of the parts of the catalogue when the plan ended. Default: not known.
     :raises PiktidPartialResultError: There is no plan.
     """
 
-    def __init__(self, folder: Location, planned: Mapping[str, Any] | None, plan_task_id: str) -> None:
+    def __init__(
+        self,
+        folder: Location,
+        planned: Mapping[str, Any] | None,
+        plan_task_id: str,
+        parts: Collection[str] | None = None,
+    ) -> None:
         if not planned:
             raise PiktidPartialResultError(f"No plan found in XCom of {plan_task_id}; check that task's log.")
         self.folder = folder
         self.planned = planned
         self._store = CatalogueStore(folder)
-        self._snapshot = self._store.read()
-        run = str(planned["run"])
-        mark = run.encode()
-        lines = [line for known in self._snapshot.known.values() for line in known.lines if mark in line]
-        self.rows = [row for row in map(json.loads, lines) if row["run"] == run]
+        self.rows = self._store.rows_of(str(planned["run"]), parts)
         self._sheet: Location | None = None
 
     @property
@@ -127,10 +129,6 @@ class RunSummary:
         counts = self.sources()
         text = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
         return f"{text or 'nothing'}; {self.planned['unchanged']} unchanged"
-
-    def compact(self) -> None:
-        """Merge the catalogue into one part, so that the next step of a pipeline reads each source once."""
-        self._store.compact(self._snapshot)
 
     def raise_if_incomplete(self, *, fail_on_partial: bool, log: Any) -> None:
         """

@@ -145,6 +145,7 @@ def fill_catalogue() -> dict[str, Any]:
     """Add every object to the catalogue as done, as an earlier run would have."""
     from airflow_provider_piktid.files import storage
     from airflow_provider_piktid.files.formats import V2_FORMATS
+    from airflow_provider_piktid.files.search import find_images
     from airflow_provider_piktid.refresh.catalogue import CatalogueRow, options_key
     from airflow_provider_piktid.refresh.store import CatalogueStore
 
@@ -172,7 +173,7 @@ def fill_catalogue() -> dict[str, Any]:
             sha256="0" * 64,
             credits=1.0,
         )
-        for file in storage.find_images(SOURCE, formats=V2_FORMATS)
+        for file in find_images(SOURCE, formats=V2_FORMATS)
     ]
     CatalogueStore(storage.locate(OUTPUT)).write("earlier", rows)
     return {"rows": len(rows)}
@@ -191,9 +192,10 @@ def night_with_changes(count: int) -> dict[str, Any]:
     """Change some objects and run the whole refresh."""
     from airflow_provider_piktid.files import storage
     from airflow_provider_piktid.files.formats import V2_FORMATS
+    from airflow_provider_piktid.files.search import find_images
     from tests.support.batch import JPEG
 
-    for number, file in enumerate(storage.find_images(SOURCE, formats=V2_FORMATS)[:count]):
+    for number, file in enumerate(find_images(SOURCE, formats=V2_FORMATS)[:count]):
         # A comment makes the content of each one different.
         comment = b"\xff\xfe\x00\x06" + number.to_bytes(4, "big")
         storage.write_bytes(file.location, JPEG[:2] + comment + JPEG[2:])

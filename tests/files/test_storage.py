@@ -14,7 +14,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 from airflow_provider_piktid.exceptions import PiktidImageError
 from airflow_provider_piktid.files import receive, storage
 from airflow_provider_piktid.files.formats import V2_FORMATS
-from airflow_provider_piktid.files.storage import Location, SourceFile, check_images, find_images, locate
+from airflow_provider_piktid.files.search import find_images
+from airflow_provider_piktid.files.storage import Location, SourceFile, check_images, locate
+from airflow_provider_piktid.files.walk import sizes_below
 from tests.support.batch import JPEG
 
 
@@ -426,13 +428,13 @@ def test_removal_takes_only_half_files_of_the_same_run(tmp_path: Path) -> None:
     put(tmp_path, *names)
     folder = locate(str(tmp_path))
 
-    receive.remove_partial_files(folder, storage.sizes_below(folder), "m")
+    receive.remove_partial_files(folder, sizes_below(folder), "m")
 
     assert everything(tmp_path) == sorted(names[2:])
 
 
 def test_sizes_below_a_missing_folder_are_none(tmp_path: Path) -> None:
     """A first run finds nothing, which is not an error."""
-    assert storage.sizes_below(locate(str(tmp_path / "no"))) == {}
+    assert sizes_below(locate(str(tmp_path / "no"))) == {}
     put(tmp_path, "a/b.jpg", content=b"123")
-    assert storage.sizes_below(locate(str(tmp_path))) == {"a/b.jpg": 3}
+    assert sizes_below(locate(str(tmp_path))) == {"a/b.jpg": 3}

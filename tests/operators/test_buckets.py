@@ -17,6 +17,7 @@ from airflow_provider_piktid.common.records import ObjectRecords, choose_store
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidDownloadError
 from airflow_provider_piktid.files import storage
+from airflow_provider_piktid.files.walk import sizes_below
 from airflow_provider_piktid.jobs.submission import STATE_KEY, JobRecord, plan
 from airflow_provider_piktid.operators.download import PiktidDownloadOperator
 from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
@@ -67,7 +68,7 @@ def put(bucket: str, *names: str, content: bytes = JPEG) -> None:
 
 
 def names(folder: str) -> list[str]:
-    return sorted(storage.sizes_below(storage.locate(folder)))
+    return sorted(sizes_below(storage.locate(folder)))
 
 
 def upload(images: Any) -> dict[str, Any]:

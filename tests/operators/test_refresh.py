@@ -668,8 +668,8 @@ def test_images_of_an_unknown_job_are_bought_again(server: EmulatorServer, night
 def test_damaged_catalogue_is_rebuilt_from_the_manifests(server: EmulatorServer, nights: Nights) -> None:
     """The rows of a truncated catalogue part are restored from the manifests, and nothing is bought again."""
     nights.run()
-    (part,) = (Path(nights.output) / "_piktid" / "catalogue").iterdir()
-    part.write_bytes(part.read_bytes()[:300])
+    for part in (Path(nights.output) / "_piktid" / "catalogue").iterdir():
+        part.write_bytes(part.read_bytes()[:300])
 
     night = nights.run()
 
@@ -859,18 +859,6 @@ def test_plan_with_invalid_arguments_fails_permanently(
     """Invalid arguments fail the plan without a retry, and the error names the argument."""
     with pytest.raises(AirflowFailException, match=words):
         nights.begin(**arguments)
-
-
-def test_catalogue_of_a_newer_schema_fails_the_plan(nights: Nights, server: EmulatorServer) -> None:
-    """A catalogue with a newer schema fails the plan, and nothing is bought."""
-    nights.run()
-    (part,) = (Path(nights.output) / "_piktid" / "catalogue").iterdir()
-    part.write_text(part.read_text().replace('"schema": 1', '"schema": 99'))
-
-    with pytest.raises(Exception, match="schema 99"):
-        nights.begin()
-
-    assert bought(server) == 4
 
 
 @pytest.mark.parametrize("count", [1, 1024, 1025, 5000])

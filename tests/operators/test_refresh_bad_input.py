@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import time
 from collections.abc import Callable
@@ -26,8 +27,10 @@ def one(nights: Nights, pattern: str) -> Path:
 
 
 def newer_catalogue(nights: Nights) -> None:
-    part = one(nights, "catalogue/*.jsonl")
-    part.write_text(part.read_text().replace('"schema": 1', '"schema": 99'))
+    part = one(nights, "catalogue/*.jsonl.gz")
+    part.write_bytes(
+        gzip.compress(gzip.decompress(part.read_bytes()).replace(b'"schema": 2', b'"schema": 99'))
+    )
 
 
 def newer_record(nights: Nights) -> None:
@@ -80,7 +83,7 @@ def test_half_a_line_of_the_catalogue_buys_nothing(
 ) -> None:
     """The lost rows are restored from the manifests."""
     nights.run()
-    part = one(nights, "catalogue/*.jsonl")
+    part = one(nights, "catalogue/*.jsonl.gz")
     part.write_bytes(part.read_bytes()[: int(keep * part.stat().st_size)])
 
     night = nights.run()

@@ -14,6 +14,7 @@ from PIL import Image
 
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.files import storage
+from airflow_provider_piktid.files.walk import sizes_below
 from airflow_provider_piktid.refresh import read_rows
 from tests.support.batch import JPEG, jobs
 from tests.support.fixtures import Start
@@ -62,7 +63,7 @@ def bought(server: EmulatorServer) -> int:
 
 
 def outputs(nights: Nights) -> list[str]:
-    found = storage.sizes_below(storage.locate(nights.output))
+    found = sizes_below(storage.locate(nights.output))
     return sorted(name for name in found if not name.startswith("_piktid/"))
 
 

@@ -11,7 +11,7 @@ import pytest
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.refresh import read_rows
-from airflow_provider_piktid.refresh.store import CatalogueStore
+from airflow_provider_piktid.refresh.outputs import OutputFolder
 from tests.operators.test_refresh import bought, outputs, statuses, upload_and_swap, wait_for_jobs
 from tests.support.fixtures import Start
 from tests.support.refresh import Nights
@@ -260,10 +260,10 @@ def test_outputs_are_copied_within_the_folder(tmp_path: Path, exchange: bool) ->
     """A copy replaces its target whole; one whose source is gone is reported."""
     for name in "ab":
         (tmp_path / name).write_text(name)
-    store = CatalogueStore(storage.locate(str(tmp_path)))
+    folder = OutputFolder(storage.locate(str(tmp_path)))
     pairs: dict[str, Any] = {"a": "b", "b": "a"} if exchange else {"sub/c": "a", "d": "none"}
 
-    lost = store.copy_outputs(pairs)
+    lost = folder.copy(pairs)
 
     if exchange:
         assert (lost, (tmp_path / "a").read_text(), (tmp_path / "b").read_text()) == (set(), "b", "a")

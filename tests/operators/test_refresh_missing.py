@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from airflow_provider_piktid.emulator import EmulatorServer
-from airflow_provider_piktid.refresh import read_rows
+from airflow_provider_piktid.files import storage
+from airflow_provider_piktid.files.walk import iter_sizes
+from airflow_provider_piktid.refresh import plan, read_rows
 from tests.operators.test_refresh import bought, outputs, requests, statuses
 from tests.support.refresh import Nights
 
@@ -159,16 +163,14 @@ def test_output_that_no_run_can_download_fails(server: EmulatorServer, nights: N
 
 def test_one_listing_of_the_outputs_for_each_plan(nights: Nights, monkeypatch: pytest.MonkeyPatch) -> None:
     """No request is made for a single file."""
-    from airflow_provider_piktid.files import storage
-
     nights.run()
-    real, listed = storage.sizes_below, []
+    listed = []
 
-    def sizes_below(folder: storage.Location) -> dict[str, int]:
+    def listing(folder: storage.Location, **options: Any) -> Iterator[tuple[str, int]]:
         listed.append(folder.path)
-        return real(folder)
+        return iter_sizes(folder, **options)
 
-    monkeypatch.setattr(storage, "sizes_below", sizes_below)
+    monkeypatch.setattr(plan, "iter_sizes", listing)
     nights.begin()
 
     assert listed.count(nights.output) == 1

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from typing import Any
 
@@ -14,7 +13,7 @@ from airflow_provider_piktid.files.names import folded, output_stem
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.models.model_swap import ModelSwap
 from airflow_provider_piktid.refresh import catalogue
-from airflow_provider_piktid.refresh.naming import targets
+from airflow_provider_piktid.refresh.naming import NameIndex
 from tests.support.catalogue import KEY, known_of, row, source
 
 #: For each swap option that changes the output, a value other than the default.
@@ -113,40 +112,40 @@ def test_source_of_several_outputs_has_one_status(statuses: list[Any], together:
 
 
 @pytest.mark.parametrize(
-    "line",
+    "value",
     [
-        b'{"schema": 1, "relative": "a.jpg", "sta',
-        b"",
-        b"[]",
-        b"\xff\xfe",
-        b'{"schema": 1}',
-        json.dumps(vars(row(status="bought"))).encode(),
+        None,
+        [],
+        "a row",
+        {"schema": 1},
+        vars(row(status="bought")),
+        vars(row()) | {"relative": 7},
+        vars(row(source_size="large")),
+        vars(row(target=None)),
     ],
-    ids=["truncated", "empty", "a list", "not text", "missing fields", "unknown status"],
+    ids=["not JSON", "a list", "text", "missing fields", "unknown status", "name", "size", "target"],
 )
-def test_invalid_line_is_rejected(line: bytes) -> None:
-    """An invalid line is rejected and adds no row."""
-    known: dict[str, catalogue.SourceState] = {}
-
-    assert not catalogue.add_line(known, line, "here")
-    assert known == {}
+def test_invalid_row_is_rejected(value: Any) -> None:
+    """A value that is not a row, or has fields of other types, is rejected."""
+    assert catalogue.state_of(value, "here") is None
 
 
 def test_newer_schema_raises() -> None:
     """A row with a newer schema raises an error that says to update."""
-    line = catalogue.dump([row(schema=catalogue.SCHEMA_VERSION + 1)])
+    newer = vars(row(schema=catalogue.SCHEMA_VERSION + 1))
 
-    with pytest.raises(PiktidRecordError, match=r"part-1 has schema 2.*Update airflow-provider-piktid"):
-        catalogue.add_line({}, line, "part-1")
+    with pytest.raises(PiktidRecordError, match=r"part-1 has schema 3.*Update airflow-provider-piktid"):
+        catalogue.state_of(newer, "part-1")
 
 
 def test_unknown_fields_are_kept() -> None:
-    """A line with an unknown field is kept unchanged."""
-    line = json.dumps(vars(row()) | {"note": "ours"}).encode()
-    known: dict[str, catalogue.SourceState] = {}
+    """A row with an unknown field is kept unchanged."""
+    value = vars(row()) | {"note": "ours"}
 
-    assert catalogue.add_line(known, line, "here")
-    assert known["a.jpg"].lines == [line]
+    found = catalogue.state_of(value, "here")
+
+    assert found is not None
+    assert found[1].rows == [value]
 
 
 @pytest.mark.parametrize("name", ["a b.jpg", "ümläut.jpg", "a#b?c%20.jpg", "\udcff.jpg", "line\nbreak.jpg"])
@@ -202,6 +201,17 @@ def test_oldest_sources_come_first_and_failed_ones_last() -> None:
     assert [file.relative for file, _ in catalogue.in_order(work)] == ["early.jpg", "late.jpg", "bad.jpg"]
 
 
+def targets(files: list[SourceFile], known: dict[str, catalogue.SourceState]) -> dict[str, str]:
+    """Name sources that are all there is, besides known ones that no longer exist."""
+    index = NameIndex()
+    names = {file.relative for file in files}
+    for name in sorted(names):
+        index.add(name, known.get(name))
+    for name in known.keys() - names:
+        index.add_deleted(name, known[name])
+    return index.targets(files, known)
+
+
 @pytest.mark.parametrize(
     ("names", "marked"),
     [
@@ -219,7 +229,7 @@ def test_sources_that_would_share_an_output_get_distinct_names(names: list[str],
     """Sources that would share an output get distinct target names."""
     files = [source(name) for name in names]
 
-    named = targets(files, names, {})
+    named = targets(files, {})
 
     assert sorted(name for name in names if named[name] != name) == sorted(marked)
     assert len({folded(output_stem(name)) for name in named.values()}) == len(names)
@@ -229,8 +239,8 @@ def test_source_keeps_its_target_name() -> None:
     """A source keeps its target name, and a later one with the same name gets another."""
     known = known_of(row("a.jpg"))
 
-    later = targets([source("a.jpg"), source("a.png")], ["a.jpg", "a.png"], known)
-    alone = targets([source("a.png")], ["a.png"], known)
+    later = targets([source("a.jpg"), source("a.png")], known)
+    alone = targets([source("a.png")], known)
 
     assert later["a.jpg"] == "a.jpg"
     assert later["a.png"] == alone["a.png"] != "a.png"

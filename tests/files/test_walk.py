@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Listings in the order of paths: local folders, S3, and other stores."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+from airflow_provider_piktid.files import storage, walk
+from airflow_provider_piktid.files.storage import Location
+from tests.support.s3 import bucket_in, s3_server
+
+#: Names whose order differs if folders are listed first, by name without slash, or by the letters alone.
+NAMES = (
+    "a/1.jpg",
+    "a/b/1.jpg",
+    "a-b.jpg",
+    "a.jpg",
+    "a0.jpg",
+    "ab/1.jpg",
+    "B.jpg",
+    "b/z.jpg",
+    "\u00e9/1.jpg",
+    "_piktid/part.gz",
+    "\U0001f600.jpg",
+    "\uffee.jpg",
+)
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["local", "s3", "memory"])
+def folder(request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Location]:
+    """Yield an empty folder of a store."""
+    if request.param == "local":
+        yield storage.locate(str(tmp_path))
+    elif request.param == "s3":
+        with bucket_in(request.getfixturevalue("endpoint"), monkeypatch) as bucket:
+            yield storage.locate(f"{bucket}/in")
+    else:
+        yield Location(fsspec.filesystem("memory"), f"/{tmp_path.name}", "memory://")
+
+
+def fill(folder: Location, names: Any = NAMES) -> None:
+    for name in names:
+        storage.write_bytes(folder.join(name), name.encode())
+
+
+@pytest.mark.parametrize("without", [None, "_piktid"])
+def test_files_are_listed_in_the_order_of_their_paths(folder: Location, without: str | None) -> None:
+    """Paths come in the order of their characters, with sizes; one folder may be left out."""
+    fill(folder)
+
+    found = [(name, info["size"]) for name, info in walk.walk(folder, without=without)]
+
+    names = sorted(name for name in NAMES if not (without and name.startswith(without)))
+    assert found == [(name, len(name.encode())) for name in names]
+
+
+@pytest.mark.parametrize("names", [["x.jpg"], ["a/x.jpg"], ["a/x.jpg", "b.jpg"]], ids=len)
+def test_folder_with_few_entries_is_listed(folder: Location, names: list[str]) -> None:
+    """One file, one folder, or one of each."""
+    fill(folder, names)
+
+    assert [name for name, _ in walk.walk(folder)] == names
+
+
+def test_missing_folder_has_no_files(folder: Location) -> None:
+    """A folder that does not exist is empty."""
+    assert list(walk.walk(folder.join("none"))) == []
+
+
+def test_pages_of_s3_are_read_as_they_are_needed(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prefix with several pages is listed completely; the second page is requested before it is needed."""
+    with bucket_in(endpoint, monkeypatch) as bucket:
+        place = storage.locate(f"{bucket}/in")
+        names = [f"{number:04d}.jpg" for number in range(1500)]
+        place.fs.pipe({place.join(name).path: b"" for name in names})
+        asked: list[dict[str, Any]] = []
+        call = place.fs.call_s3
+
+        def counted(*method: str, **more: Any) -> Any:
+            asked.append(more)
+            return call(*method, **more)
+
+        monkeypatch.setattr(place.fs, "call_s3", counted)
+
+        assert [name for name, _ in walk.walk(place)] == names
+        assert ["ContinuationToken" in more for more in asked] == [False, False, True]
+
+
+def test_many_first_level_folders_are_one_listing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A request for each folder would take longer than one listing of all."""
+    monkeypatch.setattr(walk, "MANY_FOLDERS", 3)
+    place = Location(fsspec.filesystem("memory"), f"/{tmp_path.name}", "memory://")
+    fill(place)
+
+    assert [name for name, _ in walk.walk(place)] == sorted(NAMES)
+
+
+def test_listing_out_of_order_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A comparison of two listings would take what comes too late for removed."""
+    place = Location(fsspec.filesystem("memory"), f"/{tmp_path.name}", "memory://")
+    files = [(f"{place.path}/{name}", {"size": 0}) for name in "ba"]
+    monkeypatch.setattr(walk, "_streams", lambda *_: iter([lambda: iter([files])]))
+
+    with pytest.raises(OSError, match="not listed in order: 'a' after 'b'"):
+        list(walk.walk(place))
+
+
+def test_folder_that_cannot_be_listed_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without permission is not taken for an empty one, whose sources were removed."""
+    (tmp_path / "closed").mkdir()
+    real = os.scandir
+
+    def scandir(path: str) -> Any:
+        if path.endswith("closed"):
+            raise PermissionError(path)
+        return real(path)
+
+    # Root, as in many containers, may list every folder.
+    monkeypatch.setattr(os, "scandir", scandir)
+
+    with pytest.raises(PermissionError):
+        list(walk.walk(storage.locate(str(tmp_path))))
+
+
+def test_links_are_followed_to_files_only(tmp_path: Path) -> None:
+    """A link to a file has the size of its target; one to a folder is skipped; a dangling one is empty."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "target.jpg").write_bytes(b"12345")
+    (tmp_path / "in" / "a.jpg").symlink_to(tmp_path / "target.jpg")
+    (tmp_path / "in" / "b.jpg").symlink_to(tmp_path / "none")
+    (tmp_path / "in" / "c.jpg").symlink_to(tmp_path)
+
+    found = [(name, info["size"]) for name, info in walk.walk(storage.locate(str(tmp_path / "in")))]
+
+    assert found == [("a.jpg", 5), ("b.jpg", 0)]
