@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from airflow_provider_piktid.common.protocols import Log, PaidPort, SlotWait
-from airflow_provider_piktid.common.records import PaidRecord, Store
+from airflow_provider_piktid.common.records import PaidRecord, Store, taken_over
 from airflow_provider_piktid.exceptions import (
     PiktidBudgetError,
     PiktidConfigError,
@@ -120,6 +120,8 @@ class PaidRequest:
         PiktID accepted it. Kinds of work may add further states.
     :param intent_at: When it was about to be sent, epoch seconds.
     :param resubmitted: Sent again after a lost reply (``on_lost_reply='resubmit'``); never a third time.
+    :param failure: Why this try of the task goes on without it; None: it does not. The next try begins with None.
+    :param is_permanent: Whether that cannot be different in the next try.
     """
 
     #: One in another state could be sent, and paid for, again.
@@ -128,6 +130,8 @@ class PaidRequest:
     state: str = "planned"
     intent_at: float | None = None
     resubmitted: bool = False
+    failure: str | None = None
+    is_permanent: bool = False
 
     def __post_init__(self) -> None:
         if self.state not in self.STATES:
@@ -146,6 +150,7 @@ class PaidRequests(Generic[Item]):
     The paid requests of one record, in order.
 
     :param save: Writes the record; called before and after each request.
+    :param concerns_one: Whether an error is about one request only, so that the others go on. Default: never.
     """
 
     def __init__(
@@ -155,6 +160,7 @@ class PaidRequests(Generic[Item]):
         terms: Terms,
         *,
         save: Callable[[], None],
+        concerns_one: Callable[[PiktidError], bool] = lambda error: False,
         log: Log | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -162,6 +168,7 @@ class PaidRequests(Generic[Item]):
         self._port = port
         self._terms = terms
         self._save = save
+        self._concerns_one = concerns_one
         self._log = log or logging.getLogger(__name__)
         self._clock = clock
 
@@ -169,17 +176,30 @@ class PaidRequests(Generic[Item]):
         """
         Send as many requests as possible now.
 
-        :return: None if all are sent, else what to wait for before calling this again.
+        :return: None if all are sent, but for those with a ``failure``; else what to wait for before calling this
+            again.
         :raises PiktidSubmissionError: The fate of a request stays unknown and ``on_lost_reply`` is ``fail``.
         :raises PiktidError: PiktID refused for another reason than its limits.
         """
         for item in self._items:
-            wait = self._resolve(item) if item.state == "intent" else None
-            while wait is None and item.state == "planned":
-                wait = self._port.ready(item) or self._send(item)
+            try:
+                wait = None if item.failure else self._settle(item)
+            except PiktidError as error:
+                if not self._concerns_one(error):
+                    raise
+                item.failure, item.is_permanent, wait = str(error), error.permanent, None
+                self._log.warning("%s The other requests go on.", error)
+                self._save()
             if wait:
                 return wait
         return None
+
+    def _settle(self, item: Item) -> SlotWait | None:
+        """Send one request, or find out what became of it."""
+        wait = self._resolve(item) if item.state == "intent" else None
+        while wait is None and item.state == "planned":
+            wait = self._port.ready(item) or self._send(item)
+        return wait
 
     def resubmit(self, item: Item) -> bool:
         """Plan a request with unknown fate again if the author chose that; at most once for each request."""
@@ -277,7 +297,7 @@ class RecordedWork(Generic[Paid]):
             return None
         self._record = known if known.fingerprint == fingerprint else self._earlier(known, fingerprint)
         if known.closed_by and (self._record is None or not self._record.is_sent):
-            raise _closed(known)
+            raise taken_over(known)
         if self._record is None:
             self.other = known
         elif not self._record.is_sent or self._record is not known:
@@ -296,7 +316,7 @@ class RecordedWork(Generic[Paid]):
         """Begin with a new record; one of other arguments is kept in it."""
         if self.other is not None:
             is_empty = self.other.is_sent and not self.other.job_ids
-            record.earlier = self.other.earlier if is_empty else _with_earlier(self.other)
+            record.earlier = self.other.earlier if is_empty else self.other.with_earlier()
             record.revision = self.other.revision
         self._record = record
 
@@ -323,7 +343,7 @@ class RecordedWork(Generic[Paid]):
         if self._record is None:
             self._record = self._load() or self._parse(resume_state.get("record"))
         if self._record.closed_by and not self._record.is_sent:
-            raise _closed(self._record)
+            raise taken_over(self._record)
         if fingerprint is not None:
             self.require_same(self._record.fingerprint, fingerprint)
 
@@ -368,26 +388,11 @@ class RecordedWork(Generic[Paid]):
         for value in known.earlier:
             if value.get("fingerprint") == fingerprint:
                 record = self._parse(value)
-                record.earlier = [item for item in _with_earlier(known) if item is not value]
+                record.earlier = [item for item in known.with_earlier() if item is not value]
                 record.revision = known.revision
                 return record
         return None
 
 
-def _closed(record: PaidRecord) -> PiktidRecordError:
-    error = PiktidRecordError(
-        f"{record.closed_by} has taken over what this task had not submitted, so nothing more is submitted here. "
-        f"Submitted before: {record.job_ids or 'nothing'}. Clear that run instead."
-    )
-    error.permanent = True
-    return error
-
-
 def _mark(record: Any) -> tuple[str, int] | None:
     return (record.owner, record.revision) if record is not None else None
-
-
-def _with_earlier(record: Any) -> list[dict[str, Any]]:
-    """Return a record and its earlier ones as a list of JSON without nesting."""
-    value = record.to_json()
-    return [value | {"earlier": []}, *record.earlier]

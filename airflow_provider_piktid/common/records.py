@@ -97,6 +97,20 @@ class PaidRecord(VersionedRecord):
         """Whether no request is left to send or to look for."""
         raise NotImplementedError
 
+    def with_earlier(self) -> list[dict[str, Any]]:
+        """Return this record and its earlier ones as a list of JSON without nesting."""
+        return [self.to_json() | {"earlier": []}, *self.earlier]
+
+
+def taken_over(record: PaidRecord) -> PiktidRecordError:
+    """Return the error for a task of which others have taken over what it had not submitted."""
+    error = PiktidRecordError(
+        f"{record.closed_by} has taken over what this task had not submitted, so nothing more is submitted here. "
+        f"Submitted before: {record.job_ids or 'nothing'}. Clear that run instead."
+    )
+    error.permanent = True
+    return error
+
 
 def shared_fields(value: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of :class:`PaidRecord` from the JSON of a record."""

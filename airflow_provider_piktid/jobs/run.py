@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_piktid.common.paid import PaidRequests, RecordedWork, Terms
 from airflow_provider_piktid.common.protocols import Finished, Step
 from airflow_provider_piktid.common.records import Store, fingerprint
-from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidJobError, PiktidNotFoundError
+from airflow_provider_piktid.exceptions import (
+    PiktidConfigError,
+    PiktidError,
+    PiktidInvalidRequestError,
+    PiktidJobError,
+    PiktidNotFoundError,
+    PiktidSubmissionError,
+)
 from airflow_provider_piktid.jobs.lookup import Lookup, find_job, look_up
 from airflow_provider_piktid.jobs.outcome import fetch_outcomes, raise_for_outcome, summarize
 from airflow_provider_piktid.jobs.queue import AccountLimits
@@ -19,6 +26,7 @@ from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, JobPort
 from airflow_provider_piktid.jobs.waiting import (
     SyncWaiter,
     deadline,
+    jobs_not_submitted,
     jobs_timeout,
     jobs_wait,
     slot_timeout,
@@ -118,7 +126,7 @@ class JobRun(RecordedWork[JobRecord]):
         self._leave_out_reused()
         self.record.mark_ended(event.ended)
         event.raise_for_error()
-        if not self.record.is_sent:
+        if not self.record.is_settled:
             event.require("slot", "timeout")
             self._ticket = event.resume_state.get("ticket", self._ticket)
             self._queue_until = float(event.resume_state.get("queue_until") or self._queue_until)
@@ -159,6 +167,7 @@ class JobRun(RecordedWork[JobRecord]):
         known = self.take_up(wanted)
         if known is not None:
             self._leave_out_reused()
+            known.try_again()
             if known.job_ids:
                 self.log.info("Attaching to jobs submitted before: %s", ", ".join(known.job_ids))
             return
@@ -270,7 +279,22 @@ class JobRun(RecordedWork[JobRecord]):
             noun=self._job.noun,
             log=self.log,
         )
-        return PaidRequests(self.record.submissions, port, self._terms, save=self.save, log=self.log)
+        return PaidRequests(
+            self.record.submissions,
+            port,
+            self._terms,
+            save=self.save,
+            concerns_one=self._concerns_one,
+            log=self.log,
+        )
+
+    def _concerns_one(self, error: PiktidError) -> bool:
+        """Whether the other jobs can go on; a second refusal, before any job was accepted, concerns all."""
+        if not isinstance(error, (PiktidInvalidRequestError, PiktidSubmissionError)):
+            return False
+        record = self.record
+        is_first = not record.failed and len(record.submissions) > 1
+        return is_first or any(item.state == "submitted" for item in record.submissions)
 
     def _no_room(self) -> Exception:
         total = len(self.record.submissions)
@@ -288,12 +312,16 @@ class JobRun(RecordedWork[JobRecord]):
     # -- ending ---------------------------------------------------------------------------------------------
 
     def _all_submitted(self) -> Step:
+        if self.record.failed and not self.record.job_ids:
+            raise jobs_not_submitted(self._terms.connection, self.record)
         # Before the wait: what was paid for can be downloaded whatever happens to this task.
         self._task.push("job_ids", self.record.job_ids)
         if self._purchases is not None:
             self._task.push("images", self._bought_rows())
         self._task.push(JOB_URL_KEY, self._settings.job_url(self.record.job_ids[-1]))
         if not self._wait_for_completion:
+            if self.record.failed:
+                raise jobs_not_submitted(self._terms.connection, self.record)
             return Finished(self.record.job_ids)
         if self._terms.deferrable:
             # A trigger that fires at once can race with the deferral: no trigger for jobs that have ended.
@@ -348,6 +376,8 @@ class JobRun(RecordedWork[JobRecord]):
             raise
         for warning in warnings:
             self.log.warning(warning)
+        if self.record.failed:
+            raise jobs_not_submitted(self._terms.connection, self.record)
         return Finished(self.record.job_ids)
 
 

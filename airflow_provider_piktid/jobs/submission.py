@@ -113,6 +113,16 @@ class JobRecord(PaidRecord):
         return all(item.state == "submitted" for item in self.submissions)
 
     @property
+    def is_settled(self) -> bool:
+        """Whether this try has nothing left to submit."""
+        return all(item.state == "submitted" or item.failure for item in self.submissions)
+
+    @property
+    def failed(self) -> list[Submission]:
+        """Jobs that this try goes on without."""
+        return [item for item in self.submissions if item.failure]
+
+    @property
     def submission_times(self) -> dict[str, float]:
         """Job id to the time of its submission, epoch seconds."""
         return {
@@ -134,6 +144,11 @@ class JobRecord(PaidRecord):
         """Note jobs that have ended, by id and status."""
         for item in self.submissions:
             item.ended = item.ended or ended.get(item.job_id or "")
+
+    def try_again(self) -> None:
+        """Forget what stopped single jobs in an earlier try."""
+        for item in self.submissions:
+            item.failure, item.is_permanent = None, False
 
     def plan_again(self, job_ids: Collection[str]) -> None:
         """Let the submissions of these jobs be sent again."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.common.protocols import Wait
-from airflow_provider_piktid.exceptions import PiktidJobTimeout
+from airflow_provider_piktid.exceptions import PiktidJobTimeout, PiktidSubmissionError
 from airflow_provider_piktid.jobs.watch import JobWatcher, WatchOptions, progress_line
 
 if TYPE_CHECKING:
@@ -150,6 +150,18 @@ def jobs_timeout(
         "A retry attaches to them with a new deadline; raise `timeout` if this is their usual duration.",
         job_ids=running,
     )
+
+
+def jobs_not_submitted(connection: str, record: JobRecord) -> PiktidSubmissionError:
+    """Return the error for single jobs that were not submitted while others were."""
+    failed = record.failed
+    texts = "\n".join(dict.fromkeys(item.failure or "" for item in failed))
+    error = PiktidSubmissionError(
+        f"{connection}: {len(failed)} of {len(record.submissions)} jobs were not submitted. The others are not "
+        f"affected, and a retry does not pay for them again: {', '.join(record.job_ids) or 'none'}.\n{texts}"
+    )
+    error.permanent = all(item.is_permanent for item in failed)
+    return error
 
 
 def slot_timeout(

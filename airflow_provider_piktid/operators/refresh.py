@@ -56,8 +56,9 @@ class PiktidPlanRefreshOperator(BaseOperator):
     :param max_images: Maximum number of sources that one run submits. The rest is submitted by the next runs, oldest
         first. Default: no limit.
     :param max_attempts: How often a source that fails is submitted, until it changes. Default: 3.
-    :param images_per_batch: Sources in one batch. Default: ``images_per_job`` of the connection, 10; more if there
-        would be more batches than Airflow maps (``[core] max_map_length``).
+    :param images_per_batch: Sources in one batch, which is one mapped upload, swap and collect. Default: as many as the
+        account can have in its active jobs, ``images_per_job`` times ``active_jobs`` of the connection, 50; more if
+        there would be more batches than Airflow maps (``[core] max_map_length``).
     :param rerun_key: Any text; another value makes every output again. Default: none.
     :param dry_run: Log what would be done and its cost; write nothing and return no batch. Default: False.
     :param prune: Remove outputs whose source no longer exists. Default: False, report them.
@@ -135,11 +136,10 @@ class PiktidPlanRefreshOperator(BaseOperator):
             store = CatalogueStore(storage.locate(self.output_path))
             check_no_overlap(request.source, request.output_path)
             with nullcontext() if request.dry_run else working(store.private, context["ti"]):
-                return self._plan(context, request, store, settings.images_per_job)
+                size = self.images_per_batch or settings.images_per_job * settings.active_jobs
+                return self._plan(context, request, store, int(size))
 
-    def _plan(
-        self, context: Any, request: RefreshRequest, store: CatalogueStore, images_per_job: int
-    ) -> list[str]:
+    def _plan(self, context: Any, request: RefreshRequest, store: CatalogueStore, size: int) -> list[str]:
         plan = make_plan(request, store, finder(self.piktid_conn_id))
         entries = batch_entries(plan, request)
         summary = plan_summary(plan, request)
@@ -150,7 +150,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
             return []
         CurrentTask(context).push("late", carry_out(plan, request, store))
         CurrentTask(context).push("parts", sorted(store.parts()) if plan.is_first_try else None)
-        size = self._batch_size(len(entries), images_per_job)
+        size = batch_size(len(entries), size)
         batches = [entries[start : start + size] for start in range(0, len(entries), size)]
         return store.write_batches(request.run, batches)
 
@@ -195,10 +195,11 @@ class PiktidPlanRefreshOperator(BaseOperator):
             )
         return limit
 
-    def _batch_size(self, count: int, images_per_job: int) -> int:
-        size = int(self.images_per_batch or images_per_job)
-        most = conf.getint("core", "max_map_length", fallback=1024)
-        return size if count <= size * most else size * math.ceil(count / (size * most))
+
+def batch_size(count: int, size: int) -> int:
+    """Return the size of batches of which Airflow maps as many as there are."""
+    most = conf.getint("core", "max_map_length", fallback=1024)
+    return size if count <= size * most else size * math.ceil(count / (size * most))
 
 
 class PiktidCollectRefreshOperator(BaseOperator):

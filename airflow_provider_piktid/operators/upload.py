@@ -114,7 +114,7 @@ class PiktidUploadImagesOperator(BaseOperator):
                 return _result(known.project_id, known.images)
             files = self._files()
             self._check_budget(len(files))
-            storage.check_images(files, V2_FORMATS, workers=concurrency)
+            files = self._checked(files, concurrency)
             with hook.get_conn() as client:
                 project = client.ensure_project(self.project_name)
                 record = self._recorded(store, project.project_id)
@@ -151,6 +151,24 @@ class PiktidUploadImagesOperator(BaseOperator):
         if not found:
             raise PiktidImageError(f"No file listed in {self.images} exists. Correct the list.")
         return found
+
+    def _checked(self, files: list[SourceFile], workers: int) -> list[SourceFile]:
+        """
+        Check the content of the files.
+
+        In a batch of a refresh, one that is no longer an image is left out: the plan found it to be one, and the next
+        plan reports it.
+        """
+        if not self.record_beside:
+            storage.check_images(files, V2_FORMATS, workers=workers)
+            return files
+        problems = storage.image_problems(files, V2_FORMATS, workers=workers)
+        for problem in filter(None, problems):
+            self.log.warning("Skipped: %s", problem)
+        kept = [file for file, problem in zip(files, problems, strict=True) if problem is None]
+        if not kept:
+            raise PiktidImageError(f"No file listed in {self.images} is a supported image any more.")
+        return kept
 
     def _check_budget(self, count: int) -> None:
         if self.max_images is not None and count > int(self.max_images):

@@ -3,6 +3,6 @@
 
 from __future__ import annotations
 
-from airflow_provider_piktid.refresh.store import read_rows
+from airflow_provider_piktid.refresh.store import iter_rows, read_rows
 
-__all__ = ["read_rows"]
+__all__ = ["iter_rows", "read_rows"]

@@ -26,8 +26,9 @@ from airflow_provider_piktid.common.paid import RecordedWork
 from airflow_provider_piktid.common.records import ObjectRecords
 from airflow_provider_piktid.exceptions import PiktidRecordError
 from airflow_provider_piktid.files import storage
+from airflow_provider_piktid.files.listing import modified_in
 from airflow_provider_piktid.files.storage import Location
-from airflow_provider_piktid.files.walk import sizes_below
+from airflow_provider_piktid.files.walk import sizes_below, walk
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.jobs.lookup import find_job
 from airflow_provider_piktid.jobs.submission import JobRecord, Submission
@@ -50,8 +51,8 @@ OPEN_SECONDS = 48 * 3600.0
 #: Records that are read at the same time.
 WORKERS = 8
 
-#: File of a run whose batches need not be read again.
-CLOSED = "closed"
+#: Ending of a file beside the folder of a run whose batches need not be listed or read again.
+CLOSED = ".closed"
 
 #: A batch that buys; ``late`` ones only download.
 _BATCH = re.compile(r"[^/]+/batch-\d+\.json")
@@ -139,25 +140,35 @@ def finder(piktid_conn_id: str) -> Find:
 
 class PlanFiles:
     """
-    The files of all runs below ``_piktid/plans``, listed once.
+    The files of runs below ``_piktid/plans``, listed once; of a closed run only its name.
 
     :param private: Folder of the refresh's own files.
     """
 
     def __init__(self, private: Location) -> None:
         self.folder = private.join("plans")
-        self._names = frozenset(sizes_below(self.folder))
-        self._closed = {posixpath.dirname(name) for name in self._names if posixpath.basename(name) == CLOSED}
+        names = {posixpath.basename(path.rstrip("/")) for path in _entries(self.folder)}
+        closed = {name.removesuffix(CLOSED) for name in names if name.endswith(CLOSED)}
+        #: Runs that are not closed.
+        self.runs = sorted(name for name in names - closed if not name.endswith(CLOSED))
+        with ThreadPoolExecutor(WORKERS) as pool:
+            found = pool.map(lambda run: dict(walk(self.folder.join(run))), self.runs)
+            listed = dict(zip(self.runs, found, strict=True))
+        self._names = sorted(f"{run}/{name}" for run, files in listed.items() for name in files)
+        #: Run to the time of its newest file, epoch seconds.
+        self.newest = {
+            run: max(map(modified_in, files.values()), default=0.0) for run, files in listed.items()
+        }
 
     @property
-    def batches(self) -> list[str]:
-        """Paths of the batches that buy, also of closed runs."""
-        return [name for name in sorted(self._names) if _BATCH.fullmatch(name)]
+    def all_batches(self) -> list[str]:
+        """Paths of the batches that buy, also of closed runs, which are listed for it."""
+        return [name for name in sizes_below(self.folder) if _BATCH.fullmatch(name)]
 
     @property
     def records(self) -> list[str]:
         """Paths of the records of runs that are not closed."""
-        return [name for name in sorted(self._names) if name.endswith(".jobs.json") and self._is_open(name)]
+        return [name for name in self._names if name.endswith(".jobs.json")]
 
     def unpaid(self, run: str) -> list[str]:
         """
@@ -167,14 +178,20 @@ class PlanFiles:
         """
         return [
             storage.beside(name, "jobs")
-            for name in self.batches
-            if self._is_open(name)
+            for name in self._names
+            if _BATCH.fullmatch(name)
             and storage.beside(name, "jobs") not in self._names
             and (posixpath.dirname(name) != run or storage.beside(name, "uploads") in self._names)
         ]
 
-    def _is_open(self, name: str) -> bool:
-        return posixpath.dirname(name) not in self._closed
+
+def _entries(folder: Location) -> list[str]:
+    """Return the paths of the files and folders in a folder."""
+    folder.fs.invalidate_cache()
+    try:
+        return list(folder.fs.ls(folder.path, detail=False))
+    except FileNotFoundError:
+        return []
 
 
 def paid_batches(files: PlanFiles) -> list[PaidBatch]:
@@ -214,12 +231,19 @@ def take_over(files: PlanFiles, batches: Sequence[PaidBatch], run: str, by: str)
         list(pool.map(close, unsent.items()))
 
 
-def close_runs(private: Location, batches: list[PaidBatch], *, now: float | None = None) -> None:
-    """Mark runs that have ended long ago and whose requests are all resolved: later runs need not read them."""
+def close_runs(files: PlanFiles, batches: Sequence[PaidBatch], run: str, *, now: float | None = None) -> None:
+    """
+    Mark runs that have ended long ago and whose requests are all resolved: later runs need not list or read them.
+
+    :param batches: Those for which paid requests were sent.
+    :param run: This run, which stays open.
+    """
     limit = (time.time() if now is None else now) - OPEN_SECONDS
-    for run in {batch.run for batch in batches}:
-        if all(batch.is_resolved and batch.newest < limit for batch in batches if batch.run == run):
-            storage.write_bytes(private.join(f"plans/{run}/{CLOSED}"), b"")
+    waiting = {posixpath.dirname(name) for name in files.unpaid(run)}
+    waiting |= {batch.run for batch in batches if not batch.is_resolved or batch.newest >= limit}
+    for other in files.runs:
+        if other not in waiting and other != run and files.newest[other] < limit:
+            storage.write_bytes(files.folder.join(f"{other}{CLOSED}"), b"")
 
 
 def read_batch(plans: Location, name: str, *, whole: bool = False) -> PaidBatch | None:

@@ -7,8 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.storage import SourceFile
-from airflow_provider_piktid.refresh.batches import close_runs, take_over
+from airflow_provider_piktid.refresh.batches import CLOSED, close_runs, take_over
 from airflow_provider_piktid.refresh.catalogue import TICK, add_rows, pruned_row
 from airflow_provider_piktid.refresh.content import WAITING, base_of, rows_for_equal
 from airflow_provider_piktid.refresh.entries import late_entries
@@ -26,7 +27,9 @@ def carry_out(plan: Plan, request: RefreshRequest, store: CatalogueStore) -> str
     if rows := [*plan.rows(), *pruned]:
         store.write(f"{request.run}-plan-{time.time_ns()}", rows)
     take_over(plan.files, plan.paid, request.run, f"A later run of {request.producer}")
-    close_runs(store.private, [batch for batch in plan.paid if batch.run != request.run])
+    close_runs(plan.files, plan.paid, request.run)
+    # An old run that is cleared as a whole works again.
+    storage.remove_files([plan.files.folder.join(f"{request.run}{CLOSED}")])
     store.merge(plan.damaged, without=request.run)
     return store.write_batches(f"{request.run}/late", [late])[0] if late else ""
 

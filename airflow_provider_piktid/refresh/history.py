@@ -73,7 +73,8 @@ def past_purchases(files: PlanFiles, options_key: str) -> dict[str, Past]:
 
 
 def _batches(files: PlanFiles, options_key: str) -> Iterator[PaidBatch]:
-    first = {posixpath.dirname(name): name for name in reversed(files.batches)}
+    batches = files.all_batches
+    first = {posixpath.dirname(name): name for name in reversed(batches)}
 
     def has_options(name: str) -> bool:
         entries = storage.read_json(files.folder.join(name)) or [{}]
@@ -82,7 +83,7 @@ def _batches(files: PlanFiles, options_key: str) -> Iterator[PaidBatch]:
     with ThreadPoolExecutor(WORKERS) as pool:
         matches = zip(first, pool.map(has_options, first.values()), strict=True)
         ours = {run for run, is_ours in matches if is_ours}
-        chosen = [storage.beside(name, "jobs") for name in files.batches if posixpath.dirname(name) in ours]
+        chosen = [storage.beside(name, "jobs") for name in batches if posixpath.dirname(name) in ours]
         found = pool.map(lambda name: read_batch(files.folder, name, whole=True), chosen)
         yield from (batch for batch in found if batch is not None)
 

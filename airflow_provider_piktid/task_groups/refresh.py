@@ -61,7 +61,7 @@ def piktid_refresh(
     :param exclude: Glob patterns of sources to skip. Default: none.
     :param max_images: Maximum number of sources that one run submits; the rest is submitted later, oldest first.
         Default: no limit.
-    :param images_per_batch: Sources in one batch. Default: ``images_per_job`` of the connection, 10.
+    :param images_per_batch: Sources in one batch. Default: as many as the account can have in its active jobs, 50.
     :param rerun_key: Any text; another value makes every output again. Default: none.
     :param dry_run: Log what would be done and its cost, and submit nothing. Default: False.
     :param prune: Remove outputs whose source no longer exists. Default: False.

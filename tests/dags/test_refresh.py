@@ -41,7 +41,7 @@ def test_three_runs_buy_all_then_nothing_then_one(
     start: Start, shoot: Shoot, tmp_path: Path, airflow_db: Path
 ) -> None:
     """The first run buys every image, the second maps no task, and the third buys the changed image."""
-    server = start(extra={"images_per_job": 2})
+    server = start(extra={"images_per_job": 2, "active_jobs": 1})
     source, output = shoot("shirts", "shoes"), tmp_path / "out"
     folders = {"source": str(source), "output_path": str(output)}
 
@@ -62,7 +62,7 @@ def test_failed_batch_does_not_stop_the_others(
     start: Start, shoot: Shoot, tmp_path: Path, airflow_db: Path
 ) -> None:
     """If one upload fails, the other batch succeeds, and the next run buys the rest."""
-    server = start(extra={"images_per_job": 2})
+    server = start(extra={"images_per_job": 2, "active_jobs": 1})
     folders = {"source": str(shoot("shirts", "shoes")), "output_path": str(tmp_path / "out")}
     server.faults.add("upload", "status", code=400)
 

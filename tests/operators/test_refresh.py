@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidRecordEr
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.jobs.download import Download
+from airflow_provider_piktid.operators.refresh import batch_size
 from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
 from airflow_provider_piktid.refresh import read_rows
 from tests.support.batch import jobs
 from tests.support.fixtures import Start
 from tests.support.refresh import Night, Nights, PullingRun
-from tests.support.service import picture, pictures
+from tests.support.service import connection_json, picture, pictures
 
 
 @pytest.fixture
@@ -862,23 +862,22 @@ def test_plan_with_invalid_arguments_fails_permanently(
 
 
 @pytest.mark.parametrize("count", [1, 1024, 1025, 5000])
-def test_batches_stay_within_max_map_length(
-    nights: Nights, count: int, make_plan_operator: Callable[[], Any]
-) -> None:
+def test_batches_stay_within_max_map_length(count: int) -> None:
     """The number of batches does not exceed ``[core] max_map_length``."""
-    size = make_plan_operator()._batch_size(count, 1)
-
-    assert -(-count // size) <= 1024
+    assert -(-count // batch_size(count, 1)) <= 1024
 
 
-@pytest.fixture
-def make_plan_operator() -> Callable[[], Any]:
-    """Return a factory for a plan operator that is not run."""
-    from airflow_provider_piktid.operators.refresh import PiktidPlanRefreshOperator
+def test_batch_is_what_the_account_can_have_in_work(
+    server: EmulatorServer, catalogue: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default a batch has as many images as fit into the account's active jobs."""
+    connection = connection_json(server.url, images_per_job=1, active_jobs=3)
+    monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", connection)
 
-    return lambda: PiktidPlanRefreshOperator(
-        task_id="plan", source="/in", output_path="/out", identity_code="PiktidSummer"
-    )
+    night = Nights(str(catalogue), str(tmp_path / "out")).run()
+
+    assert [len(storage.read_json(storage.locate(batch)) or []) for batch in night.batches] == [3, 1]
+    assert len(jobs(server)) == 4
 
 
 def test_contact_sheet_shows_successful_and_failed_images(server: EmulatorServer, nights: Nights) -> None:

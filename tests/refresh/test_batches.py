@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 
 from airflow_provider_piktid.exceptions import PiktidRecordError
 from airflow_provider_piktid.files import storage
+from airflow_provider_piktid.files.walk import walk
 from airflow_provider_piktid.jobs.submission import JobRecord, Submission
 from airflow_provider_piktid.jobs.uploads import UploadRecord
+from airflow_provider_piktid.refresh import batches
 from airflow_provider_piktid.refresh.batches import (
     OPEN_SECONDS,
     PaidBatch,
@@ -116,9 +119,11 @@ def write(folder: Path, name: str, content: Any) -> None:
     path = folder / "plans" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content))
+    os.utime(path, (NOW, NOW))
 
 
 def stored(folder: Path, run: str, record: JobRecord) -> None:
+    """Write the files of a batch."""
     write(folder, f"{run}/batch-0001.json", [entry("a.jpg")])
     write(folder, f"{run}/batch-0001.uploads.json", UploadRecord("p", images=[upload("a.jpg")]).to_json())
     write(folder, f"{run}/batch-0001.jobs.json", record.to_json())
@@ -154,9 +159,42 @@ def test_old_runs_are_closed_once_resolved(
     stored(tmp_path, "run-1", JobRecord("f", NOW, [submission]))
     private = storage.locate(str(tmp_path))
 
-    close_runs(private, paid_batches(PlanFiles(private)), now=NOW + 5 + age)
+    files = PlanFiles(private)
+    close_runs(files, paid_batches(files), "run-2", now=NOW + 5 + age)
 
     assert bool(paid_batches(PlanFiles(private))) is is_read
+    assert bool(PlanFiles(private).runs) is is_read
+    assert PlanFiles(private).all_batches == ["run-1/batch-0001.json"]
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["only a late batch", "a batch without a record"])
+def test_run_that_bought_nothing_is_closed(tmp_path: Path, late: bool) -> None:
+    """A run that only downloaded is not listed for ever; one that may still submit stays open."""
+    write(tmp_path, "run-1/late/batch-0001.json" if late else "run-1/batch-0001.json", [entry("a.jpg")])
+    private = storage.locate(str(tmp_path))
+    files = PlanFiles(private)
+
+    close_runs(files, [], "run-2", now=NOW + OPEN_SECONDS + 10)
+
+    assert PlanFiles(private).runs == ([] if late else ["run-1"])
+
+
+def test_only_runs_that_are_open_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files of a thousand earlier nights cost one entry each in one listing."""
+    for night in range(20):
+        stored(tmp_path, f"run-{night:02d}", JobRecord("f", NOW, [submitted(1, "job-1")]))
+    private = storage.locate(str(tmp_path))
+    files = PlanFiles(private)
+    close_runs(files, paid_batches(files), "run-19", now=NOW + OPEN_SECONDS + 10)
+    listed: list[str] = []
+
+    def counted(folder: storage.Location, **options: Any) -> Any:
+        listed.append(Path(folder.path).name)
+        return walk(folder, **options)
+
+    monkeypatch.setattr(batches, "walk", counted)
+
+    assert PlanFiles(private).runs == listed == ["run-19"]
 
 
 @pytest.mark.parametrize(
@@ -207,12 +245,12 @@ def test_record_that_was_written_since_the_plan_read_it_is_not_closed(tmp_path: 
     """A process of an earlier run that still submits keeps its record, and the plan fails."""
     stored(tmp_path, "run-1", JobRecord("f", NOW, [Submission(1)]))
     files = PlanFiles(storage.locate(str(tmp_path)))
-    batches = paid_batches(files)
+    paid = paid_batches(files)
     newer = JobRecord("f", NOW, [submitted(1, "job-1")], owner="other", revision=2)
     stored(tmp_path, "run-1", newer)
 
     with pytest.raises(PiktidRecordError, match="Another process"):
-        take_over(files, batches, "run-2", "A later run")
+        take_over(files, paid, "run-2", "A later run")
 
     (found,) = paid_batches(files)
     assert found.record == newer
