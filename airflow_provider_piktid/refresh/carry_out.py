@@ -59,7 +59,8 @@ def _equal_rows(
     """Return the rows of a source with known content; add the files to copy, target to source, to ``pairs``."""
     owner = plan.reuse.owners[file.relative]
     known, state = plan.known, plan.known.get(file.relative)
-    if state is not None and state.status in WAITING:
+    is_same = plan.reuse.digests.get(file.relative) in (None, state.sha256 if state else None)
+    if state is not None and state.status in WAITING and is_same:
         base = base_of(state.rows[0]) | {"run": request.run}
     else:
         base = request.row_base(file, plan.names[file.relative])

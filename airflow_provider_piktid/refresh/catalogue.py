@@ -349,7 +349,7 @@ def compare(
         return "new"
     if known.status == "pending":
         return "pending"
-    content = _same_content(known, file)
+    content = same_content(known, file)
     if content is None:
         return "verify"
     if not content:
@@ -367,7 +367,7 @@ def compare(
     return "same"
 
 
-def _same_content(known: SourceState, file: SourceFile) -> bool | None:
+def same_content(known: SourceState, file: SourceFile) -> bool | None:
     """Return whether a source is unchanged; None if its content has to be read to know."""
     version, size = known.version, known.size
     if version and file.version:

@@ -26,6 +26,7 @@ from airflow_provider_piktid.refresh.catalogue import (
     SourceState,
     Status,
     equal_entries,
+    same_content,
 )
 from airflow_provider_piktid.refresh.outputs import PresentFiles
 from airflow_provider_piktid.refresh.request import RefreshRequest
@@ -133,8 +134,9 @@ class EqualContent:
         self._note_known(classified)
         self._sizes = Counter(file.size for file in work)
         sizes = self._index.sizes(self._sizes) | {state.size for state in self._bought().values()}
-        self._read(file for file in work if file.size in sizes)
-        digests = {self._digest(file) for file in work}
+        changed = [file for file, reason in classified if reason == "pending" and self._may_differ(file)]
+        self._read(file for file in (*work, *changed) if file.size in sizes)
+        digests = {self._digest(file) for file in (*work, *changed)}
         owners = self._owners(
             digests | {self._known[name].sha256 or "" for name in waiting if name in self._known}
         )
@@ -144,6 +146,11 @@ class EqualContent:
         for file, reason in classified:
             if digest := known_content(self._known.get(file.relative), reason):
                 self.reuse.digests[file.relative] = digest
+
+    def _may_differ(self, file: SourceFile) -> bool:
+        """Whether a source may have another content than the one whose output is to be downloaded."""
+        state = self._known.get(file.relative)
+        return state is not None and same_content(state, file) is not True
 
     def _bought(self) -> dict[str, SourceState]:
         """Return the sources in memory that were bought with these options."""
@@ -181,7 +188,7 @@ class EqualContent:
 
     def _reason(self, file: SourceFile, reason: Reason, owners: Mapping[str, list[str]]) -> Reason:
         if reason in WAITING:
-            return self._reason_of_waiting(file.relative, reason, owners)
+            return self._reason_of_waiting(file, reason, owners)
         if reason not in WORK:
             return reason
         names = [name for name in owners.get(self._digest(file), ()) if name != file.relative]
@@ -201,17 +208,24 @@ class EqualContent:
         self.reuse.owners[file.relative] = owner
         return "equal"
 
-    def _reason_of_waiting(self, name: str, reason: Reason, owners: Mapping[str, list[str]]) -> Reason:
-        """A copy of an existing output needs no PiktID; otherwise the source is downloaded from there."""
-        state = self._known.get(name)
+    def _reason_of_waiting(self, file: SourceFile, reason: Reason, owners: Mapping[str, list[str]]) -> Reason:
+        """
+        A copy of an existing output needs no PiktID; otherwise the source is downloaded from there.
+
+        If the source has changed meanwhile, to a content that another one had, it gets the output of that one now: in
+        a later run the other one may have a new content too, and the output would be gone.
+        """
+        state = self._known.get(file.relative)
         if state is None:
             return reason
-        names = [
-            other for other in owners.get(state.sha256 or "", ()) if other != name and self.has_files(other)
-        ]
-        if not names:
+        digest = self._digest(file) or state.sha256 or ""
+        names = [name for name in owners.get(digest, ()) if name != file.relative]
+        if digest == state.sha256:
+            names = [name for name in names if self.has_files(name)]
+        owner = min(names, key=self._rank, default=None)
+        if owner is None or self._known[owner].status not in ("done", *WAITING):
             return reason
-        self.reuse.owners[name] = names[0]
+        self.reuse.owners[file.relative] = owner
         return "equal"
 
     def _digest(self, file: SourceFile) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -253,6 +254,29 @@ def test_only_sources_of_a_known_size_are_read(
 
     nights.begin()
     assert read == ["c.jpg"]
+
+
+def test_exchange_with_a_source_that_is_not_downloaded_buys_nothing(
+    server: EmulatorServer, nights: Nights
+) -> None:
+    """One of two sources is paid for and not downloaded when they exchange their contents."""
+    night = nights.begin(images_per_batch=1)
+    nights.batch(night, 0, {})
+    server.faults.add("job_results", "status", code=404, times=None)
+    nights.batch(night, 1, {})
+    server.faults.clear()
+    assert sorted(statuses(nights).values()) == ["done", "pending"]
+    one, two = Path(nights.source, "a.jpg"), Path(nights.source, "b.jpg")
+    contents = one.read_bytes(), two.read_bytes()
+    one.write_bytes(contents[1])
+    two.write_bytes(contents[0])
+
+    for _ in range(3):
+        nights.run()
+
+    assert (bought(server), set(statuses(nights).values())) == (2, {"done"})
+    sums = {row["relative"]: row["source_sha256"] for row in read_rows(nights.output)}
+    assert sums == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (one, two)}
 
 
 @pytest.mark.parametrize("exchange", [False, True])
