@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from airflow_provider_piktid.files.storage import Location
@@ -19,6 +19,9 @@ Listed = tuple[str, Mapping[str, Any]]
 
 #: Folders that are listed ahead at the same time, on stores that answer over a network.
 AHEAD = 8
+
+#: Pages of S3 that are read one after the other: a short listing needs no request for each folder.
+PAGES = 10
 
 #: How the name of an S3 directory bucket ends; such a bucket is not listed in order.
 DIRECTORY_BUCKET = "--x-s3"
@@ -31,22 +34,23 @@ def walk(folder: Location, *, without: str | None = None) -> Iterator[Listed]:
     """
     Yield each file below a folder, sorted by path; nothing if the folder does not exist.
 
-    Local folders are read one by one. S3 is read page by page, other stores one first-level folder at a time; on stores
-    with network access, up to :data:`AHEAD` first-level folders at once.
+    Local folders are read one by one, S3 page by page, other stores one first-level folder at a time; of a long listing
+    on a store with network access, up to :data:`AHEAD` first-level folders at once.
 
     :param without: Name of a subfolder that is left out. Default: none.
     :raises OSError: A folder cannot be listed. What a listing leaves out would count as removed.
     """
     if folder.is_local:
         return _local(folder.path.rstrip("/") or "/", "", without)
-    folder.fs.invalidate_cache()
-    start = len(folder.path.rstrip("/")) + 1
-    streams = _s3_streams if hasattr(folder.fs, "call_s3") else _streams
-    skipped = f"{folder.path.rstrip('/')}/{without}/" if without else None
-    chosen = streams(folder.fs, folder.path.rstrip("/"), skipped)
-    listed = _ahead(chosen, AHEAD if folder.fs.async_impl else 1)
-    named = ((path[start:], info) for path, info in listed if len(path) > start)
-    return _in_order(named, folder)
+    fs, root = folder.fs, folder.path.rstrip("/")
+    fs.invalidate_cache()
+    skipped = f"{root}/{without}/" if without else None
+    if hasattr(fs, "call_s3") and not root.partition("/")[0].endswith(DIRECTORY_BUCKET):
+        listed = _s3(fs, root, skipped)
+    else:
+        listed = _ahead(_streams(fs, root, skipped), AHEAD if fs.async_impl else 1)
+    start = len(root) + 1
+    return _in_order(((path[start:], info) for path, info in listed if len(path) > start), folder)
 
 
 def sizes_below(folder: Location) -> dict[str, int]:
@@ -114,10 +118,10 @@ def _ahead(streams: Iterator[Stream], count: int) -> Iterator[Listed]:
             pages = stream()
             return pages, pool.submit(next, pages, None)
 
-        waiting = deque(map(begun, islice(streams, count)))
+        waiting = deque(map(begun, itertools.islice(streams, count)))
         while waiting:
             pages, page = waiting.popleft()
-            waiting.extend(map(begun, islice(streams, 1)))
+            waiting.extend(map(begun, itertools.islice(streams, 1)))
             while (found := page.result()) is not None:
                 page = pool.submit(next, pages, None)
                 yield from found
@@ -138,41 +142,73 @@ def _streams(fs: Any, path: str, skipped: str | None) -> Iterator[Stream]:
     return iter([streams[name] for name in sorted(streams) if name != skipped])
 
 
-def _found(fs: Any, folder: str) -> Iterator[list[Listed]]:
-    yield sorted(fs.find(folder, detail=True).items())
-
-
-def _s3_streams(fs: Any, path: str, skipped: str | None) -> Iterator[Stream]:
-    """Return streams of pages; ``find`` of s3fs would keep the whole listing."""
-    bucket, _, key = path.partition("/")
-    if bucket.endswith(DIRECTORY_BUCKET):
-        return _streams(fs, path, skipped)
-    prefix = f"{key}/" if key else ""
-
-    def pages(start: str) -> Iterator[list[Listed]]:
-        token: dict[str, str] = {}
-        while True:
-            page = fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=start, **token)
-            yield _s3_files(bucket, page)
-            if not page.get("IsTruncated"):
-                return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
-
-    top = fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, Delimiter="/")
-    folders = [item["Prefix"] for item in top.get("CommonPrefixes", ())]
-    if top.get("IsTruncated") or len(folders) < 2:
-        return iter([lambda: pages(prefix)])
-    streams: dict[str, Stream] = {f"{bucket}/{folder}": partial(pages, folder) for folder in folders}
-    streams |= {file[0]: partial(_one_page, [file]) for file in _s3_files(bucket, top)}
-    return iter([streams[name] for name in sorted(streams) if name != skipped])
-
-
 def _one_page(files: list[Listed]) -> Iterator[list[Listed]]:
     return iter([files])
 
 
-def _s3_files(bucket: str, page: Mapping[str, Any]) -> list[Listed]:
-    return [(f"{bucket}/{item['Key']}", _s3_info(item)) for item in page.get("Contents", ())]
+def _found(fs: Any, folder: str) -> Iterator[list[Listed]]:
+    yield sorted(fs.find(folder, detail=True).items())
+
+
+class _S3Pages:
+    """
+    The pages of a prefix; ``find`` of s3fs would keep the whole listing.
+
+    :param after: Key after which to begin; empty for the first one.
+    :param limit: Pages to read. Default: all.
+    """
+
+    def __init__(self, fs: Any, bucket: str, prefix: str, after: str, limit: int | None = None) -> None:
+        self._request = partial(fs.call_s3, "list_objects_v2", Bucket=bucket, Prefix=prefix)
+        self._bucket = bucket
+        self._limit = limit
+        #: The last key that was read.
+        self.last = after
+        self.is_complete = False
+
+    def __iter__(self) -> Iterator[list[Listed]]:
+        position = {"StartAfter": self.last} if self.last else {}
+        for _ in itertools.count() if self._limit is None else range(self._limit):
+            page = self._request(**position)
+            files: list[Listed] = [
+                (f"{self._bucket}/{item['Key']}", _s3_info(item)) for item in page.get("Contents", ())
+            ]
+            self.last = files[-1][0].partition("/")[2] if files else self.last
+            yield files
+            if not page.get("IsTruncated"):
+                self.is_complete = True
+                return
+            position = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def _s3(fs: Any, path: str, skipped: str | None) -> Iterator[Listed]:
+    """List a prefix page by page; after the first pages, several folders at once."""
+    bucket, _, key = path.partition("/")
+    prefix = f"{key}/" if key else ""
+    first = _S3Pages(fs, bucket, prefix, "", PAGES)
+    listed = _ahead(iter([partial(iter, first)]), 1)
+    yield from (item for item in listed if not (skipped and item[0].startswith(skipped)))
+    if not first.is_complete:
+        yield from _ahead(_s3_streams(fs, bucket, prefix, first.last, skipped), AHEAD)
+
+
+def _s3_streams(fs: Any, bucket: str, prefix: str, after: str, skipped: str | None) -> Iterator[Stream]:
+    """Return streams of what comes after a key: of each folder, and of the files between them."""
+    # Stores differ in which folders come after a key, so all are listed, and compared here.
+    top = fs.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, Delimiter="/")
+    folders = [item["Prefix"] for item in top.get("CommonPrefixes", ())]
+    if top.get("IsTruncated"):
+        return iter([partial(iter, _S3Pages(fs, bucket, prefix, after))])
+    streams: dict[str, Stream] = {
+        f"{bucket}/{folder}": partial(iter, _S3Pages(fs, bucket, folder, after))
+        for folder in folders
+        if folder > after or after.startswith(folder)
+    }
+    for item in top.get("Contents", ()):
+        if item["Key"] > after:
+            name = f"{bucket}/{item['Key']}"
+            streams[name] = partial(_one_page, [(name, _s3_info(item))])
+    return iter([streams[name] for name in sorted(streams) if name != skipped])
 
 
 def _s3_info(item: Mapping[str, Any]) -> dict[str, Any]:
