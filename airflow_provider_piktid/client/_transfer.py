@@ -12,6 +12,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import httpx
 
+from airflow_provider_piktid.client._checksum import stated_checksum
 from airflow_provider_piktid.client._http import HttpSession, log, quiet, read_bounded
 from airflow_provider_piktid.client._parse import Answer, link_refusal
 from airflow_provider_piktid.exceptions import PiktidConnectionError, PiktidError, PiktidResponseError
@@ -59,7 +60,7 @@ class ByteStream:
     """
     A body while it is received.
 
-    ``content_type`` is empty and ``content_length`` None if the server did not say.
+    ``content_type`` is empty, ``content_length`` and ``checksum`` are None if the server did not say.
     """
 
     def __init__(self, session: HttpSession, response: httpx.Response) -> None:
@@ -70,6 +71,7 @@ class ByteStream:
         plain = response.headers.get("content-encoding", "identity").lower() == "identity"
         known = plain and length.isascii() and length.isdigit() and len(length) < 19
         self.content_length = int(length) if known else None
+        self.checksum = stated_checksum({name.lower(): value for name, value in response.headers.items()})
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """
