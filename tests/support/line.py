@@ -143,6 +143,7 @@ class SlowLine:
                     self.stalled.set()
                     await asyncio.Event().wait()
                 carried += len(block)
+                await self._is_up.wait()
                 now = self._loop.time()
                 sent = line.take(len(block), now)
                 blocks.put_nowait((sent + self._delay, block))
