@@ -90,11 +90,14 @@ class PiktidConnectionError(PiktidError):
 
     :param sent: Whether the request may have reached the server. False only if it certainly did not
         (name not resolved, connection refused): then repeating it cannot pay twice. Default: True.
+    :param is_outage: Whether the server has answered this client before, and cannot be connected to now.
+        Default: False.
     """
 
-    def __init__(self, message: str, *, sent: bool = True) -> None:
+    def __init__(self, message: str, *, sent: bool = True, is_outage: bool = False) -> None:
         super().__init__(message)
         self.sent = sent
+        self.is_outage = is_outage
 
 
 class PiktidResponseError(PiktidError):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from airflow_provider_piktid.client._async import AsyncPiktidClient
+from airflow_provider_piktid.client._checksum import Checksum
 from airflow_provider_piktid.client._http import check_base_url
 from airflow_provider_piktid.client._retry import NO_RETRY, RetrySettings
 from airflow_provider_piktid.client._stream import StreamFrame
@@ -23,6 +24,7 @@ __all__ = [
     "ByteSource",
     "ByteStream",
     "BytesSource",
+    "Checksum",
     "PiktidClient",
     "PiktidV1Client",
     "RetrySettings",

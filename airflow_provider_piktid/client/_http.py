@@ -27,7 +27,7 @@ import httpx
 from airflow_provider_piktid import __version__
 from airflow_provider_piktid.client._build import Request
 from airflow_provider_piktid.client._parse import Answer, refusal
-from airflow_provider_piktid.client._retry import RetrySettings, decide
+from airflow_provider_piktid.client._retry import Retries, RetrySettings, is_outage
 from airflow_provider_piktid.exceptions import (
     PiktidConfigError,
     PiktidConnectionError,
@@ -95,6 +95,8 @@ class HttpSession:
         self._transport = transport
         self._api = self._pool()
         self._links: httpx.AsyncClient | None = None
+        #: Hosts that have answered.
+        self.reached: set[str] = set()
         install_filter()
 
     @property
@@ -132,27 +134,22 @@ class HttpSession:
 
     async def repeat(self, once: Callable[[], Awaitable[T]], *, repeatable: bool, wait: bool = True) -> T:
         """Call a function until it succeeds or the retry settings give up."""
-        attempt, waited = 0, 0.0
+        retries = Retries(self.retry, repeatable=repeatable)
         while True:
-            attempt += 1
             try:
                 return await once()
             except PiktidError as exc:
                 if not wait and isinstance(exc, PiktidRateLimitError):
                     raise
-                pause = decide(
-                    exc,
-                    attempt=attempt,
-                    elapsed=waited,
-                    repeatable=repeatable,
-                    settings=self.retry,
-                    chance=self._chance(),
-                )
+                pause = retries.pause_after(exc, self._chance())
                 if pause is None:
+                    if is_outage(exc):
+                        # Requests that follow do not wait as long again.
+                        self.reached.clear()
                     raise
-                log.info("%s. Retrying in %.1f s (attempt %d).", str(exc).rstrip("."), pause, attempt + 1)
+                text = str(exc).rstrip(".")
+                log.info("%s. Retrying in %.1f s (attempt %d).", text, pause, retries.attempts + 1)
             await self._sleep(pause)
-            waited += pause
 
     @asynccontextmanager
     async def stream(self, request: Request, silence: float) -> AsyncIterator[httpx.Response]:
@@ -169,9 +166,10 @@ class HttpSession:
         finally:
             await response.aclose()
 
-    def timeouts(self, least: float = 0.0) -> httpx.Timeout:
-        """Return the timeouts of one request; ``least`` is the minimum for reads and writes."""
-        return httpx.Timeout(max(self.timeout, least), connect=self._connect_timeout)
+    def timeouts(self, *, read_at_least: float = 0.0) -> httpx.Timeout:
+        """Return the timeouts of one request."""
+        read = max(self.timeout, read_at_least)
+        return httpx.Timeout(self.timeout, connect=self._connect_timeout, read=read)
 
     def broken(self, exc: Exception, what: str, host: str, timeout: httpx.Timeout) -> PiktidError:
         """Return our error for one of httpx, without its text: that may contain a presigned address."""
@@ -184,7 +182,9 @@ class HttpSession:
                     host=host, detail=detail, connect=timeout.connect, read=timeout.read, write=timeout.write
                 )
                 remedy = "Check the network." if sent else "Check the connection's host and the network."
-                return PiktidConnectionError(f"{self.label}: could not {what}: {said}. {remedy}", sent=sent)
+                message = f"{self.label}: could not {what}: {said}. {remedy}"
+                interrupted = not sent and host in self.reached
+                return PiktidConnectionError(message, sent=sent, is_outage=interrupted)
         return PiktidResponseError(f"{self.label}: could not {what}: {host} is not a valid address.")
 
     @property
@@ -237,9 +237,11 @@ class HttpSession:
     ) -> httpx.Response:
         try:
             with quiet():
-                return await pool.send(http, stream=True)
+                response = await pool.send(http, stream=True)
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             raise self.broken(exc, request.what, http.url.host, timeout) from exc
+        self.reached.add(http.url.host)
+        return response
 
     async def _read(self, response: httpx.Response, request: Request, timeout: httpx.Timeout) -> Answer:
         try:

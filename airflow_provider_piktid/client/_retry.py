@@ -31,6 +31,9 @@ class RetrySettings:
     :param jitter: Share by which a wait varies; after ``Retry-After`` only upwards. Default: 0.2, as in the
         official clients.
     :param total: Seconds of waiting in all. Default: 300.
+    :param outage: Seconds of waiting in all while a server that has answered before cannot be connected to, if the
+        request may be repeated: a network that is away for half a minute should not fail a transfer. Default: 90.
+    :param outage_cap: Longest single wait then, without jitter. Default: 8.
     """
 
     max_attempts: int = 9
@@ -40,9 +43,39 @@ class RetrySettings:
     cap: float = 60.0
     jitter: float = 0.2
     total: float = 300.0
+    outage: float = 90.0
+    outage_cap: float = 8.0
 
 
 NO_RETRY = RetrySettings(max_attempts=1, fault_attempts=1)
+
+
+class Retries:
+    """The attempts of one request. Those of an outage are counted apart: neither uses up the other's."""
+
+    def __init__(self, settings: RetrySettings, *, repeatable: bool) -> None:
+        self._settings = settings
+        self._repeatable = repeatable
+        self._failed = {False: 0, True: 0}
+        self._waited = 0.0
+
+    @property
+    def attempts(self) -> int:
+        return sum(self._failed.values())
+
+    def pause_after(self, error: PiktidError, chance: float) -> float | None:
+        """Count a failed attempt; return the seconds to wait before the next one, or None to give up."""
+        self._failed[is_outage(error)] += 1
+        pause = decide(
+            error,
+            attempt=self._failed[is_outage(error)],
+            elapsed=self._waited,
+            repeatable=self._repeatable,
+            settings=self._settings,
+            chance=chance,
+        )
+        self._waited += pause or 0.0
+        return pause
 
 
 def decide(
@@ -57,22 +90,30 @@ def decide(
     """
     Return the seconds to wait before the next attempt, or None to give up.
 
-    :param attempt: Attempts made so far, from 1.
+    :param attempt: Attempts made so far, from 1; those of an outage are counted apart.
     :param elapsed: Seconds waited so far between attempts.
     :param repeatable: Whether sending the request twice is safe. If not, it is retried only after a 429,
         or if it certainly did not reach the server.
     :param chance: A random number from 0 to 1 for the jitter. Default: 0.5, no jitter.
     """
-    if attempt >= _attempts(error, repeatable, settings):
+    attempts = _attempts(error, repeatable, settings)
+    in_outage = repeatable and is_outage(error) and attempts > 1
+    if attempt >= attempts and not in_outage:
         return None
+    cap, total = (settings.outage_cap, settings.outage) if in_outage else (settings.cap, settings.total)
     retry_after = getattr(error, "retry_after", None)
     if retry_after is not None:
-        wait = min(max(float(retry_after), 0.0), settings.cap) * (1 + settings.jitter * chance)
+        wait = min(max(float(retry_after), 0.0), cap) * (1 + settings.jitter * chance)
     else:
         # The exponent is bounded: 2.0 ** 1024 does not fit a float.
-        wait = min(settings.base * settings.factor ** min(attempt - 1, 64), settings.cap)
+        wait = min(settings.base * settings.factor ** min(attempt - 1, 64), cap)
         wait *= 1 + settings.jitter * (2 * chance - 1)
-    return wait if elapsed + wait <= settings.total else None
+    return wait if elapsed + wait <= total else None
+
+
+def is_outage(error: PiktidError) -> bool:
+    """Return whether a server that has answered before cannot be connected to."""
+    return isinstance(error, PiktidConnectionError) and error.is_outage
 
 
 def _attempts(error: PiktidError, repeatable: bool, settings: RetrySettings) -> int:

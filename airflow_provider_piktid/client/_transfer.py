@@ -12,6 +12,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import httpx
 
+from airflow_provider_piktid.client._checksum import stated_checksum
 from airflow_provider_piktid.client._http import HttpSession, log, quiet, read_bounded
 from airflow_provider_piktid.client._parse import Answer, link_refusal
 from airflow_provider_piktid.exceptions import PiktidConnectionError, PiktidError, PiktidResponseError
@@ -20,7 +21,7 @@ from airflow_provider_piktid.models import UploadTicket
 T = TypeVar("T")
 
 CHUNK: Final = 256 * 1024
-#: Seconds that the official client allows for an upload.
+#: Seconds that the official client allows for an upload; here for the answer after its last byte.
 UPLOAD_TIMEOUT: Final = 120.0
 MAX_REDIRECTS: Final = 5
 _LINK_NAME: Final = "<link>"
@@ -59,7 +60,7 @@ class ByteStream:
     """
     A body while it is received.
 
-    ``content_type`` is empty and ``content_length`` None if the server did not say.
+    ``content_type`` is empty, ``content_length`` and ``checksum`` are None if the server did not say.
     """
 
     def __init__(self, session: HttpSession, response: httpx.Response) -> None:
@@ -70,6 +71,7 @@ class ByteStream:
         plain = response.headers.get("content-encoding", "identity").lower() == "identity"
         known = plain and length.isascii() and length.isdigit() and len(length) < 19
         self.content_length = int(length) if known else None
+        self.checksum = stated_checksum({name.lower(): value for name, value in response.headers.items()})
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """
@@ -166,7 +168,7 @@ async def _send(
     headers: dict[str, str],
     body: AsyncIterator[bytes] | None,
 ) -> httpx.Response:
-    timeout = session.timeouts(UPLOAD_TIMEOUT if method == "PUT" else 0.0)
+    timeout = session.timeouts(read_at_least=UPLOAD_TIMEOUT if method == "PUT" else 0.0)
     started = time.monotonic()
     host = "the storage host"
     try:
@@ -180,6 +182,7 @@ async def _send(
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
         # Without a cause: the text of httpx may contain the presigned link.
         raise session.broken(exc, what, host, timeout) from None
+    session.reached.add(host)
     log.debug(
         "%s %s at %s %d in %.3f s",
         method,
@@ -219,7 +222,9 @@ async def _counted(source: ByteSource, label: str) -> AsyncIterator[bytes]:
         sent += len(chunk)
         if sent > source.size:
             break
-        yield chunk
+        # The time-out is that of one piece: large ones would make it depend on the speed of the line.
+        for start in range(0, len(chunk), CHUNK):
+            yield chunk[start : start + CHUNK]
     if sent != source.size:
         found = "more" if sent > source.size else str(sent)
         raise PiktidError(

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import itertools
 import shutil
 import tempfile
@@ -25,6 +27,16 @@ class Blob:
     path: Path
     content_type: str
     size: int
+
+    def digest(self, algorithm: str) -> bytes:
+        """Return the checksum of the content; it is computed once."""
+        return _digest(self.path, algorithm)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _digest(path: Path, algorithm: str) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).digest()
 
 
 class BlobFolder:

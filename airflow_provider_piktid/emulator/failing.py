@@ -124,6 +124,8 @@ async def _changed(fault: Fault, run: Run, scope: Scope, receive: Receive, send:
         return
     if fault.kind == "truncate_silent":
         body = keep
+    elif fault.kind == "flip":
+        body = _with_flipped_byte(captured.body, float(fault.get("at", 0.5)))
     elif fault.kind == "wrong_types":
         body = json.dumps(_other_types(json.loads(captured.body or b"null"))).encode()
     else:
@@ -132,7 +134,12 @@ async def _changed(fault: Fault, run: Run, scope: Scope, receive: Receive, send:
 
 
 WITHOUT_ANSWER = ("drop", "drop_before", "drop_after", "hang")
-_CHANGED = ("truncate", "truncate_silent", "wrong_types", "extra_fields")
+_CHANGED = ("truncate", "truncate_silent", "flip", "wrong_types", "extra_fields")
+
+
+def _with_flipped_byte(body: bytes, share: float) -> bytes:
+    position = min(int(len(body) * share), len(body) - 1)
+    return body[:position] + bytes([body[position] ^ 0xFF]) + body[position + 1 :]
 
 
 def _other_types(value: Any) -> Any:

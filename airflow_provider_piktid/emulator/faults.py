@@ -49,6 +49,7 @@ HTTP_KINDS = {
     "hang": "do not respond; cut the connection after seconds=3600",
     "truncate": "cut the connection after keep=0.5 of the body; Content-Length announces all of it",
     "truncate_silent": "send keep=0.5 of the body, with a matching Content-Length",
+    "flip": "invert the byte at=0.5 of the body",
     "html": "respond 200 with an HTML page",
     "wrong_types": "respond with every JSON value as another type",
     "garbage_json": "respond 200 with incomplete JSON",

@@ -83,6 +83,11 @@ _TABLE = (
     Variant(
         "undecodable", ("image", "job"), "whether an unreadable picture fails its image or the whole job"
     ),
+    Variant(
+        "checksum",
+        ("none", "etag", "opaque_etag", "content_md5", "x_goog_hash", "x_amz_checksum"),
+        "checksum header of result and ZIP links; opaque_etag: an ETag that looks like an MD5 but is none",
+    ),
     Variant("unuploaded", ("accept", "reject"), "a job with a file_id that was never uploaded"),
     Variant("partial_job", ("completed", "failed"), "status of a job if only some images failed"),
     Variant("partial_rows", ("all", "finished"), "whether results include unfinished images"),

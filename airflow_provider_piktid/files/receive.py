@@ -9,9 +9,10 @@ import hashlib
 import os
 import posixpath
 import tempfile
-from collections.abc import AsyncIterator, Iterable
+import zlib
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self
 
 from airflow_provider_piktid.files import formats
 from airflow_provider_piktid.files.formats import HEAD_BYTES
@@ -23,23 +24,35 @@ from airflow_provider_piktid.files.storage import (
     part_name,
 )
 
-#: Attempts to download a picture that arrives truncated.
+if TYPE_CHECKING:
+    from airflow_provider_piktid.client import Checksum
+
+#: Attempts to download a picture that arrives truncated or damaged.
 FETCH_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedFile:
-    """A downloaded file, not yet under its final name."""
+    """
+    A downloaded file, not yet under its final name.
+
+    :param checksum: What the server stated about the content. Default: nothing.
+    :param matches: Whether the content has that checksum.
+    """
 
     temporary: str
     size: int
     sha256: str
     head: bytes
     tail: bytes
+    checksum: Checksum | None = None
+    matches: bool = False
 
 
 @contextlib.asynccontextmanager
-async def receive(folder: Location, chunks: AsyncIterator[bytes], mark: str) -> AsyncIterator[ReceivedFile]:
+async def receive(
+    folder: Location, chunks: AsyncIterator[bytes], mark: str, checksum: Checksum | None = None
+) -> AsyncIterator[ReceivedFile]:
     """
     Write a download to a temporary file, so that its content can be checked before it is published.
 
@@ -47,19 +60,31 @@ async def receive(folder: Location, chunks: AsyncIterator[bytes], mark: str) -> 
     is in the temporary folder of this machine. It is always removed at the end of the block.
 
     :param mark: Prefix of the file name, the same for every try of a task; see :func:`remove_partial_files`.
+    :param checksum: Computed and compared while the bytes arrive. Default: none.
     """
     temporary = part_name(os.path.join(folder.path if folder.is_local else tempfile.gettempdir(), mark))
     try:
-        yield await _receive(temporary, chunks)
+        yield await _receive(temporary, chunks, checksum)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
 
 
-async def is_whole_picture(received: ReceivedFile) -> bool:
-    """Return whether a file is a complete picture: it has the end mark of its format and can be decoded."""
-    whole = formats.is_whole(received.head, received.tail, received.size)
-    return whole and await asyncio.to_thread(formats.decodes, received.temporary)
+async def picture_problem(received: ReceivedFile) -> str | None:
+    """
+    Return what is wrong with a downloaded picture; None if it is complete.
+
+    It must have the first bytes and the end mark of an image. If its checksum matches, it is what the server has, and
+    is not decoded. An ETag that does not match may be something else than a checksum: then decoding decides.
+    """
+    checksum = received.checksum
+    if checksum is not None and checksum.is_certain and not received.matches:
+        return f"was damaged on its way: it does not match its checksum ({checksum.origin})"
+    if formats.is_whole(received.head, received.tail, received.size) and (
+        received.matches or await asyncio.to_thread(formats.decodes, received.temporary)
+    ):
+        return None
+    return f"is truncated or not an image ({received.size} bytes)"
 
 
 async def publish(received: ReceivedFile, target: Location) -> None:
@@ -96,27 +121,73 @@ def remove_partial_files(folder: Location, present: Iterable[str], mark: str) ->
                 os.unlink(folder.join(relative).path)
 
 
-async def _receive(temporary: str, chunks: AsyncIterator[bytes]) -> ReceivedFile:
-    digest = hashlib.sha256()
+async def _receive(temporary: str, chunks: AsyncIterator[bytes], checksum: Checksum | None) -> ReceivedFile:
     size, head, tail = 0, b"", b""
     waiting: list[bytes] = []
-    with await asyncio.to_thread(_create, temporary) as file:
+    held = 0
+    with _PartialFile(temporary, ["sha256", *([checksum.algorithm] if checksum else [])]) as file:
         async for chunk in chunks:
             size += len(chunk)
+            held += len(chunk)
             head = head if len(head) >= HEAD_BYTES else (head + chunk)[:HEAD_BYTES]
             tail = chunk[-64:] if len(chunk) >= 64 else (tail + chunk)[-64:]
             waiting.append(chunk)
             # Each switch to a thread costs milliseconds while many files are downloaded.
-            if sum(map(len, waiting)) >= READ_BYTES:
-                await asyncio.to_thread(_write_chunks, file, digest, waiting)
-                waiting = []
-        await asyncio.to_thread(_write_chunks, file, digest, waiting)
-    return ReceivedFile(temporary, size, digest.hexdigest(), head, tail)
+            if held >= READ_BYTES:
+                await asyncio.to_thread(file.write, waiting)
+                waiting, held = [], 0
+        await asyncio.to_thread(file.write, waiting)
+    sums = {name: digest.digest() for name, digest in file.digests.items()}
+    matches = checksum is not None and sums[checksum.algorithm] == checksum.value
+    return ReceivedFile(temporary, size, sums["sha256"].hex(), head, tail, checksum, matches)
 
 
-def _create(path: str) -> BinaryIO:
-    os.makedirs(posixpath.dirname(path), exist_ok=True)
-    return open(path, "wb")
+class _Digest(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+    def digest(self) -> bytes: ...
+
+
+class _Crc32:
+    """CRC-32 with the methods of hashlib."""
+
+    _value = 0
+
+    def update(self, data: bytes, /) -> None:
+        self._value = zlib.crc32(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(4, "big")
+
+
+def _digest(algorithm: str) -> _Digest:
+    return _Crc32() if algorithm == "crc32" else hashlib.new(algorithm, usedforsecurity=False)
+
+
+class _PartialFile:
+    """A file that is created at the first write, and checksums of what was written."""
+
+    def __init__(self, path: str, algorithms: Iterable[str]) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self.digests = {name: _digest(name) for name in algorithms}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def write(self, chunks: Sequence[bytes]) -> None:
+        """Write and add to the checksums. Blocks."""
+        if self._file is None:
+            os.makedirs(posixpath.dirname(self._path), exist_ok=True)
+            self._file = open(self._path, "wb")  # noqa: SIM115 - closed by __exit__
+        for chunk in chunks:
+            self._file.write(chunk)
+            for digest in self.digests.values():
+                digest.update(chunk)
 
 
 def _rename(temporary: str, target: Location) -> None:
@@ -174,9 +245,3 @@ def _is_beginning(target: Location, received: ReceivedFile) -> bool:
             if chunk != now.read(len(chunk)):
                 return False
     return True
-
-
-def _write_chunks(file: BinaryIO, digest: Any, chunks: list[bytes]) -> None:
-    for chunk in chunks:
-        digest.update(chunk)
-        file.write(chunk)

@@ -19,7 +19,7 @@ from airflow_provider_piktid.files.names import safe_name
 from airflow_provider_piktid.files.storage import READ_BYTES
 
 if TYPE_CHECKING:
-    from airflow_provider_piktid.client import AsyncPiktidClient, ByteStream
+    from airflow_provider_piktid.client import AsyncPiktidClient, ByteStream, Checksum
     from airflow_provider_piktid.jobs.manifest import Row
     from airflow_provider_piktid.models.v2 import ImageResult
 
@@ -40,7 +40,7 @@ _BROKEN = (
     OverflowError,
 )
 
-Receive = Callable[[AsyncIterator[bytes], "Row"], Awaitable[None]]
+Receive = Callable[[AsyncIterator[bytes], "Row", "Checksum | None"], Awaitable[None]]
 
 
 async def fetch_archive(
@@ -64,8 +64,11 @@ async def fetch_archive(
 
 
 async def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, row: Row, receive: Receive) -> None:
+    from airflow_provider_piktid.client import Checksum
+
+    checksum = Checksum("crc32", entry.CRC.to_bytes(4, "big"), "the ZIP's directory")
     try:
-        await receive(_chunks(archive, entry), row)
+        await receive(_chunks(archive, entry), row, checksum)
     except _BROKEN:
         row.status = "pending"
 

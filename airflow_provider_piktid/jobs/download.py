@@ -24,7 +24,7 @@ from airflow_provider_piktid.jobs import manifest
 from airflow_provider_piktid.jobs.publish import Publisher
 
 if TYPE_CHECKING:
-    from airflow_provider_piktid.client import AsyncPiktidClient
+    from airflow_provider_piktid.client import AsyncPiktidClient, Checksum
     from airflow_provider_piktid.files.storage import Location
     from airflow_provider_piktid.jobs.manifest import Row, RowKey
     from airflow_provider_piktid.models.v2 import ImageResult, JobResults
@@ -41,6 +41,9 @@ FEW_FILES = 100
 
 #: Files that are decoded at the same time. More would delay writing the files that are being downloaded.
 MAX_DECODES = 2
+
+#: ZIPs that are downloaded at the same time: each needs its size on the temporary disk of the worker.
+MAX_ARCHIVES = 4
 
 
 def checked_folder(output_path: str) -> Location:
@@ -212,7 +215,10 @@ class Download:
                     raise PiktidNotFoundError("PiktID no longer has a link to it.", status=404)
                 async with _TransferSlot(self._receiving) as slot:
                     await client.fetch(
-                        url, lambda stream: self._receive(slot.release_after(stream.chunks()), row)
+                        url,
+                        lambda stream: self._receive(
+                            slot.release_after(stream.chunks()), row, stream.checksum
+                        ),
                     )
                 break
             except PiktidLinkError as error:
@@ -254,12 +260,12 @@ class Download:
                 break
         return link
 
-    async def _receive(self, chunks: Any, row: Row) -> None:
-        async with receive.receive(self._folder, chunks, self._tag) as received:
+    async def _receive(self, chunks: Any, row: Row, checksum: Checksum | None) -> None:
+        async with receive.receive(self._folder, chunks, self._tag, checksum) as received:
             async with self._decoding:
-                whole = await receive.is_whole_picture(received)
-            if not whole:
-                raise PiktidDownloadError(f"{row.file} is truncated or not an image ({received.size} bytes).")
+                problem = await receive.picture_problem(received)
+            if problem:
+                raise PiktidDownloadError(f"{row.file} {problem}.")
             replace = self.replaces_files or row.key in self._own
             row.file = await self._publisher.publish(received, row, replace=replace)
         row.status, row.error = "done", None
@@ -269,10 +275,15 @@ class Download:
     async def _from_archives(self, client: AsyncPiktidClient, missing: list[tuple[Row, ImageResult]]) -> None:
         from airflow_provider_piktid.jobs.archive import fetch_archive
 
-        for job_id in self._job_ids:
-            pairs = [pair for pair in missing if pair[0].job_id == job_id]
-            if pairs:
-                await fetch_archive(client, job_id, pairs, self._receive)
+        by_job: dict[str, list[tuple[Row, ImageResult]]] = {}
+        for pair in missing:
+            by_job.setdefault(pair[0].job_id, []).append(pair)
+
+        async def fetch(job_id: str) -> None:
+            await fetch_archive(client, job_id, by_job[job_id], self._receive)
+
+        # One at a time, a connection that stalls would stop all of them.
+        await run_bounded(fetch, list(by_job), min(self._concurrency, MAX_ARCHIVES))
 
     async def _flush(self, *, now: bool = True) -> None:
         if not now and time.monotonic() < self._flush_at:

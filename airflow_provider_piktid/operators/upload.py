@@ -118,11 +118,16 @@ class PiktidUploadImagesOperator(BaseOperator):
             with hook.get_conn() as client:
                 project = client.ensure_project(self.project_name)
                 record = self._recorded(store, project.project_id)
-                record.images = client.run(
-                    self._upload_all, files, concurrency, record.usable(project.project_id)
-                )
+                uploaded = record.usable(project.project_id)
+                try:
+                    rows = client.run(self._upload_all, files, concurrency, uploaded)
+                except BaseException:
+                    # A retry sends only what is missing.
+                    record.images = list(uploaded.values())
+                    self._save_progress(store, record)
+                    raise
+            record.images = rows
             self._save(store, record)
-            rows = record.images
             self.log.info(
                 "Uploaded %d image(s), %.1f MB, to project %s.",
                 len(rows),
@@ -209,19 +214,32 @@ class PiktidUploadImagesOperator(BaseOperator):
             # Nothing was paid for, and the task state store may limit the size of a value.
             self.log.warning("%s If this task runs again, its files get new ids.", error)
 
+    def _save_progress(self, store: Store[UploadRecord], record: UploadRecord) -> None:
+        try:
+            if record.images:
+                self._save(store, record)
+        except PiktidRecordError as error:
+            # The error of the upload says more.
+            self.log.warning("%s", error)
+
     async def _upload_all(
         self,
         client: AsyncPiktidClient,
         files: list[SourceFile],
         concurrency: int,
-        known: dict[str, dict[str, Any]],
+        uploaded: dict[str, dict[str, Any]],
     ) -> list[dict[str, Any]]:
+        """
+        Upload all files and return their rows.
+
+        :param uploaded: Rows of an earlier try by source; those of files that are uploaded now are put in.
+        """
         names = unique_names([file.relative for file in files])
         sending = asyncio.Semaphore(concurrency)
 
         async def upload(pair: tuple[SourceFile, str]) -> dict[str, Any]:
             file, filename = pair
-            before = known.get(file.location.uri)
+            before = uploaded.get(file.location.uri)
             if before and before.get("sha256") == await asyncio.to_thread(storage.digest, file.location):
                 return before | {"relative": file.relative}
             source = _Hashed(file)
@@ -238,7 +256,8 @@ class PiktidUploadImagesOperator(BaseOperator):
                 "relative": file.relative,
                 "sha256": source.sha256,
             }
-            return row | _description(file) if self._is_listed else row
+            uploaded[file.location.uri] = row | _description(file) if self._is_listed else row
+            return uploaded[file.location.uri]
 
         # Links are requested while other images are being uploaded: as many wait with a link as are uploaded.
         return await run_bounded(upload, list(zip(files, names, strict=True)), 2 * concurrency)

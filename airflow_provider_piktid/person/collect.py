@@ -151,9 +151,10 @@ class Collector:
         """Download one picture atomically and return its URI."""
 
         async def save(stream: Any) -> str:
-            async with receive.receive(folder, stream.chunks(), self._partial) as received:
-                if not await receive.is_whole_picture(received):
-                    raise PiktidDownloadError(f"it is truncated or not an image ({received.size} bytes)")
+            chunks = stream.chunks()
+            async with receive.receive(folder, chunks, self._partial, stream.checksum) as received:
+                if problem := await receive.picture_problem(received):
+                    raise PiktidDownloadError(f"it {problem}")
                 return await self._publish(received, item, folder)
 
         for attempt in range(1, FETCH_TRIES + 1):

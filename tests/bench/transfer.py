@@ -1,66 +1,158 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Uploads and downloads of the operators, compared with the documented examples that use ``requests``."""
+"""
+Uploads and downloads of the operators, beside plain streams, beside PiktID's documents, and on a slow line.
+
+Other programs may use the processors meanwhile, so each figure is the median of pairs: ours beside the plain
+streams of the same round.
+"""
 
 from __future__ import annotations
 
+import json
 import tempfile
 import time
+import urllib.request
 import uuid
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from tests.bench.photos import photos
 from tests.bench.process import UNLIMITED, Meter, emulator, in_child
-from tests.bench.rows import Row, at_least, at_most
+from tests.bench.rows import Row, at_least, at_most, told
+from tests.support.line import SlowLine
 
-TIMES_FASTER = 6
+PLAIN = "tests.bench.plain"
+#: Throughput beside eight plain streams.
+UPLOAD, CHECKSUM, DECODED = 0.9, 0.9, 0.8
 MEGABYTES = 64
-RUNS = 3
+ROUNDS = 5
+#: The slow line: seconds, bytes per second, and how much of it is to be used.
+ROUND_TRIP, BANDWIDTH, LINE_USE = 0.1, 20e6, 0.85
 #: Extra fields of a connection without limits; with limits the submissions would take minutes.
 FREE = {"jobs_per_minute": 10_000, "active_jobs": 10_000}
 
+Times = dict[str, list[dict[str, Any]]]
+
 
 def run(*, quick: bool = False) -> list[Row]:
-    """Measure; ``quick`` takes 12 large images instead of 40."""
-    many, large = 200, (12 if quick else 40)
+    """Measure; ``quick`` takes fewer rounds and fewer large images."""
     with tempfile.TemporaryDirectory() as home:
-        rows = _transfers(Path(home), many, 1_000_000)
-        return rows + _large_upload(Path(home), large, 25_000_000)
+        rows = _transfers(Path(home), 200, 1_000_000, 3 if quick else ROUNDS)
+        rows += _slow_line(Path(home), 200, 1_000_000)
+        return rows + _large_upload(Path(home), 12 if quick else 40, 25_000_000)
 
 
-def _transfers(home: Path, count: int, size: int) -> list[Row]:
+def _transfers(home: Path, count: int, size: int, rounds: int) -> list[Row]:
     folder = photos(home / "many", count, size)
     with emulator("--job-seconds", "0.01", *UNLIMITED) as url:
-        slow = in_child(__name__, "upload_as_documented", url=url, base=url, folder=str(folder))
-        fast = _best(lambda number: in_child(__name__, "upload", url=url, folder=str(folder)))
-        jobs = in_child(__name__, "swap", url=url, extra=FREE, **fast["uploaded"])["job_ids"]
-        slow_down = in_child(
-            __name__, "download_as_documented", base=url, jobs=jobs, folder=_made(home / "slow")
-        )
-        fast_down = _best(
-            lambda number: in_child(
-                __name__, "download", url=url, jobs=jobs, folder=str(home / f"fast{number}")
-            )
-        )
-    if fast_down["files"] != count or slow_down["files"] != count:
+        uploaded = in_child(__name__, "upload", url=url, folder=str(folder))["uploaded"]
+        jobs = in_child(__name__, "swap", url=url, extra=FREE, **uploaded)["job_ids"]
+
+        def fetch(kind: str, number: int) -> dict[str, Any]:
+            target = str(home / f"{kind}{number}")
+            if kind.startswith("plain"):
+                Path(target).mkdir()
+                return in_child(PLAIN, "download", base=url, jobs=jobs, folder=target)
+            _set_variant(url, "checksum", "etag" if kind == "checksum" else "none")
+            return in_child(__name__, "download", url=url, jobs=jobs, folder=target)
+
+        def send(kind: str, number: int) -> dict[str, Any]:
+            if kind == "plain":
+                return in_child(PLAIN, "upload", base=url, folder=str(folder))
+            return in_child(__name__, "upload", url=url, folder=str(folder))
+
+        fetch("checksum", -1)  # The emulator computes each checksum once.
+        down = _rounds(fetch, ["plain", "checksum", "plain again", "decoded"], rounds)
+        up = _rounds(send, ["plain", "ours"], rounds)
+        documents = _as_documented(home, url, jobs, folder)
+    if any(one["files"] != count for runs in down.values() for one in runs):
         raise RuntimeError("files are missing after the download")
     what = f"{count} images of {size / 1e6:g} MB"
     return [
-        at_least(
-            "upload, times faster", slow["seconds"] / fast["seconds"], TIMES_FASTER, "x", _both(slow, fast)
-        ),
-        at_most("upload, peak memory grows by", fast["megabytes"], MEGABYTES, "MB", what),
-        at_least(
-            "download, times faster",
-            slow_down["seconds"] / fast_down["seconds"],
-            TIMES_FASTER,
-            "x",
-            _both(slow_down, fast_down),
-        ),
-        at_most("download, peak memory grows by", fast_down["megabytes"], MEGABYTES, "MB", what),
+        _beside("upload", up["plain"], up["ours"], UPLOAD),
+        _beside("download with a checksum", down["plain"], down["checksum"], CHECKSUM),
+        _beside("download, decoded", down["plain again"], down["decoded"], DECODED),
+        _faster("upload", documents["upload"], up["ours"]),
+        _faster("download with a checksum", documents["download"], down["checksum"]),
+        _faster("download, decoded", documents["download"], down["decoded"]),
+        _grows("upload", up["ours"], what),
+        _grows("download", down["checksum"] + down["decoded"], what),
     ]
+
+
+def _rounds(measure: Callable[[str, int], dict[str, Any]], kinds: list[str], rounds: int) -> Times:
+    """Measure each kind in each round, in both orders by turns, so that no kind always follows another."""
+    times: Times = {kind: [] for kind in kinds}
+    for number in range(rounds):
+        for kind in kinds if number % 2 == 0 else reversed(kinds):
+            times[kind].append(measure(kind, number))
+    return times
+
+
+def _as_documented(home: Path, url: str, jobs: list[str], folder: Path) -> dict[str, dict[str, Any]]:
+    """Run PiktID's own examples once: they take ten times as long, and wait most of the time."""
+    return {
+        "upload": in_child(__name__, "upload_as_documented", url=url, base=url, folder=str(folder)),
+        "download": in_child(
+            __name__, "download_as_documented", base=url, jobs=jobs, folder=_made(home / "documented")
+        ),
+    }
+
+
+def _slow_line(home: Path, count: int, size: int) -> list[Row]:
+    folder = photos(home / "slow", count, size)
+    least = sum(path.stat().st_size for path in folder.iterdir()) / BANDWIDTH
+    with (
+        emulator("--job-seconds", "0.01", *UNLIMITED, latency_ms=0) as url,
+        SlowLine(url, round_trip=ROUND_TRIP, bandwidth=BANDWIDTH) as line,
+    ):
+        up = in_child(__name__, "upload", url=line.url, folder=str(folder))
+        jobs = in_child(__name__, "swap", url=url, extra=FREE, **up["uploaded"])["job_ids"]
+        down = in_child(__name__, "download", url=line.url, jobs=jobs, folder=str(home / "slow-out"))
+    what = f"{count} images of {size / 1e6:g} MB, {ROUND_TRIP * 1000:g} ms, {BANDWIDTH / 1e6:g} MB/s"
+    return [
+        at_least(
+            f"{name} on a slow line, share of it",
+            least / one["seconds"],
+            LINE_USE,
+            "x",
+            f"{what}: {least:.1f} s -> {one['seconds']:.1f} s",
+        )
+        for name, one in (("upload", up), ("download", down))
+    ]
+
+
+def _set_variant(url: str, name: str, value: str) -> None:
+    body = json.dumps({name: value}).encode()
+    with urllib.request.urlopen(f"{url}/_emulator/variants", data=body, timeout=30):
+        pass
+
+
+def _beside(name: str, plain: list[dict[str, Any]], ours: list[dict[str, Any]], bound: float) -> Row:
+    """Return the median of the ratios of each round."""
+    ratios = [one["seconds"] / other["seconds"] for one, other in zip(plain, ours, strict=True)]
+    shown = ", ".join(f"{ratio:.2f}" for ratio in sorted(ratios))
+    detail = f"{_seconds(plain):.2f} s -> {_seconds(ours):.2f} s; rounds {shown}"
+    return at_least(f"{name}, throughput of plain streams", median(ratios), bound, "x", detail)
+
+
+def _faster(name: str, documented: dict[str, Any], ours: list[dict[str, Any]]) -> Row:
+    detail = f"{documented['seconds']:.1f} s -> {_seconds(ours):.2f} s"
+    return told(
+        f"{name}, times faster than the documents", documented["seconds"] / _seconds(ours), "x", detail
+    )
+
+
+def _grows(name: str, runs: list[dict[str, Any]], what: str) -> Row:
+    most = max(one["megabytes"] for one in runs)
+    return at_most(f"{name}, peak memory grows by", most, MEGABYTES, "MB", what)
+
+
+def _seconds(runs: list[dict[str, Any]]) -> float:
+    return median(float(one["seconds"]) for one in runs)
 
 
 def _large_upload(home: Path, count: int, size: int) -> list[Row]:
@@ -86,23 +178,6 @@ def _large_upload(home: Path, count: int, size: int) -> list[Row]:
             f"{what}, {down['seconds']:.1f} s",
         ),
     ]
-
-
-def _best(measure: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
-    """
-    Return the shortest time and the largest memory of several runs.
-
-    A run takes two seconds, so that other load on the machine would distort it. The documented example takes
-    ten times as long, waits most of the time, and is measured once.
-    """
-    runs = [measure(number) for number in range(RUNS)]
-    return min(runs, key=lambda one: float(one["seconds"])) | {
-        "megabytes": max(one["megabytes"] for one in runs)
-    }
-
-
-def _both(slow: dict[str, Any], fast: dict[str, Any]) -> str:
-    return f"{slow['seconds']:.1f} s -> {fast['seconds']:.2f} s"
 
 
 def _made(folder: Path) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import traceback
 from collections.abc import Callable
@@ -296,3 +297,20 @@ async def test_printed_error_holds_no_token(script: Make) -> None:
         with pytest.raises(errors.PiktidError) as caught:
             await client.get_job("job-1")
     assert TOKEN not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_outage_is_waited_out_by_requests_that_may_be_repeated(script: Make) -> None:
+    """A server that has answered is tried longer than one that never did, and once it is given up, no longer."""
+    refused = httpx.ConnectError("x")
+    service = script(refused, *[refused] * 4, httpx.Response(200, json={"projects": []}), refused)
+    async with service.client() as client:
+        seen = []
+        for _ in range(4):
+            before = len(service.requests)
+            with contextlib.suppress(errors.PiktidConnectionError):
+                await anext(client.iter_projects(), None)
+            seen.append(len(service.requests) - before)
+    never, once, away, still_away = seen
+    assert (never, once, still_away) == (5, 1, 5)
+    # The waits have jitter.
+    assert away > 10

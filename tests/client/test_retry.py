@@ -24,6 +24,7 @@ RATE = PiktidRateLimitError("x", status=429)
 SERVER = PiktidServerError("x", status=503)
 LOST = PiktidConnectionError("x")
 UNSENT = PiktidConnectionError("x", sent=False)
+OUTAGE = PiktidConnectionError("x", sent=False, is_outage=True)
 
 
 def first_wait(error: PiktidError, *, repeatable: bool) -> float | None:
@@ -73,6 +74,23 @@ def test_decide_rate_series_outlasts_the_window_of_a_minute() -> None:
     assert waits(RATE, RetrySettings()) == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
+def test_decide_outage_is_waited_out() -> None:
+    """A server that has answered before is tried for a minute and a half, often enough to go on soon."""
+    assert waits(OUTAGE, RetrySettings()) == [1, 2, 4, *[8] * 10]
+
+
+@pytest.mark.parametrize("chance", [0.0, 1.0])
+def test_decide_outage_of_half_a_minute_is_survived_with_any_jitter(chance: float) -> None:
+    """The last attempt is later than 30 s after the first."""
+    assert sum(waits(OUTAGE, RetrySettings(), chance)) > 60
+
+
+def test_decide_outage_of_a_paid_request_is_reported_soon() -> None:
+    """A paid request is not held back for long: it is tried as often as any request that was not sent."""
+    settings = RetrySettings()
+    assert decide(OUTAGE, attempt=5, elapsed=15, repeatable=False, settings=settings) is None
+
+
 def test_decide_fault_series_is_short() -> None:
     """An unreachable host is reported after some 15 s."""
     assert waits(SERVER, RetrySettings()) == [1, 2, 4, 8]
@@ -113,7 +131,7 @@ def test_decide_huge_attempt_number_does_not_overflow() -> None:
 
 def test_decide_no_retry_gives_up_at_once() -> None:
     """``NO_RETRY`` does not retry."""
-    assert waits(RATE, NO_RETRY) == waits(UNSENT, NO_RETRY) == []
+    assert waits(RATE, NO_RETRY) == waits(UNSENT, NO_RETRY) == waits(OUTAGE, NO_RETRY) == []
 
 
 @pytest.mark.parametrize(

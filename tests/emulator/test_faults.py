@@ -140,6 +140,16 @@ def test_silent_truncation_matches_content_length(api: Any) -> None:
     assert (len(answer.content), answer.headers["Content-Length"]) == (250, "250")
 
 
+@pytest.mark.parametrize(("at", "position"), [(0.0, 0), (0.5, 500), (1.0, 999)])
+def test_flip_inverts_one_byte(api: Any, at: float, position: int) -> None:
+    """One byte of the body is inverted, and its length stays."""
+    link = api.get(f"/assets/{api.upload(data=bytes(1000))}").json()["url"]
+    api.server.faults.add("result_image", "flip", at=at)
+    content = api.fetch(link).content
+    assert (len(content), [number for number, byte in enumerate(content) if byte]) == (1000, [position])
+    assert content[position] == 0xFF
+
+
 @pytest.mark.parametrize(
     ("kind", "check"),
     [

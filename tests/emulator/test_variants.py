@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -67,6 +69,22 @@ def unfinished(api: Any) -> int:
 def zip_twice(api: Any) -> list[int]:
     link = api.post("/download", {"job_id": api.run()}).json()["download_url"]
     return [api.fetch(link).status_code for _ in range(2)]
+
+
+def checksum(api: Any) -> tuple[str, bool]:
+    """Return the checksum header of a result and whether its value is the base64 or hex MD5 or SHA-256."""
+    answer = api.fetch(result(api)["url"])
+    md5, sha = hashlib.md5(answer.content), hashlib.sha256(answer.content)
+    encoded = base64.b64encode(md5.digest()).decode()
+    known = {
+        f'"{md5.hexdigest()}"',
+        encoded,
+        f"crc32c=AAAAAA==,md5={encoded}",
+        base64.b64encode(sha.digest()).decode(),
+    }
+    names = ("Content-MD5", "x-goog-hash", "x-amz-checksum-sha256", "ETag")
+    name = next(name for name in names if name in answer.headers)
+    return name, answer.headers[name] in known
 
 
 def failed_job_status(api: Any) -> Any:
@@ -155,6 +173,12 @@ CASES: list[tuple[str, str, Check, Any]] = [
     ("partial_job", "failed", failed_job_status, "failed"),
     ("partial_rows", "finished", unfinished, 0),
     ("partial_rows", "all", unfinished, 1),
+    ("checksum", "none", checksum, ("ETag", False)),
+    ("checksum", "etag", checksum, ("ETag", True)),
+    ("checksum", "opaque_etag", checksum, ("ETag", False)),
+    ("checksum", "content_md5", checksum, ("Content-MD5", True)),
+    ("checksum", "x_goog_hash", checksum, ("x-goog-hash", True)),
+    ("checksum", "x_amz_checksum", checksum, ("x-amz-checksum-sha256", True)),
     ("refund_failed", "yes", lambda api: failed_job(api)["credits_used"], 1.0),
     (
         "unuploaded",

@@ -115,7 +115,7 @@ async def test_entry_that_cannot_be_extracted_stays_pending(
         async def fetch(self, url: str, consume: Callable[[Any], Awaitable[Any]]) -> Any:
             return await consume(Stream())
 
-    async def land(chunks: Any, row: Row) -> None:
+    async def land(chunks: Any, row: Row, checksum: Any) -> None:
         async for _ in chunks:
             pass
         row.status = "done"

@@ -431,6 +431,7 @@ def test_download_respects_max_concurrency(
     class Ending:
         def __init__(self, stream: ByteStream) -> None:
             self._stream = stream
+            self.checksum = stream.checksum
 
         async def chunks(self) -> AsyncIterator[bytes]:
             nonlocal open_now

@@ -10,7 +10,10 @@ import pytest
 
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidDownloadError
+from tests.support.fixtures import Start
 from tests.support.shoot import Shoot, files, manifest
+
+CERTAIN = ("content_md5", "x_goog_hash", "x_amz_checksum")
 
 
 @pytest.fixture
@@ -110,6 +113,74 @@ def test_link_of_another_scheme_is_not_followed(server: EmulatorServer, tmp_path
     object.__setattr__(server.state.settings, "public_url", "file:///etc")
 
     with pytest.raises(PiktidDownloadError, match="not an http"):
+        shoot.download(out)
+
+    assert files(out) == []
+
+
+@pytest.mark.parametrize("checksum", [*CERTAIN, "etag"])
+def test_download_with_a_checksum_decodes_nothing(
+    start: Start, tmp_path: Path, out: Path, checksum: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the answer has a checksum that matches, the picture is not decoded."""
+    shoot = Shoot(start(variants={"checksum": checksum}), tmp_path / "in", "a.jpg", "b.png")
+    monkeypatch.setattr("airflow_provider_piktid.files.formats.decodes", None)
+
+    assert shoot.download(out)["files"] == 2
+    assert shoot.fetched() == 2
+
+
+@pytest.mark.parametrize("checksum", CERTAIN)
+@pytest.mark.parametrize(
+    ("kind", "params"),
+    [("flip", {"at": 0.5}), ("flip", {"at": 0.97}), ("truncate_silent", {})],
+    ids=["inverted byte", "inverted byte near the end", "cut"],
+)
+def test_damaged_download_with_a_checksum_is_fetched_again(
+    start: Start, tmp_path: Path, out: Path, checksum: str, kind: str, params: dict[str, Any]
+) -> None:
+    """Damage that no decoder finds is found by a checksum; the picture is downloaded again."""
+    server = start(variants={"checksum": checksum})
+    shoot = Shoot(server, tmp_path / "in", "a.jpg")
+    server.faults.add("result_image", kind, **params)
+
+    assert shoot.download(out)["files"] == 1
+    assert (out / "a_0_v0.jpg").read_bytes() == (tmp_path / "in" / "a.jpg").read_bytes()
+    assert shoot.fetched() == 2
+
+
+def test_download_that_stays_damaged_fails_the_task(start: Start, tmp_path: Path, out: Path) -> None:
+    """A picture that never matches its checksum is not stored, and the error names the header."""
+    server = start(variants={"checksum": "content_md5"})
+    shoot = Shoot(server, tmp_path / "in", "a.jpg", "b.jpg")
+    server.faults.add("result_image", "flip", times=None, path=shoot.link_part(0))
+
+    with pytest.raises(PiktidDownloadError, match=r"a_0_v0\.jpg was damaged .* \(content-md5\)"):
+        shoot.download(out)
+
+    assert files(out) == ["b_0_v0.jpg"]
+
+
+def test_etag_that_is_no_md5_fails_no_download(start: Start, tmp_path: Path, out: Path) -> None:
+    """An ETag that only looks like an MD5 of the content causes no second transfer."""
+    shoot = Shoot(start(variants={"checksum": "opaque_etag"}), tmp_path / "in", "a.jpg", "b.png")
+
+    assert shoot.download(out)["files"] == 2
+    assert shoot.fetched() == 2
+
+
+@pytest.mark.parametrize("checksum", [*CERTAIN, "etag"])
+def test_stored_error_page_with_a_correct_checksum_is_no_result(
+    start: Start, tmp_path: Path, out: Path, checksum: str
+) -> None:
+    """A file that is not an image is refused, although its checksum matches."""
+    server = start(variants={"checksum": checksum})
+    shoot = Shoot(server, tmp_path / "in", "a.jpg")
+    blob = server.state.v2.jobs.get(shoot.job_id).outputs[0].blob
+    assert blob is not None
+    blob.path.write_bytes(b"<html>Be right back</html>")
+
+    with pytest.raises(PiktidDownloadError, match="not an image"):
         shoot.download(out)
 
     assert files(out) == []

@@ -15,7 +15,10 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_piktid.client import AsyncPiktidClient, PiktidClient
 from airflow_provider_piktid.emulator import EmulatorServer
-from airflow_provider_piktid.exceptions import PiktidConnectionError, PiktidLinkError
+from airflow_provider_piktid.exceptions import (
+    PiktidConnectionError,
+    PiktidLinkError,
+)
 from airflow_provider_piktid.jobs.uploads import STATE_KEY, UPLOAD_KEPT_SECONDS
 from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator, unique_names
 from tests.support.fixtures import Start
@@ -75,6 +78,19 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
         "record_beside": {"record_beside": str(tmp_path / "batch.json")},
     }
     return {"images": str(shoot(tmp_path / "in")), **places[request.param]}
+
+
+def test_upload_that_failed_halfway_is_resumed(server: EmulatorServer, kept: dict[str, Any]) -> None:
+    """A try after one that failed sends only the images that had not arrived."""
+    server.faults.add("put_upload", "status", code=413, after=1, times=None)
+    task = upload(**kept, max_concurrency=1)
+    with pytest.raises(AirflowFailException, match="413"):
+        task.run()
+    server.faults.clear()
+    before = requests(server)["put_upload"]
+
+    assert len(task.run()["file_ids"]) == 2
+    assert requests(server)["put_upload"] == before + 1
 
 
 def test_upload_that_runs_again_returns_the_same_file_ids(

@@ -75,7 +75,7 @@ async def get_zip(request: Request, state: State) -> Response:
     link.uses += 1
     if link.blob is None:
         link.blob = await run_in_threadpool(_build, state, link)
-    return blob_response(link.blob, filename="results.zip")
+    return await blob_response(state, link.blob, filename="results.zip")
 
 
 def entry_name(output: Output) -> str:
