@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import posixpath
 import stat
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -56,6 +57,28 @@ def walk(folder: Location, *, without: str | None = None) -> Iterator[Listed]:
 def sizes_below(folder: Location) -> dict[str, int]:
     """Map the relative path of every file below a folder to its size; empty if the folder does not exist."""
     return dict(iter_sizes(folder))
+
+
+def sizes_in(folder: Location, relative: str) -> dict[str, int]:
+    """
+    Map the path of every file in one subfolder, without those below it, to its size; empty if it does not exist.
+
+    :param relative: Path of the subfolder below the folder, to which the paths are relative too; may be empty.
+    """
+    place = folder.join(relative) if relative else folder
+    start = f"{relative}/" if relative else ""
+    try:
+        if place.is_local:
+            names = [
+                entry.name for entry in os.scandir(place.path) if not entry.is_dir(follow_symlinks=False)
+            ]
+            found = {name: _local_info(os.path.join(place.path, name)) for name in names}
+            return {start + name: info["size"] for name, info in found.items() if info}
+        place.fs.invalidate_cache()
+        entries = [entry for entry in place.fs.ls(place.path, detail=True) if entry["type"] == "file"]
+    except FileNotFoundError:
+        return {}
+    return {start + posixpath.basename(entry["name"]): int(entry["size"] or 0) for entry in entries}
 
 
 def iter_sizes(folder: Location, *, without: str | None = None) -> Iterator[tuple[str, int]]:

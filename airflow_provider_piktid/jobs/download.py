@@ -19,7 +19,7 @@ from airflow_provider_piktid.exceptions import (
 )
 from airflow_provider_piktid.files import receive, storage
 from airflow_provider_piktid.files.receive import FETCH_TRIES
-from airflow_provider_piktid.files.walk import sizes_below
+from airflow_provider_piktid.files.walk import sizes_in
 from airflow_provider_piktid.jobs import manifest
 from airflow_provider_piktid.jobs.publish import Publisher
 
@@ -192,9 +192,16 @@ class Download:
                     row.replaces = self.replaces_files
 
     def _present(self, files: set[str]) -> dict[str, int]:
-        """Return the sizes of existing files. Few files are looked up one by one, as the folder may be large."""
+        """
+        Return the sizes of existing files.
+
+        Only the folders of the planned files are listed: the output folder may have a million others. Few files on a
+        remote store are looked up one by one.
+        """
         if self._folder.is_local or len(files) > FEW_FILES:
-            return sizes_below(self._folder)
+            # Temporary files of a killed run are beside the outputs and the manifest, and in the output folder itself.
+            folders = {"", storage.PRIVATE_FOLDER, *(posixpath.dirname(file) for file in files)}
+            return {name: size for folder in folders for name, size in sizes_in(self._folder, folder).items()}
         self._folder.fs.invalidate_cache()
 
         def size(file: str) -> int | None:

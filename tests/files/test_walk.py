@@ -79,6 +79,16 @@ def test_missing_folder_has_no_files(folder: Location) -> None:
     assert list(walk.walk(folder.join("none"))) == []
 
 
+@pytest.mark.parametrize("relative", ["", "a", "a/b", "none"])
+def test_sizes_in_one_folder(folder: Location, relative: str) -> None:
+    """The files of one folder are listed without those below it, by their path below the whole folder."""
+    fill(folder)
+
+    found = walk.sizes_in(folder, relative)
+
+    assert found == {name: len(name.encode()) for name in NAMES if name.rpartition("/")[0] == relative}
+
+
 def test_pages_of_s3_are_read_as_they_are_needed(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A prefix with several pages is listed completely; the second page is requested before it is needed."""
     with bucket_in(endpoint, monkeypatch) as bucket:
