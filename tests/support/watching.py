@@ -63,3 +63,10 @@ async def watch(
 
 def status_requests(server: EmulatorServer) -> int:
     return server.state.counters.requests["job_status"]
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until the server, which runs in another thread, has done something."""
+    async with asyncio.timeout(SOON):
+        while not condition():  # noqa: ASYNC110 - it sets no event of this loop
+            await asyncio.sleep(0.01)
