@@ -117,6 +117,15 @@ class PiktidSettings:
             )
 
     @property
+    def v2_account(self) -> tuple[str, str]:
+        """
+        What identifies a v2 account: waiting tasks of one account share one notification stream.
+
+        :raises PiktidConfigError: The connection has no token.
+        """
+        return self.base_url, hashlib.sha256(self.require_token().encode()).hexdigest()
+
+    @property
     def v1_account(self) -> tuple[str, str, str]:
         """What identifies a v1 account: waiting tasks of one account share one list of notifications."""
         secret = self.password or self.token or ""
