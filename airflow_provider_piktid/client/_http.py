@@ -134,13 +134,14 @@ class HttpSession:
 
     async def repeat(self, once: Callable[[], Awaitable[T]], *, repeatable: bool, wait: bool = True) -> T:
         """Call a function until it succeeds or the retry settings give up."""
-        retries = Retries(self.retry, repeatable=repeatable)
+        retries: Retries | None = None
         while True:
             try:
                 return await once()
             except PiktidError as exc:
                 if not wait and isinstance(exc, PiktidRateLimitError):
                     raise
+                retries = retries or Retries(self.retry, repeatable=repeatable)
                 pause = retries.pause_after(exc, self._chance())
                 if pause is None:
                     if is_outage(exc):
