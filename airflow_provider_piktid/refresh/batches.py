@@ -176,12 +176,13 @@ class PlanFiles:
 
         :param run: This run; its own batches to which nothing has happened are written again, and left out.
         """
+        names = frozenset(self._names)
         return [
             storage.beside(name, "jobs")
             for name in self._names
             if _BATCH.fullmatch(name)
-            and storage.beside(name, "jobs") not in self._names
-            and (posixpath.dirname(name) != run or storage.beside(name, "uploads") in self._names)
+            and storage.beside(name, "jobs") not in names
+            and (posixpath.dirname(name) != run or storage.beside(name, "uploads") in names)
         ]
 
 
