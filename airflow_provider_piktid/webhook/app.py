@@ -39,7 +39,10 @@ def webhook_app(receiver: WebhookReceiver, path: str = PATH) -> Starlette:
             return Response(status_code=400)
         return JSONResponse({"result": result})
 
-    return Starlette(routes=[Route(path, receive, methods=["POST"])])
+    app = Starlette(routes=[Route(path, receive, methods=["POST"])])
+    # Otherwise a slash at the end is answered with a redirection.
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _bounded_body(request: Request) -> bytes:

@@ -83,7 +83,7 @@ class WebhookReceiver:
         except TimeoutError:
             raise self._unavailable(f"a delivery took more than {DELIVERY_SECONDS:g} s") from None
         except PiktidError as error:
-            raise self._unavailable(f"could not get the status of the job: {error}") from None
+            raise self._unavailable(str(error)) from None
         except Exception as error:
             # The text of another library's error may contain a URL with a password, so only its type is logged.
             raise self._unavailable(f"could not register the event: {type(error).__name__}") from error
@@ -125,13 +125,13 @@ class WebhookReceiver:
         if not self._settings.webhook_secrets:
             raise self._unavailable(
                 f"connection {self._conn_id} has no webhook_secret in its extra; "
-                "PiktidHook.register_webhook returns one"
+                "PiktidHook.register_webhook returns one."
             )
         return self._settings
 
     def _unavailable(self, complaint: str) -> DeliveryRefused:
         """Log a complaint when it is new, and return the answer that asks for another delivery."""
         if complaint != self._complaint:
-            log.error("The webhook of PiktID cannot be served: %s.", complaint)
+            log.error("The webhook of PiktID cannot be served: %s", complaint)
             self._complaint = complaint
         return DeliveryRefused(503, "Deliver again later.")
