@@ -18,12 +18,13 @@ import dataclasses
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Hashable
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 from airflow_provider_piktid.common.per_loop import PerLoop
 from airflow_provider_piktid.exceptions import TRANSIENT_ERRORS, PiktidAPIError, PiktidError
+from airflow_provider_piktid.jobs.recent import RecentNotifications
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -37,15 +38,15 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Connect = Callable[[], Awaitable["PiktidSettings"]]
 
+#: Connection lookups of an event loop at once. Airflow answers one after the other in any case, and a thousand that
+#: have begun take more memory than a thousand waiters.
+LOOKUPS_AT_ONCE = 8
 #: Requests of all waiters of an account at once.
 REQUESTS_AT_ONCE = 8
 #: Timeout of one request in seconds: as many hung requests as run at once delay the others by no more.
 REQUEST_SECONDS = 10.0
 #: Requests a second of all waiters together, if nothing says which of them is urgent.
 SPREAD_RATE = 20.0
-#: Seconds for which notifications are kept for waiters that come later, as long as PiktID keeps them; and how many.
-RECENT_SECONDS = 600.0
-MAX_RECENT = 10_000
 #: Frames after which other tasks of the event loop get their turn.
 FRAMES_AT_ONCE = 50
 #: Seconds that the last waiter waits for the end of the stream.
@@ -82,7 +83,8 @@ def subscribe(
         until True follows: events of the time between may be missing if it is longer than ten minutes.
     :param stream: False if only :meth:`Subscription.request` is needed: no stream is opened for it. Default: True.
     """
-    return Subscription(connect, None if job_ids is None else tuple(job_ids), on_hint, on_live, stream)
+    named = None if job_ids is None else tuple(dict.fromkeys(job_ids))
+    return Subscription(connect, named, on_hint, on_live, stream)
 
 
 class Subscription:
@@ -107,11 +109,7 @@ class Subscription:
         self._hub: Hub | None = None
 
     async def __aenter__(self) -> Self:
-        settings = await self._connect()
-        self._label = settings.conn_id
-        account = settings.v2_account
-        self._hub = _hubs.get(account, lambda: Hub(account, settings))
-        self._hub.join(self)
+        await self.enter()
         return self
 
     async def __aexit__(
@@ -120,6 +118,19 @@ class Subscription:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self.leave()
+
+    async def enter(self) -> None:
+        """Look up the connection and take part; :meth:`leave` must follow, then it may be entered again."""
+        async with _lookups.get("lookups", lambda: asyncio.Semaphore(LOOKUPS_AT_ONCE)):
+            settings = await self._connect()
+        self._label = settings.conn_id
+        account = settings.v2_account
+        self._hub = _hubs.get(account, lambda: Hub(account, settings))
+        self._hub.join(self)
+
+    async def leave(self) -> None:
+        """End it; what the last subscription of an account leaves is closed."""
         hub, self._hub = self._entered(), None
         await hub.leave(self)
 
@@ -195,7 +206,7 @@ class Hub:
         self._users = 0
         #: Who takes part in the stream; by job id; and those who want everything.
         self._listeners: dict[Subscription, None] = {}
-        self._by_job: dict[str, dict[Subscription, None]] = {}
+        self._by_job: dict[str, list[Subscription]] = {}
         self._for_all: dict[Subscription, None] = {}
         self._recent = RecentNotifications()
         self._task: asyncio.Task[None] | None = None
@@ -208,7 +219,7 @@ class Hub:
             return
         self._listeners[waiter] = None
         for job_id in waiter.job_ids or ():
-            self._by_job.setdefault(job_id, {})[waiter] = None
+            self._by_job.setdefault(job_id, []).append(waiter)
         if self._task is None:
             # An empty context: the stream must not write into the log of the task that happened to come first.
             self._task = asyncio.create_task(self._listen(), context=contextvars.Context())
@@ -225,18 +236,14 @@ class Hub:
         self.watched -= len(waiter.job_ids or ())
         self._listeners.pop(waiter, None)
         self._for_all.pop(waiter, None)
-        for job_id in waiter.job_ids or ():
-            self._remove(job_id, waiter)
+        for job_id in waiter.job_ids or () if waiter.stream else ():
+            self._by_job[job_id].remove(waiter)
+            if not self._by_job[job_id]:
+                del self._by_job[job_id]
         if not self._users:
             # Before anything is awaited: who comes while this hub closes needs another one.
             _hubs.evict(self._account, self)
             await self._close()
-
-    def _remove(self, job_id: str, waiter: Subscription) -> None:
-        waiters = self._by_job.get(job_id, {})
-        waiters.pop(waiter, None)
-        if not waiters:
-            self._by_job.pop(job_id, None)
 
     async def _close(self) -> None:
         if self._task is None:
@@ -260,8 +267,10 @@ class Hub:
                 ):
                     failures = max(failures, 6)
                 await asyncio.sleep(min(60.0, 2.0 ** min(failures, 6)) * random.uniform(0.5, 1.0))
-        finally:
+        except asyncio.CancelledError:
+            # Here and not where the last waiter leaves, which may be cancelled meanwhile.
             await self.client.aclose()
+            raise
 
     async def _attempt(self) -> None:
         """Open the stream and read it until it ends or breaks."""
@@ -292,8 +301,8 @@ class Hub:
     def _distribute(self, notification: Notification) -> None:
         job_id = notification.job_id
         # Without a job id it may be about any job.
-        named = self._listeners if job_id is None else self._by_job.get(job_id, {})
-        for waiter in {**named, **self._for_all}:
+        named = list(self._listeners) if job_id is None else self._by_job.get(job_id, [])
+        for waiter in dict.fromkeys([*named, *self._for_all]):
             waiter.hint(notification)
 
     def _set_live(self, live: bool) -> None:
@@ -304,37 +313,6 @@ class Hub:
             self.failure = None
         for waiter in list(self._listeners):
             waiter.tell_live(live)
-
-
-class RecentNotifications:
-    """The notifications of the last ten minutes, oldest first; at most 10,000."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        #: Id to the time of arrival and the notification. One without an id has a key of its own.
-        self._kept: dict[Hashable, tuple[float, Notification]] = {}
-
-    def add(self, notification: Notification) -> bool:
-        """Keep a notification; return whether it is a new one."""
-        key = object() if notification.id is None else notification.id
-        if key in self._kept and self._kept[key][1] == notification:
-            return False
-        self._kept.pop(key, None)
-        self._kept[key] = self._clock(), notification
-        self._forget()
-        return True
-
-    def __iter__(self) -> Iterator[Notification]:
-        self._forget()
-        return iter([notification for _, notification in self._kept.values()])
-
-    def _forget(self) -> None:
-        oldest = self._clock() - RECENT_SECONDS
-        while self._kept:
-            key, (arrived, _) = next(iter(self._kept.items()))
-            if arrived >= oldest and len(self._kept) <= MAX_RECENT:
-                return
-            del self._kept[key]
 
 
 def _call(callback: Callable[[Result], None], value: Result) -> None:
@@ -353,3 +331,4 @@ def _rename(error: PiktidError, shared: str, own: str) -> None:
 
 
 _hubs: PerLoop[Hub] = PerLoop()
+_lookups: PerLoop[asyncio.Semaphore] = PerLoop()

@@ -17,6 +17,7 @@ import weakref
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from airflow_provider_piktid.get_provider_info import (
     DEFAULT_ACTIVE_JOBS,
@@ -76,16 +77,15 @@ class AdmissionQueue:
         #: Ticket to the time of the release, for tasks that have not returned yet.
         self._released: dict[str, float] = {}
 
-    @contextlib.contextmanager
     def watching(
         self,
         job_ids: list[str],
         submitted_at: Mapping[str, float] | None = None,
         *,
         ticket: str | None = None,
-    ) -> Iterator[ActiveJobs]:
+    ) -> ActiveJobs:
         """
-        Count jobs as active inside the block, each until :meth:`ActiveJobs.ended` is called for it.
+        Count jobs as active until the end of a ``with`` block, or until :meth:`ActiveJobs.ended` is called for one.
 
         :param submitted_at: Job id to submission time, epoch seconds, for the rate limit.
         :param ticket: Ticket of the turn in which these jobs were submitted. Default: none.
@@ -94,11 +94,7 @@ class AdmissionQueue:
         lead = time.monotonic() - time.time()
         _forget(self._submitted, before=time.monotonic() - KEPT_SECONDS)
         self._submitted.update({job_id: moment + lead for job_id, moment in (submitted_at or {}).items()})
-        watch = ActiveJobs(self, job_ids)
-        try:
-            yield watch
-        finally:
-            watch.close()
+        return ActiveJobs(self, job_ids)
 
     async def turn(
         self, limits: AccountLimits, delay: float, *, until_job_ends: bool = True, ticket: str | None = None
@@ -184,23 +180,28 @@ class AdmissionQueue:
 
 
 class ActiveJobs:
-    """The active jobs that one trigger watches."""
+    """The active jobs that one trigger watches; a context manager."""
+
+    __slots__ = ("_open", "_queue")
 
     def __init__(self, queue: AdmissionQueue, job_ids: list[str]) -> None:
         self._queue = queue
-        self._open = set(job_ids)
+        self._open = list(dict.fromkeys(job_ids))
         queue.count_in(self._open)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._queue.count_out(self._open)
+        self._open = []
 
     def ended(self, job_id: str) -> None:
         """Stop counting a job and release the next task."""
         if job_id in self._open:
-            self._open.discard(job_id)
+            self._open.remove(job_id)
             self._queue.count_out([job_id])
             self._queue.job_ended()
-
-    def close(self) -> None:
-        self._queue.count_out(self._open)
-        self._open = set()
 
 
 def _forget(moments: dict[str, float], *, before: float) -> None:

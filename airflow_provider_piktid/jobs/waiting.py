@@ -43,10 +43,9 @@ class SyncWaiter:
         stream: bool = True,
     ) -> WatchResult:
         """Wait for jobs until a deadline (epoch seconds). A deadline that has passed still asks once."""
-        from airflow_provider_piktid.hooks.piktid import async_client
 
-        async def connect() -> AsyncPiktidClient:
-            return async_client(self.settings, patient=False)
+        async def connect() -> PiktidSettings:
+            return self.settings
 
         async def watch(_: AsyncPiktidClient) -> WatchResult:
             return await JobWatcher(

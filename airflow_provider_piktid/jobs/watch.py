@@ -3,7 +3,8 @@
 Wait for jobs, for triggers and the sync path.
 
 Only the status counts, notifications are hints: subscribe, then get the status, and get it again at every event of
-these jobs, at every reconnect, and every two minutes. Without a stream, poll.
+these jobs, at every reconnect, and every two minutes. Without a stream, poll. All waits of an account share one stream
+and one client, see ``jobs.hub``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -21,11 +22,11 @@ from airflow_provider_piktid.common.concurrency import run_bounded
 from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.exceptions import (
     TRANSIENT_ERRORS,
-    PiktidAPIError,
     PiktidAuthError,
     PiktidError,
     PiktidNotFoundError,
 )
+from airflow_provider_piktid.jobs.hub import Connect, subscribe
 from airflow_provider_piktid.jobs.outcome import LOST
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class WatchOptions:
 
     :param until: ``all``: return when every job has ended; ``any``: when at least one has. Default: ``all``.
     :param end_time: Deadline, epoch seconds. Default: none.
-    :param poll_interval: Seconds between two status requests of a job while there is no stream. Default: 10.
+    :param poll_interval: Seconds between two status requests of a job while there is no stream, or more if so many wait
+        that they would send more than 20 requests a second. Default: 10.
     :param status_interval: The same while there is a stream; the maximum delay if the last event is lost. Default:
         120.
     :param lost_tries: A job counts as lost after this many answers 404 in a row ...
@@ -52,7 +54,7 @@ class WatchOptions:
         answers three seconds apart.
     :param subscribe_seconds: How long the first status request waits for the subscription. Default: 5.
     :param coalesce_seconds: Progress events within this time lead to one status request. Default: 1.
-    :param lookup_failures: Consecutive failures to get a client before giving up. Default: 5.
+    :param lookup_failures: Consecutive failures to look up the connection before giving up. Default: 5.
     :param stream: Whether to listen to notifications. Default: True.
     """
 
@@ -68,20 +70,18 @@ class WatchOptions:
     stream: bool = True
 
 
-@dataclass
+@dataclass(slots=True)
 class WatchResult:
-    """The result of a wait. With ``all``, jobs are still running only if ``timed_out`` is set."""
+    """
+    The result of a wait. With ``all``, jobs are missing only if ``timed_out`` is set.
 
-    jobs: dict[str, Job] = field(default_factory=dict)
-    lost: set[str] = field(default_factory=set)
+    :param ended: Job id to status word, for the jobs that have ended.
+    :param notification_ids: Notifications of these jobs, at most 1,000; the others expire after ten minutes.
+    """
+
+    ended: dict[str, str] = field(default_factory=dict)
     notification_ids: list[int] = field(default_factory=list)
     timed_out: bool = False
-
-    @property
-    def ended(self) -> dict[str, str]:
-        """Job id to status word, for the jobs that have ended."""
-        words = {job_id: job.status for job_id, job in self.jobs.items() if job.done}
-        return words | dict.fromkeys(sorted(self.lost), LOST)
 
     def to_event(self) -> JobEvent:
         """Return the trigger event with this result."""
@@ -100,8 +100,8 @@ class JobWatcher:
     """
     Waits for one set of jobs.
 
-    :param connect: Returns a client. Called again after a failure, and after the token was refused, as it may have
-        been replaced in the connection.
+    :param connect: Looks up the connection. Called again after a failure, and after the token was refused, as it may
+        have been replaced in the connection.
     """
 
     #: Notification ids kept for deletion; the others expire after ten minutes.
@@ -109,30 +109,35 @@ class JobWatcher:
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[AsyncPiktidClient]],
+        connect: Connect,
         job_ids: Iterable[str],
         options: WatchOptions,
         *,
         on_change: ProgressCallback | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._connect = connect
-        self._job_ids = list(dict.fromkeys(job_ids))
+        self._job_ids = tuple(dict.fromkeys(job_ids))
         self._options = options
         self._on_change = on_change or (lambda job: None)
         self._clock = clock
-        self._client: AsyncPiktidClient | None = None
-        self._listener: asyncio.Task[None] | None = None
+        self._subscription = subscribe(
+            connect, job_ids=self._job_ids, on_hint=self._hint, on_live=self._set_live, stream=options.stream
+        )
         self._result = WatchResult()
+        #: Job id to what was reported of it last. Not the jobs themselves: a thousand waits keep little.
+        self._seen: dict[str, tuple[object, ...]] = {}
         #: Job id to the time of the first of its answers 404 in a row, and their number.
         self._missing: dict[str, tuple[float, int]] = {}
-        self._wake = asyncio.Event()
-        self._subscribed = asyncio.Event()
-        self._hinted: set[str] = set()
-        self._polled_all_at = float("-inf")
-        self._live = False
+        self._hinted: dict[str, None] = {}
+        #: When to get the status of the hinted jobs, and of all; ``time.monotonic()``.
+        self._hinted_due = float("inf")
+        self._all_due = float("-inf")
+        self._spreading = False
+        #: None until the first attempt to open the stream has ended.
+        self._live: bool | None = None
         self._failing = False
-        self._coalescing: asyncio.TimerHandle | None = None
+        self._refused = False
+        self._waking: asyncio.Future[None] | None = None
 
     async def wait(self) -> WatchResult:
         """
@@ -141,90 +146,73 @@ class JobWatcher:
         :raises PiktidAuthError: The token is refused, also after the connection was looked up again.
         :raises PiktidAPIError: The API refuses the status request for a reason that waiting does not resolve.
         """
-        lookups_failed = 0
-        refused_before = False
-        try:
-            while True:
-                try:
-                    client = await self._ensure_client()
-                    lookups_failed = 0
-                except PiktidError:
+        while True:
+            await self._subscribe()
+            try:
+                return await self._watch()
+            except PiktidAuthError:
+                if self._refused:
                     raise
-                except Exception as error:
-                    lookups_failed += 1
-                    if lookups_failed >= self._options.lookup_failures:
-                        raise
-                    log.warning("Could not look up the connection (%s); trying again.", type(error).__name__)
-                    await self._pause()
-                    continue
-                try:
-                    await self._poll(client)
-                    refused_before = False
-                except PiktidAuthError:
-                    if refused_before:
-                        raise
-                    refused_before = True
-                    await self._drop_client()
-                    continue
-                if self._enough():
-                    return self._result
-                if self._clock() >= self._options.end_time:
-                    self._result.timed_out = True
-                    return self._result
-                await self._pause()
-        finally:
-            await self._drop_client()
+                self._refused = True
+            finally:
+                await self._subscription.leave()
 
-    async def _ensure_client(self) -> AsyncPiktidClient:
-        if self._client is None:
-            self._client = await self._connect()
-            if self._options.stream:
-                self._listener = asyncio.create_task(self._listen(self._client))
-                # Not `wait_for`: on Python 3.11 it may swallow a cancellation, and the wait never ends.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._options.subscribe_seconds):
-                        await self._subscribed.wait()
-        return self._client
+    async def _subscribe(self) -> None:
+        """Look up the connection and subscribe; try again if the lookup fails."""
+        self._live, self._all_due = None, float("-inf")
+        failures = 0
+        while True:
+            try:
+                return await self._subscription.enter()
+            except PiktidError:
+                raise
+            except Exception as error:
+                failures += 1
+                if failures >= self._options.lookup_failures:
+                    raise
+                log.warning("Could not look up the connection (%s); trying again.", type(error).__name__)
+            await asyncio.sleep(max(0.0, min(self._options.poll_interval, self._remaining())))
 
-    async def _drop_client(self) -> None:
-        if self._coalescing is not None:
-            self._coalescing.cancel()
-        if self._listener is not None:
-            self._listener.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await self._listener
-            self._listener = None
-        if self._client is not None:
-            client, self._client = self._client, None
-            await client.aclose()
+    async def _watch(self) -> WatchResult:
+        if self._options.stream:
+            deadline = time.monotonic() + self._options.subscribe_seconds
+            while self._live is None and time.monotonic() < deadline:
+                await self._sleep_until(deadline)
+        while True:
+            late = self._remaining() <= 0
+            due = self._take_due(everything=late)
+            if due:
+                await self._poll(due)
+            if self._enough():
+                return self._result
+            if late:
+                self._result.timed_out = True
+                return self._result
+            await self._sleep_until(min(self._all_due, self._hinted_due))
 
-    # -- polling --------------------------------------------------------------------------------------------
-
-    def _outstanding(self) -> list[str]:
-        ended = self._result.ended
-        return [job_id for job_id in self._job_ids if job_id not in ended]
+    # -- status ---------------------------------------------------------------------------------------------
 
     def _enough(self) -> bool:
         ended = self._result.ended
         return bool(ended) if self._options.until == "any" else len(ended) >= len(self._job_ids)
 
-    async def _poll(self, client: AsyncPiktidClient) -> None:
-        hinted, self._hinted = self._hinted, set()
-        self._wake.clear()
+    def _take_due(self, *, everything: bool) -> list[str]:
+        """Return the jobs whose status to get now: all that have not ended, the hinted ones, or none."""
         now = time.monotonic()
-        everything = not hinted or now - self._polled_all_at >= self._interval()
-        if everything:
-            self._polled_all_at = now
-        due = [job_id for job_id in self._outstanding() if everything or job_id in hinted]
-        gate = asyncio.Semaphore(8)
+        due = [job_id for job_id in self._job_ids if job_id not in self._result.ended]
+        if everything or now >= self._all_due:
+            self._all_due, self._spreading = float("inf"), False
+        elif now >= self._hinted_due:
+            due = [job_id for job_id in due if job_id in self._hinted]
+        else:
+            return []
+        self._hinted.clear()
+        self._hinted_due = float("inf")
+        return due
 
-        async def get(job_id: str) -> Job:
-            async with gate:
-                return await client.get_job(job_id)
-
-        answers = await asyncio.gather(*(get(job_id) for job_id in due), return_exceptions=True)
+    async def _poll(self, due: list[str]) -> None:
         failure: PiktidError | None = None
-        for job_id, answer in zip(due, answers, strict=True):
+        for job_id, answer in zip(due, await self._ask(due), strict=True):
             if isinstance(answer, PiktidNotFoundError):
                 self._handle_not_found(job_id)
             elif isinstance(answer, TRANSIENT_ERRORS):
@@ -232,24 +220,39 @@ class JobWatcher:
             elif isinstance(answer, BaseException):
                 raise answer
             else:
-                self._update(job_id, answer)
+                self._update(answer, job_id)
+        self._refused = False
         self._log_failure(failure)
+        self._all_due = min(self._all_due, time.monotonic() + self._interval())
 
-    def _update(self, job_id: str, job: Job) -> None:
-        before = self._result.jobs.get(job_id)
-        self._result.jobs[job_id] = job
+    async def _ask(self, due: list[str]) -> list[Job | BaseException]:
+        """Get the status of jobs. Waiters share no answers: one may be older than what another waiter has heard."""
+        get_job = self._subscription.get_job
+        if len(due) > 1:
+            return await asyncio.gather(*(get_job(job_id) for job_id in due), return_exceptions=True)
+        try:
+            return [await get_job(due[0])]
+        except Exception as error:  # noqa: BLE001 - handled as the results of `gather`
+            return [error]
+
+    def _update(self, job: Job, job_id: str) -> None:
         self._missing.pop(job_id, None)
-        if before is None or _progress(before) != _progress(job):
+        progress = job.status, job.processed_images, job.total_images, job.post_processing_status
+        if self._seen.get(job_id) != progress:
+            self._seen[job_id] = progress
             self._on_change(job)
+        if job.done:
+            self._result.ended[job_id] = job.status
 
     def _handle_not_found(self, job_id: str) -> None:
         """One 404 says little: a new job is not visible yet, and a server may answer from an old copy."""
         now, options = self._clock(), self._options
         since, tries = self._missing.get(job_id, (now, 0))
-        self._missing[job_id] = since, tries + 1
         if tries + 1 >= options.lost_tries and now >= since + options.lost_seconds:
-            self._result.lost.add(job_id)
+            self._missing.pop(job_id, None)
+            self._result.ended[job_id] = LOST
         else:
+            self._missing[job_id] = since, tries + 1
             log.debug("Job %s answers 404 (%d in a row).", job_id, tries + 1)
 
     def _log_failure(self, error: PiktidError | None) -> None:
@@ -261,84 +264,67 @@ class JobWatcher:
 
     # -- waiting --------------------------------------------------------------------------------------------
 
+    def _remaining(self) -> float:
+        return self._options.end_time - self._clock()
+
     def _interval(self) -> float:
-        return self._options.status_interval if self._live else self._options.poll_interval
-
-    async def _pause(self) -> None:
+        """Return the seconds until the next status of all jobs, if nothing happens."""
         options = self._options
-        seconds = self._interval()
-        if self._missing.keys() - self._result.lost:
+        seconds = max(options.poll_interval, self._subscription.spread)
+        if self._live and not self._failing:
+            seconds = options.status_interval
+        if self._missing:
             # Find out soon whether a job is lost: do not wait for the long interval.
-            seconds = min(
-                seconds, options.poll_interval, max(0.05, options.lost_seconds / options.lost_tries)
-            )
-        seconds = min(seconds, max(0.0, options.end_time - self._clock()))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
+            soon = max(0.05, options.lost_seconds / options.lost_tries)
+            seconds = min(seconds, options.poll_interval, soon)
+        return seconds
 
-    async def _listen(self, client: AsyncPiktidClient) -> None:
-        """Read the stream until the wait ends; reconnect with increasing delays."""
-        failures = 0
-        only = self._job_ids[0] if len(self._job_ids) == 1 else None
-        while True:
-            opened = time.monotonic()
-            try:
-                async for frame in client.stream_notifications(job_id=only):
-                    if frame.notification is not None:
-                        self._hint(frame.notification)
-                    if frame.kind == "backfill_complete" or not self._live:
-                        self._go_live()
-            except PiktidError as error:
-                log.debug("Notification stream: %s", error)
-                if isinstance(error, PiktidAPIError) and not isinstance(error, TRANSIENT_ERRORS):
-                    failures = max(failures, 5)
-            finally:
-                if self._live:
-                    # Without a stream the short interval applies: get the status now, and poll until it is back.
-                    self._live = False
-                    self._wake.set()
-                self._subscribed.set()
-            failures = 0 if time.monotonic() - opened > 30 else failures + 1
-            await asyncio.sleep(min(60.0, 2.0 ** min(failures, 6)) * random.uniform(0.5, 1.0))
+    async def _sleep_until(self, moment: float) -> None:
+        """Sleep until a time of ``time.monotonic()``, the deadline, or :meth:`_wake`."""
+        loop = asyncio.get_running_loop()
+        # For a thousand waits less memory than an event and a timeout, and nothing that swallows a cancellation.
+        self._waking = loop.create_future()
+        timer = loop.call_later(max(0.0, min(moment - time.monotonic(), self._remaining())), self._wake)
+        try:
+            await self._waking
+        finally:
+            timer.cancel()
 
-    def _go_live(self) -> None:
-        """Use the long interval; after a reconnect, get the status of all jobs, as events may have been missed."""
-        self._live = True
-        if self._subscribed.is_set():
-            self._polled_all_at = float("-inf")
-            self._wake.set()
-        self._subscribed.set()
+    def _wake(self) -> None:
+        if self._waking is not None and not self._waking.done():
+            self._waking.set_result(None)
+
+    def _set_live(self, live: bool) -> None:
+        """Without a stream the short interval applies; where it begins and ends, events may have been missed."""
+        if live != bool(self._live):
+            self._ask_for_all(0.0)
+        self._live = live
+        self._wake()
 
     def _hint(self, notification: Notification) -> None:
         job_id = notification.job_id
         if job_id is None:
             # It may be about any of the jobs.
-            self._hinted.update(self._outstanding())
-            self._wake_soon()
-            return
-        if job_id not in self._job_ids:
+            self._ask_for_all(self._options.coalesce_seconds)
             return
         ids = self._result.notification_ids
         number = notification.id
         if number is not None and number not in ids and len(ids) < self.MAX_NOTIFICATION_IDS:
             ids.append(number)
-        self._hinted.add(job_id)
-        word = str(notification.data.get("status", "")).lower()
-        if notification.name in ("completed", "error") or word in _TERMINAL_WORDS:
-            self._wake.set()
-        else:
-            self._wake_soon()
+        self._hinted[job_id] = None
+        ends = notification.name in ("completed", "error") or notification.status in _TERMINAL_WORDS
+        # Events that do not report an end are gathered: one round of requests answers them all.
+        delay = 0.0 if ends else self._options.coalesce_seconds
+        self._hinted_due = min(self._hinted_due, time.monotonic() + delay)
+        self._wake()
 
-    def _wake_soon(self) -> None:
-        """Gather events that do not report an end: one round of requests answers them all."""
-        loop = asyncio.get_running_loop()
-        if self._coalescing is None or self._coalescing.when() < loop.time():
-            self._coalescing = loop.call_later(self._options.coalesce_seconds, self._wake.set)
-
-
-def _progress(job: Job) -> tuple[object, ...]:
-    return job.status, job.processed_images, job.total_images, job.post_processing_status
+    def _ask_for_all(self, delay: float) -> None:
+        """Get the status of all jobs soon, at a random moment: all who wait on the account have the same reason."""
+        if not self._spreading:
+            self._spreading = True
+            delay = max(delay, random.uniform(0.0, self._subscription.spread))
+            self._all_due = min(self._all_due, time.monotonic() + delay)
+            self._wake()
 
 
 def progress_line(job: Job) -> str:

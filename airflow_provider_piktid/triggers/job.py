@@ -17,6 +17,7 @@ from airflow_provider_piktid.jobs.queue import AccountLimits, ActiveJobs, admiss
 from airflow_provider_piktid.jobs.watch import WatchOptions
 
 if TYPE_CHECKING:
+    from airflow_provider_piktid.hooks.settings import PiktidSettings
     from airflow_provider_piktid.jobs.watch import WatchResult
     from airflow_provider_piktid.models.v2 import Job
 
@@ -42,12 +43,13 @@ class WaitTrigger(BaseTrigger):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._arguments = arguments
+        self._names = tuple(arguments)
         vars(self).update(arguments)
         self._finished = False
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        return f"{type(self).__module__}.{type(self).__qualname__}", dict(self._arguments)
+        arguments = {name: vars(self)[name] for name in self._names}
+        return f"{type(self).__module__}.{type(self).__qualname__}", arguments
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Yield exactly one event on every path."""
@@ -100,18 +102,19 @@ class JobWatchTrigger(WaitTrigger):
     def _outstanding(self) -> list[str]:
         return [str(job_id) for job_id in self.job_ids]
 
-    @contextlib.contextmanager
-    def _counted(self) -> Any:
-        """Count the jobs as active in the admission queue of the connection."""
-        queue = admission_queue(self.piktid_conn_id)
+    def _counted(self) -> ActiveJobs:
+        """Count the jobs as active in the admission queue of the connection, inside a ``with`` block."""
         ticket = dict(self.resume_state or {}).get("ticket")
         times = dict(self.submitted_at or {})
-        with queue.watching(self._outstanding(), times, ticket=ticket) as active:
-            yield queue, active
+        return admission_queue(self.piktid_conn_id).watching(self._outstanding(), times, ticket=ticket)
+
+    async def _settings(self) -> PiktidSettings:
+        from airflow_provider_piktid.hooks.piktid import PiktidHook
+
+        return await PiktidHook(self.piktid_conn_id).aget_settings()
 
     async def _watch(self, active: ActiveJobs) -> WatchResult:
-        from airflow_provider_piktid.hooks.piktid import PiktidHook
-        from airflow_provider_piktid.jobs.watch import JobWatcher, WatchOptions, progress_line
+        from airflow_provider_piktid.jobs.watch import JobWatcher, progress_line
 
         def changed(job: Job) -> None:
             self.log.info(progress_line(job))
@@ -119,19 +122,12 @@ class JobWatchTrigger(WaitTrigger):
                 self._ended[job.job_id] = job.status
                 active.ended(job.job_id)
 
-        hook = PiktidHook(self.piktid_conn_id)
         options = WatchOptions(
             poll_interval=float(self.poll_interval),
             end_time=float(self.end_time) if self.end_time is not None else float("inf"),
             lost_seconds=float(self.lost_seconds),
         )
-        watcher = JobWatcher(
-            lambda: hook.aget_client(patient=False),
-            self._outstanding(),
-            options,
-            on_change=changed,
-        )
-        return await watcher.wait()
+        return await JobWatcher(self._settings, self._outstanding(), options, on_change=changed).wait()
 
 
 class PiktidJobTrigger(JobWatchTrigger):
@@ -171,7 +167,7 @@ class PiktidJobTrigger(JobWatchTrigger):
         )
 
     async def _event(self) -> JobEvent:
-        with self._counted() as (_, active):
+        with self._counted() as active:
             return (await self._watch(active)).to_event()
 
 
@@ -232,7 +228,8 @@ class PiktidSlotTrigger(JobWatchTrigger):
     async def _event(self) -> JobEvent:
         limits = AccountLimits(self.jobs_per_minute, self.active_jobs, self.rate_window)
         now = time.time()
-        with self._counted() as (queue, active):
+        with self._counted() as active:
+            queue = admission_queue(self.piktid_conn_id)
             watch = asyncio.ensure_future(self._watch(active)) if self.job_ids else None
             try:
                 turn = queue.turn(limits, max(0.0, self.not_before - now), until_job_ends=self.until_job_ends)

@@ -131,9 +131,11 @@ async def test_wait_includes_post_processing(start: Any) -> None:
     server = start(post_process_seconds=0.4)
     job_id = buy(server, post_process=True)
 
-    watched = await watch(server, job_id)
+    seen: list[str | None] = []
 
-    assert watched.jobs[job_id].post_processing_status == "completed"
+    await watch(server, job_id, on_change=lambda job: seen.append(job.post_processing_status))
+
+    assert seen[-1] == "completed"
 
 
 async def test_each_change_is_reported_once(start: Any) -> None:

@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from airflow_provider_piktid.client import AsyncPiktidClient, RetrySettings
 from airflow_provider_piktid.emulator import EmulatorServer
+from airflow_provider_piktid.hooks.settings import PiktidSettings
 from airflow_provider_piktid.jobs.watch import JobWatcher, WatchOptions, WatchResult
 from airflow_provider_piktid.models import Job
 
@@ -18,24 +18,26 @@ SOON = 8.0
 
 
 class Connect:
-    """Returns clients with the given tokens in order, and keeps them."""
+    """Looks up connections with the given tokens, in order; the last one stays."""
 
-    def __init__(self, server: EmulatorServer, *tokens: str | Exception) -> None:
-        self._server = server
-        self._tokens = list(tokens) or ["piktid-emulator"]
-        self.clients: list[AsyncPiktidClient] = []
+    def __init__(
+        self,
+        server: EmulatorServer,
+        *tokens: str | Exception,
+        conn_id: str = "test",
+        token: str | None = None,
+    ) -> None:
+        self._url = server.url
+        self._tokens = list(tokens) or [token or "piktid-emulator"]
+        self._conn_id = conn_id
         self.calls = 0
 
-    async def __call__(self) -> AsyncPiktidClient:
+    async def __call__(self) -> PiktidSettings:
         self.calls += 1
         token = self._tokens.pop(0) if len(self._tokens) > 1 else self._tokens[0]
         if isinstance(token, Exception):
             raise token
-        client = AsyncPiktidClient(
-            token, base_url=self._server.url, label="test", retry=RetrySettings(max_attempts=1)
-        )
-        self.clients.append(client)
-        return client
+        return PiktidSettings(self._conn_id, token, None, None, base_url=self._url)
 
 
 async def watch(
