@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 VERSION: Final = 1
-#: Key of the store.
+#: Key of the store; and that of the ends that the receiver of the webhook has registered for the same asset.
 KEY: Final = "piktid_job_events"
+WEBHOOK_KEY: Final = "piktid_webhook_events"
 #: Notification ids, and ends, that are kept.
 LIMIT: Final = 500
 #: Seconds from an event until it is remembered for good. The triggerer stores an event some time after the trigger
@@ -50,6 +51,8 @@ class EndMemory:
         #: Epoch seconds up to which every end was seen; None if nothing is known of an earlier process.
         self.seen_at: float | None = None
         self._loaded = store is None
+        #: Whether the webhook reports jobs to the same asset.
+        self.has_webhook = False
 
     def knows_notification(self, number: int | None) -> bool:
         return number in self._ids
@@ -73,7 +76,8 @@ class EndMemory:
             if self._loaded:
                 return
             try:
-                self._restore(await self._get())
+                self._restore(await self._get(KEY))
+                self.has_webhook = bool(await self._get(WEBHOOK_KEY))
                 self._loaded = True
             except ValueError as error:
                 self._give_up(error)
@@ -85,6 +89,19 @@ class EndMemory:
                 "Could not read what was reported; ends of the last ten minutes may be reported twice."
             )
             self._loaded = True
+
+    async def of_webhook(self) -> frozenset[str]:
+        """Return the ends that the webhook has reported to the same asset."""
+        if self._store is None:
+            return frozenset()
+        try:
+            value = await self._get(WEBHOOK_KEY)
+        except Exception as error:  # noqa: BLE001 - of any store
+            log.debug("Could not read what the webhook has reported (%s).", type(error).__name__)
+            return frozenset()
+        ends = frozenset(_items(value, "ends", str)) if isinstance(value, Mapping) else frozenset()
+        self.has_webhook = bool(ends)
+        return ends
 
     async def save(self) -> None:
         """Keep what was reported some seconds ago, and the time up to which nothing was missed."""
@@ -120,17 +137,23 @@ class EndMemory:
         log.warning("Reported ends are not remembered over restarts: %s", error)
         self._store, self._loaded = None, True
 
-    async def _get(self) -> Any:
+    async def _get(self, key: str) -> Any:
         """Airflow 3.3.2 has asynchronous calls; before that the blocking ones run in a thread."""
         if hasattr(self._store, "aget"):
-            return await self._store.aget(KEY)
-        return await asyncio.to_thread(self._store.get, KEY)
+            return await self._store.aget(key)
+        return await asyncio.to_thread(self._store.get, key)
 
     async def _set(self, value: Any) -> None:
         if hasattr(self._store, "aset"):
             await self._store.aset(KEY, value)
         else:
             await asyncio.to_thread(self._store.set, KEY, value)
+
+
+def with_webhook_end(stored: Any, key: str) -> dict[str, Any]:
+    """Return what is stored of the webhook with one more end; the oldest of more than 500 is left out."""
+    ends = list(_items(stored, "ends", str)) if isinstance(stored, Mapping) else []
+    return {"ends": [*ends, key][-LIMIT:], "version": VERSION}
 
 
 def _items(value: Mapping[str, Any], name: str, kind: type) -> Iterator[Any]:

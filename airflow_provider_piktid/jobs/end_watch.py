@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from airflow_provider_piktid.exceptions import PiktidAuthError, PiktidError, PiktidNotFoundError
-from airflow_provider_piktid.jobs.end_memory import SAVE_SECONDS
+from airflow_provider_piktid.jobs.end_memory import SAVE_SECONDS, end_key
 from airflow_provider_piktid.jobs.ended import END_WORDS, EndedJob, JobFilter, is_about_a_job, reports_end
 from airflow_provider_piktid.jobs.hub import Subscription, subscribe
 from airflow_provider_piktid.jobs.lookup import epoch
@@ -49,6 +49,7 @@ class WatchTimes:
     How often what is asked, in seconds.
 
     :param lead: From an end until its event; further ends join it. Default: 0.1.
+    :param webhook: The same if the webhook reports to the same asset: it goes first. Default: 3.
     :param running: Between two status requests of a running job, in case the notification of its end is lost.
         Default: 120.
     :param unsettled: The same for a job that was reported as ended but has not, or could not be asked for. Default:
@@ -60,6 +61,7 @@ class WatchTimes:
     """
 
     lead: float = 0.1
+    webhook: float = 3.0
     running: float = 120.0
     unsettled: float = 10.0
     stream: float = 540.0
@@ -142,7 +144,7 @@ class EndWatcher:
                 await self._round()
             except Exception as error:  # noqa: BLE001 - an end of the trigger is started again every 2 s for ever
                 await self._fail(error)
-            if burst := self._burst():
+            if burst := await self._burst():
                 return burst
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause()):
@@ -266,14 +268,19 @@ class EndWatcher:
             return
         _, numbers = self._ready.pop(job.job_id, (job, []))
         if not self._ready:
-            self._emit_at = max(self._emitted_at + self._gather, time.monotonic() + self._times.lead)
+            lead = self._times.webhook if self._memory.has_webhook else self._times.lead
+            self._emit_at = max(self._emitted_at + self._gather, time.monotonic() + lead)
         self._ready[job.job_id] = job, numbers + hints.numbers
 
-    def _burst(self) -> list[EndedJob]:
-        now = time.monotonic()
-        if not self._ready or now < self._emit_at:
+    async def _burst(self) -> list[EndedJob]:
+        if not self._ready or time.monotonic() < self._emit_at:
             return []
-        ready, self._ready = self._ready, {}
+        elsewhere = await self._memory.of_webhook()
+        ready = {job_id: found for job_id, found in self._ready.items() if end_key(found[0]) not in elsewhere}
+        self._ready = {}
+        if not ready:
+            return []
+        now = time.monotonic()
         self._emitted_at = now
         # A little later than that, so that this burst is among what is stored.
         self._save_at = min(self._save_at, now + SAVE_SECONDS + 0.5)

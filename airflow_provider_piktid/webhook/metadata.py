@@ -9,12 +9,14 @@ whose signature is the same from 3.0 to 3.4, and the tables beside it.
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_piktid.jobs.ended import EndedJob, filter_of, payload
+from airflow_provider_piktid.jobs.end_memory import WEBHOOK_KEY, with_webhook_end
+from airflow_provider_piktid.jobs.ended import filter_of, payload
 from airflow_provider_piktid.webhook.delivery import CLOCK_SLACK, is_known
-from airflow_provider_piktid.webhook.receiver import JobAsset
+from airflow_provider_piktid.webhook.receiver import JobAsset, ReportedEnd
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -26,8 +28,8 @@ class MetadataSink:
     async def assets(self, piktid_conn_id: str) -> list[JobAsset]:
         return await asyncio.to_thread(_assets, piktid_conn_id)
 
-    async def register(self, asset: JobAsset, job: EndedJob, told_at: float) -> bool:
-        return await asyncio.to_thread(_register, asset, job, told_at)
+    async def register(self, asset: JobAsset, end: ReportedEnd) -> bool:
+        return await asyncio.to_thread(_register, asset, end)
 
 
 def _assets(piktid_conn_id: str) -> list[JobAsset]:
@@ -43,23 +45,24 @@ def _assets(piktid_conn_id: str) -> list[JobAsset]:
     return [JobAsset(number, name, jobs) for number, name, jobs in found if jobs is not None]
 
 
-def _register(asset: JobAsset, job: EndedJob, told_at: float) -> bool:
+def _register(asset: JobAsset, end: ReportedEnd) -> bool:
     from airflow.assets.manager import asset_manager
     from airflow.models.asset import AssetModel
     from airflow.utils.session import create_session
 
     with create_session() as session:
         _lock(session, asset.id)
-        if is_known(job, told_at, _events(session, asset.id, told_at - CLOCK_SLACK)):
+        if is_known(end.job, end.told_at, _events(session, asset.id, end.told_at - CLOCK_SLACK)):
             return False
         _hold_queue(session, asset.id)
         model = session.get(AssetModel, asset.id)
-        extra = {"from_webhook": True, "payload": payload([job])}
+        extra = {"from_webhook": True, "payload": payload([end.job])}
         if model is None or not asset_manager.register_asset_change(
             asset=model, extra=extra, session=session
         ):
             raise LookupError(f"asset {asset.name} is not in the database")
         _renew_queue(session, asset.id)
+        _tell_watcher(session, asset.id, end.key)
     return True
 
 
@@ -116,3 +119,16 @@ def _renew_queue(session: Session, asset_id: int) -> None:
         .where(AssetDagRunQueue.asset_id == asset_id)
         .values(created_at=datetime.now(UTC))
     )
+
+
+def _tell_watcher(session: Session, asset_id: int, key: str | None) -> None:
+    """Note the end where the asset's watcher looks before it reports one. Before Airflow 3.3 there is no such place."""
+    try:
+        from airflow.state import AssetScope, get_state_backend
+    except ImportError:
+        return
+    if key is not None:
+        store, scope = get_state_backend(), AssetScope(asset_id=asset_id)
+        stored = store.get(scope, WEBHOOK_KEY, session=session)
+        value = with_webhook_end(json.loads(stored) if stored else None, key)
+        store.set(scope, WEBHOOK_KEY, json.dumps(value), session=session)

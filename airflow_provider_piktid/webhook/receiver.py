@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from airflow_provider_piktid.exceptions import PiktidError
 from airflow_provider_piktid.hooks.piktid import PiktidHook, PiktidSettings, async_client
+from airflow_provider_piktid.jobs.end_memory import end_key
 from airflow_provider_piktid.jobs.ended import EndedJob, JobFilter, reports_end
 from airflow_provider_piktid.webhook.delivery import DeliveryRefused, read_delivery
 
@@ -35,6 +36,20 @@ class JobAsset:
     jobs: JobFilter
 
 
+@dataclass(frozen=True)
+class ReportedEnd:
+    """
+    An end that a delivery reports.
+
+    :param told_at: Time of the notification, epoch seconds.
+    :param key: What tells this end of the job from another one; None if PiktID does not say when it was.
+    """
+
+    job: EndedJob
+    told_at: float
+    key: str | None
+
+
 class Sink(Protocol):
     """Where asset events are registered."""
 
@@ -42,7 +57,7 @@ class Sink(Protocol):
         """Return the active assets that report jobs of a connection."""
         ...
 
-    async def register(self, asset: JobAsset, job: EndedJob, told_at: float) -> bool:
+    async def register(self, asset: JobAsset, end: ReportedEnd) -> bool:
         """Create an event of the asset; False if the end was known already."""
         ...
 
@@ -101,16 +116,16 @@ class WebhookReceiver:
         return await self._register(assets, job, notification)
 
     async def _register(self, assets: list[JobAsset], job: Job, notification: Notification) -> str:
-        ended = EndedJob.of(job, notification.id)
+        end = ReportedEnd(EndedJob.of(job, notification.id), notification.timestamp or 0.0, end_key(job))
         done = "ignored"
         # In the same order everywhere, as each registration locks a row.
         for asset in sorted(assets, key=lambda asset: asset.id):
             if not asset.jobs.takes(job):
                 continue
-            made = await self._sink.register(asset, ended, notification.timestamp or 0.0)
+            made = await self._sink.register(asset, end)
             done = "accepted" if made or done == "accepted" else "known"
             if made:
-                log.info("Job %s is %s: event of asset %s.", ended.job_id, ended.status, asset.name)
+                log.info("Job %s is %s: event of asset %s.", job.job_id, job.status, asset.name)
         return done
 
     async def _connection(self) -> PiktidSettings:

@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_piktid.jobs.ended import EndedJob, filter_of, payload
+from airflow_provider_piktid.jobs.ended import filter_of, payload
 from airflow_provider_piktid.webhook.delivery import CLOCK_SLACK, is_known
-from airflow_provider_piktid.webhook.receiver import JobAsset
+from airflow_provider_piktid.webhook.receiver import JobAsset, ReportedEnd
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.webhook.airflow_api import AirflowApi
@@ -23,8 +23,7 @@ ASSETS_SECONDS: Final = 10.0
 class _Waiting:
     """An end that is to be registered, and who waits for the result."""
 
-    job: EndedJob
-    told_at: float
+    end: ReportedEnd
     made: asyncio.Future[bool]
 
 
@@ -68,10 +67,10 @@ class RestSink:
                 found.append(JobAsset(int(row["id"]), str(row.get("name") or row["uri"]), jobs))
         return found
 
-    async def register(self, asset: JobAsset, job: EndedJob, told_at: float) -> bool:
+    async def register(self, asset: JobAsset, end: ReportedEnd) -> bool:
         queue = self._queues[asset.id]
         made: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        queue.waiting.append(_Waiting(job, told_at, made))
+        queue.waiting.append(_Waiting(end, made))
         if queue.task is None:
             queue.task = asyncio.create_task(self._empty(asset.id, queue))
         return await made
@@ -90,14 +89,15 @@ class RestSink:
         queue.task = None
 
     async def _register(self, asset_id: int, queue: _Queue, taken: list[_Waiting]) -> None:
-        events = await self._api.events(asset_id, min(w.told_at for w in taken) - CLOCK_SLACK)
+        events = await self._api.events(asset_id, min(waiting.end.told_at for waiting in taken) - CLOCK_SLACK)
         new: list[_Waiting] = []
         for waiting in taken:
-            if not is_known(waiting.job, waiting.told_at, events):
+            job = waiting.end.job
+            if not is_known(job, waiting.end.told_at, events):
                 new.append(waiting)
-                events.append((time.time(), {"payload": payload([waiting.job])}))
+                events.append((time.time(), {"payload": payload([job])}))
         if new:
-            extra = {"from_webhook": True, "payload": payload(waiting.job for waiting in new)}
+            extra = {"from_webhook": True, "payload": payload(waiting.end.job for waiting in new)}
             await self._api.create_event(asset_id, queue.uri, extra)
             queue.registered_at = time.monotonic()
         for waiting in taken:

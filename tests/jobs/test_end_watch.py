@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_piktid.client import PiktidClient
 from airflow_provider_piktid.emulator import EmulatorServer
-from airflow_provider_piktid.jobs.end_memory import SAVE_SECONDS
+from airflow_provider_piktid.jobs.end_memory import SAVE_SECONDS, WEBHOOK_KEY, end_key, with_webhook_end
 from airflow_provider_piktid.jobs.ended import EndedJob, JobFilter
 from tests.support.batch import buy
 from tests.support.ends import SHORT, AssetStore, burst, quiet, watching
@@ -305,6 +306,20 @@ async def test_store_that_fails_does_not_stop_the_watch(server: EmulatorServer) 
     async with watching(store=store) as watcher:
         for _ in range(2):
             await burst_of_one(server, watcher)
+
+
+async def test_end_that_the_webhook_has_reported_is_left_out(server: EmulatorServer) -> None:
+    """If the webhook reports to the same asset, the watcher lets it go first and reports only what it did not."""
+    store = AssetStore()
+    store.set(WEBHOOK_KEY, with_webhook_end(None, "earlier"))
+    async with watching(store=store) as watcher:
+        waiting = asyncio.create_task(burst(watcher))
+        both, lost = ended(server), ended(server)
+        with PiktidClient("piktid-emulator", base_url=server.url) as client:
+            key = end_key(client.get_job(both))
+        store.set(WEBHOOK_KEY, with_webhook_end(store.get(WEBHOOK_KEY), str(key)))
+        assert ids(await waiting) == [lost]
+        assert await quiet(watcher)
 
 
 async def test_memory_is_bounded(server: EmulatorServer) -> None:

@@ -8,6 +8,7 @@ import hmac
 import itertools
 import json
 import time
+from datetime import datetime
 from typing import Any
 
 from airflow_provider_piktid.jobs.ended import JobFilter, asset_extra
@@ -58,3 +59,41 @@ def asset_events(asset_id: int) -> list[dict[str, Any]]:
             select(AssetEvent.extra).where(AssetEvent.asset_id == asset_id).order_by(AssetEvent.id)
         )
         return list(rows)
+
+
+def schedule_on(asset_id: int) -> None:
+    """Store a DAG that is scheduled on an asset."""
+    from airflow.models.asset import DagScheduleAssetReference
+    from airflow.models.dag import DagModel
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.utils.session import create_session
+
+    dag_id = f"dag-of-{asset_id}"
+    with create_session() as session:
+        session.add(DagBundleModel(name=dag_id))
+        session.flush()
+        session.add(DagModel(dag_id=dag_id, is_paused=False, bundle_name=dag_id))
+        session.flush()
+        session.add(DagScheduleAssetReference(asset_id=asset_id, dag_id=dag_id))
+
+
+def queued_at(asset_id: int) -> datetime:
+    """Return the time of the entry in the queue of runs."""
+    from airflow.models.asset import AssetDagRunQueue
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        query = select(AssetDagRunQueue.created_at).where(AssetDagRunQueue.asset_id == asset_id)
+        return session.scalars(query).one()
+
+
+def last_event_at(asset_id: int) -> datetime:
+    """Return the time of the newest event of an asset."""
+    from airflow.models.asset import AssetEvent
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        query = select(AssetEvent.timestamp).where(AssetEvent.asset_id == asset_id)
+        return max(session.scalars(query))

@@ -4,19 +4,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from airflow_provider_piktid.hooks.piktid import PiktidHook
-from airflow_provider_piktid.jobs.end_memory import EndMemory
+from airflow_provider_piktid.jobs.end_memory import KEY, EndMemory
 from airflow_provider_piktid.jobs.end_watch import EndWatcher, WatchTimes
 from airflow_provider_piktid.jobs.ended import EndedJob, JobFilter
 from tests.support.tasks import StateStore
 
 #: Intervals for tests: what takes minutes in production takes tenths of a second.
-SHORT = WatchTimes(lead=0.05, running=0.3, unsettled=0.1, gallery=0.3, save=0.1, retry=0.2)
+SHORT = WatchTimes(lead=0.05, webhook=0.5, running=0.3, unsettled=0.1, gallery=0.3, save=0.1, retry=0.2)
 SECONDS = 20
 
 
@@ -31,9 +30,9 @@ class AssetStore(StateStore):
 
     @property
     def value(self) -> dict[str, Any]:
-        """What is stored; empty if nothing is."""
-        values = [json.loads(text) for text in self.values.values()]
-        return values[0] if values else {}
+        """What the watcher has stored; empty if nothing is."""
+        value: dict[str, Any] = self.get(KEY, {})
+        return value
 
 
 @asynccontextmanager

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -14,13 +17,23 @@ import httpx
 import pytest
 
 from airflow_provider_piktid.emulator import EmulatorServer
+from airflow_provider_piktid.jobs.end_memory import WEBHOOK_KEY
 from airflow_provider_piktid.jobs.ended import JobFilter
 from airflow_provider_piktid.webhook.app import webhook_app
 from airflow_provider_piktid.webhook.delivery import MAX_BODY
 from airflow_provider_piktid.webhook.metadata import MetadataSink
 from airflow_provider_piktid.webhook.receiver import WebhookReceiver
 from tests.support.batch import buy
-from tests.support.deliveries import SECRET, asset_events, body, signed, store_asset
+from tests.support.deliveries import (
+    SECRET,
+    asset_events,
+    body,
+    last_event_at,
+    queued_at,
+    schedule_on,
+    signed,
+    store_asset,
+)
 from tests.support.service import connection_json
 
 pytest.importorskip("airflow.assets.manager", reason="Airflow 3")
@@ -123,6 +136,33 @@ async def test_equal_deliveries_at_once_are_one_event(conn_id: str, store: Store
 
     assert sorted(results) == ["accepted", *["known"] * 15]
     assert len(asset_events(asset)) == 1
+
+
+async def test_watcher_is_told_of_the_end(http: httpx.AsyncClient, store: Store, job_id: str) -> None:
+    """On Airflow 3.3 and newer the end is noted where the watcher of the asset looks."""
+    state = pytest.importorskip("airflow.state", reason="Airflow 3.3")
+    asset = store()
+
+    await deliver(http, body(job_id))
+
+    stored = state.get_state_backend().get(state.AssetScope(asset_id=asset), WEBHOOK_KEY)
+    assert len(json.loads(stored)["ends"]) == 1
+
+
+async def test_event_that_follows_is_seen_by_the_run_that_is_queued(
+    http: httpx.AsyncClient, store: Store, job_id: str, server: EmulatorServer
+) -> None:
+    """Airflow gives a run the events up to the time in its queue, so each event moves this time on."""
+    asset = store()
+    schedule_on(asset)
+    await deliver(http, body(job_id))
+    first = queued_at(asset)
+    second = buy(server)
+    server.state.complete_job(second)
+
+    await deliver(http, body(second))
+
+    assert queued_at(asset) >= last_event_at(asset) > first
 
 
 async def test_only_matching_assets_get_the_event(http: httpx.AsyncClient, store: Store, job_id: str) -> None:
@@ -268,21 +308,16 @@ async def test_unavailable_database_asks_for_another_delivery(
     assert len(asset_events(asset)) == 1
 
 
-def _locked(path: Path) -> Any:
-    import contextlib
-    import sqlite3
-
-    @contextlib.contextmanager
-    def hold() -> Iterator[None]:
-        connection = sqlite3.connect(path, isolation_level=None)
-        connection.execute("BEGIN EXCLUSIVE")
-        try:
-            yield
-        finally:
-            connection.execute("ROLLBACK")
-            connection.close()
-
-    return hold()
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keep the database locked."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()
 
 
 @pytest.mark.parametrize(
