@@ -96,6 +96,7 @@ class EndWatcher:
 
     Whatever fails is told once and tried again: :meth:`next_burst` returns when there is something to report.
 
+    :param name: Name of the asset, for messages.
     :param connect: Looks up the connection.
     :param jobs: Which ends are reported.
     :param memory: What was reported already.
@@ -105,12 +106,14 @@ class EndWatcher:
 
     def __init__(
         self,
+        name: str,
         connect: Callable[[], Awaitable[PiktidSettings]],
         jobs: JobFilter,
         memory: EndMemory,
         gather: float,
         times: WatchTimes = DEFAULT_TIMES,
     ) -> None:
+        self._name = name
         self._times = times
         self._connect = connect
         self._jobs = jobs
@@ -317,12 +320,12 @@ class EndWatcher:
         known = isinstance(error, PiktidError) or type(error).__name__ == "AirflowNotFoundException"
         text = str(error) if known else type(error).__name__
         if text != self._complaint:
-            log.warning("Jobs of PiktID cannot be watched at present; will keep trying: %s", text)
+            log.warning("Asset %s: jobs cannot be watched at present; will keep trying: %s", self._name, text)
             self._complaint = text
 
     def _recovered(self) -> None:
         if self._complaint:
-            log.info("Watching the jobs of PiktID again.")
+            log.info("Asset %s: watching jobs again.", self._name)
         self._complaint = ""
 
     def _pause(self) -> float:

@@ -82,7 +82,7 @@ class PiktidJobEventTrigger(BaseEventTrigger):
         try:
             while True:
                 jobs = await watcher.next_burst()
-                log.info("%d job(s) ended: %s", len(jobs), ", ".join(job.job_id for job in jobs))
+                log.info("Asset %s: %d job(s) ended: %s", self.name, len(jobs), [job.job_id for job in jobs])
                 yield TriggerEvent(payload(jobs))
         finally:
             await watcher.aclose()
@@ -109,7 +109,7 @@ class PiktidJobEventTrigger(BaseEventTrigger):
             log.warning("The watcher of asset %s ignores unknown arguments: %s", self.name, unknown)
         memory = EndMemory(getattr(self, "asset_state_store", None))
         await memory.load()
-        return EndWatcher(PiktidHook(self.piktid_conn_id).aget_settings, jobs, memory, gather)
+        return EndWatcher(self.name, PiktidHook(self.piktid_conn_id).aget_settings, jobs, memory, gather)
 
 
 def checked_gather(seconds: Any) -> float:

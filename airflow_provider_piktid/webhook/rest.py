@@ -68,6 +68,9 @@ class RestSink:
         return found
 
     async def register(self, asset: JobAsset, end: ReportedEnd) -> bool:
+        events = await self._api.events(asset.id, end.told_at - CLOCK_SLACK)
+        if is_known(end.job, end.told_at, events):
+            return False
         queue = self._queues[asset.id]
         made: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         queue.waiting.append(_Waiting(end, made))

@@ -47,7 +47,9 @@ async def watching(
     """Watch as the trigger does."""
     memory = EndMemory(store)
     await memory.load()
-    watcher = EndWatcher(PiktidHook(conn_id).aget_settings, jobs or JobFilter(), memory, gather, times)
+    watcher = EndWatcher(
+        "swaps", PiktidHook(conn_id).aget_settings, jobs or JobFilter(), memory, gather, times
+    )
     try:
         yield watcher
     finally:

@@ -16,6 +16,7 @@ FOLDER = os.environ.get("EVENTS_FOLDER", "/tmp")
 ASSETS = {
     "streamed": piktid_jobs_asset("streamed", projects=["streamed"], gather=1),
     "hooked": piktid_jobs_asset("hooked", projects=["hooked"], watch=False),
+    "both": piktid_jobs_asset("both", projects=["both"], gather=1),
 }
 
 
