@@ -13,7 +13,6 @@ Notifications are hints: they may be lost, repeated or late. Get the status befo
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import dataclasses
 import logging
 import random
@@ -22,7 +21,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Has
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
-from airflow_provider_piktid.common.per_loop import PerLoop
+from airflow_provider_piktid.common.shared import PerLoop, end_shared, start_shared
 from airflow_provider_piktid.exceptions import TRANSIENT_ERRORS, PiktidAPIError, PiktidError
 from airflow_provider_piktid.jobs.recent import RecentNotifications
 
@@ -49,8 +48,6 @@ REQUEST_SECONDS = 10.0
 SPREAD_RATE = 20.0
 #: Frames after which other tasks of the event loop get their turn.
 FRAMES_AT_ONCE = 50
-#: Seconds that the last waiter waits for the end of the stream.
-CLOSE_SECONDS = 5.0
 
 
 def subscribe(
@@ -221,8 +218,7 @@ class Hub:
         for job_id in waiter.job_ids or ():
             self._by_job.setdefault(job_id, []).append(waiter)
         if self._task is None:
-            # An empty context: the stream must not write into the log of the task that happened to come first.
-            self._task = asyncio.create_task(self._listen(), context=contextvars.Context())
+            self._task = start_shared(self._listen())
         if waiter.job_ids is None:
             self._for_all[waiter] = None
             for notification in self._recent:
@@ -249,9 +245,7 @@ class Hub:
         if self._task is None:
             await self.client.aclose()
         else:
-            self._task.cancel()
-            # Not `gather`: a second cancellation of the last waiter must not interrupt the end of the stream.
-            await asyncio.wait({self._task}, timeout=CLOSE_SECONDS)
+            await end_shared(self._task)
 
     async def _listen(self) -> None:
         """Keep the stream open until the last waiter leaves; reconnect with increasing delays."""

@@ -3,7 +3,8 @@
 One poller of notifications for all tasks that wait on an account.
 
 PiktID allows one request every 3 seconds for an account, for all tasks together. So there is one poller for each
-account and event loop, and it polls as long as a task has outstanding generations.
+account and event loop, and it polls as long as a task has outstanding generations. The pollers of all event loops of
+this process keep the interval together; worker and triggerer hand the time of the last request to each other.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import asyncio
 import contextlib
 import logging
 import time
-import weakref
 from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from airflow_provider_piktid.common.shared import PerLoop, end_shared, start_shared
 from airflow_provider_piktid.exceptions import TRANSIENT_ERRORS, PiktidError
 from airflow_provider_piktid.person.attribution import ErrorSearch
 from airflow_provider_piktid.person.matching import AwaitedGeneration, Findings, match
@@ -60,10 +61,22 @@ class PollRequest:
 
 @dataclass
 class PollResult:
-    """How a wait ended, and its findings."""
+    """
+    How a wait ended, and its findings.
+
+    :param listed_at: Epoch seconds of the last request; the next one keeps the interval to it. 0: there was none.
+    """
 
     ending: Ending
     findings: Findings
+    listed_at: float = 0.0
+
+
+@dataclass
+class LastRequest:
+    """The time of the last request of an account, ``time.monotonic()``."""
+
+    at: float = float("-inf")
 
 
 @dataclass(eq=False)
@@ -94,15 +107,23 @@ class Poller:
 
     :param connect: Returns a client; called when the first task starts to wait, and after a failure.
     :param interval: Seconds from an answer to the next request.
+    :param last: Shared with the other pollers of the account. Default: none, there are no others.
     """
 
-    def __init__(self, connect: Connect, *, interval: float, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        interval: float,
+        last: LastRequest | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._connect = connect
         self._interval = interval
         self._clock = clock
         self._waiters: list[_Waiter] = []
         self._task: asyncio.Task[None] | None = None
-        self._polled_at = float("-inf")
+        self._last = last or LastRequest()
         self._failures = 0
         self._search = ErrorSearch()
 
@@ -121,34 +142,36 @@ class Poller:
         """
         self._connect = connect or self._connect
         age = max(0.0, self._clock() - request.listed_at)
-        self._polled_at = max(self._polled_at, time.monotonic() - age)
+        self._last.at = max(self._last.at, time.monotonic() - age)
         waiter = _Waiter(request, on_change or (lambda findings: None))
         if request.awaited:
             self._waiters.append(waiter)
             if self._task is None or self._task.done():
-                self._task = asyncio.create_task(self._run())
+                self._task = start_shared(self._run())
         try:
-            return await self._until(waiter)
+            ending = await self._until(waiter)
+            listed_at = self._clock() - (time.monotonic() - self._last.at)
+            return PollResult(ending, waiter.findings, max(0.0, listed_at))
         finally:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
             await self._stop_if_idle()
 
-    async def _until(self, waiter: _Waiter) -> PollResult:
+    async def _until(self, waiter: _Waiter) -> Ending:
         request = waiter.request
         while True:
             now = self._clock()
             if waiter.error is not None:
                 raise waiter.error
             if request.resume_at is not None and now >= request.resume_at:
-                return PollResult("slot", waiter.findings)
+                return "slot"
             if waiter.complete and request.resume_at is None:
-                return PollResult("done", waiter.findings)
+                return "done"
             if now >= request.end_time:
-                return PollResult("timeout", waiter.findings)
+                return "timeout"
             due = self._due(waiter)
             if now >= due:
-                return PollResult("slot", waiter.findings)
+                return "slot"
             until = min(
                 request.end_time, due, request.resume_at if request.resume_at is not None else float("inf")
             )
@@ -165,17 +188,18 @@ class Poller:
         """Stop polling if no task waits."""
         if not self._waiters and self._task is not None:
             task, self._task = self._task, None
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end_shared(task)
 
     async def _run(self) -> None:
         client: AsyncPiktidV1Client | None = None
         try:
             while True:
-                await asyncio.sleep(max(0.0, self._polled_at + self._pause() - time.monotonic()))
+                await self._turn()
                 if not any(waiter.open for waiter in self._waiters):
-                    self._polled_at = time.monotonic()
+                    await asyncio.sleep(self._interval)
                     continue
+                # Now and not only afterwards: another event loop must not send its request meanwhile.
+                self._last.at = time.monotonic()
                 try:
                     client = client or await self._connect()
                     await self._poll(client)
@@ -186,10 +210,15 @@ class Poller:
                         await client.aclose()
                     client = None
                 finally:
-                    self._polled_at = time.monotonic()
+                    self._last.at = time.monotonic()
         finally:
             if client is not None:
                 await client.aclose()
+
+    async def _turn(self) -> None:
+        """Wait until the interval to the last request of the account has passed."""
+        while (seconds := self._last.at + self._pause() - time.monotonic()) > 0:  # noqa: ASYNC110 - of any loop
+            await asyncio.sleep(seconds)
 
     async def _poll(self, client: AsyncPiktidV1Client) -> None:
         """List the notifications, or ask which request an error without ids is about."""
@@ -247,9 +276,8 @@ def _merged(before: Findings, now: Findings) -> Findings:
     )
 
 
-_pollers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, Poller]] = (
-    weakref.WeakKeyDictionary()
-)
+_pollers: PerLoop[Poller] = PerLoop()
+_last_requests: dict[Hashable, LastRequest] = {}
 
 
 def shared_poller(account: Hashable, connect: Connect, interval: float) -> Poller:
@@ -258,22 +286,23 @@ def shared_poller(account: Hashable, connect: Connect, interval: float) -> Polle
 
     :param interval: Seconds from an answer to the next request; that of the first caller is used.
     """
-    loop_pollers = _pollers.setdefault(asyncio.get_running_loop(), {})
-    found = loop_pollers.get(account)
-    if found is None:
-        found = loop_pollers[account] = Poller(connect, interval=interval)
-    return found
+    last = _last_requests.setdefault(account, LastRequest())
+    return _pollers.get(account, lambda: Poller(connect, interval=interval, last=last))
 
 
-def poll_here(client: PiktidV1Client, settings: PiktidSettings, request: PollRequest) -> Findings:
+def seconds_to_next(listed_at: float, interval: float) -> float:
+    """Return the seconds until the next request; one interval at most, as the other machine's clock may be ahead."""
+    return min(interval, max(0.0, listed_at + interval - time.time()))
+
+
+def poll_here(client: PiktidV1Client, settings: PiktidSettings, request: PollRequest) -> PollResult:
     """Wait on this thread, with the same code as the trigger."""
     from airflow_provider_piktid.hooks.piktid import async_v1_client
 
     async def connect() -> AsyncPiktidV1Client:
         return async_v1_client(settings, patient=False)
 
-    async def wait(_: AsyncPiktidV1Client) -> Findings:
-        poller = shared_poller(settings.v1_account, connect, settings.v1_poll_interval)
-        return (await poller.wait(request)).findings
+    async def wait(_: AsyncPiktidV1Client) -> PollResult:
+        return await shared_poller(settings.v1_account, connect, settings.v1_poll_interval).wait(request)
 
     return client.run(wait)

@@ -24,7 +24,7 @@ from airflow_provider_piktid.person.batch import PersonBatch, PersonPort
 from airflow_provider_piktid.person.collect import Collector, delete_ids
 from airflow_provider_piktid.person.matching import AwaitedGeneration, Findings, match
 from airflow_provider_piktid.person.outcome import raise_for_outcome, result_rows, summary
-from airflow_provider_piktid.person.poller import PollRequest, poll_here
+from airflow_provider_piktid.person.poller import PollRequest, poll_here, seconds_to_next
 from airflow_provider_piktid.person.record import Generation, PersonRecord
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 #: PiktID deletes pictures after 24 hours; one that is nearly as old is uploaded again.
 TARGET_MARGIN_SECONDS = 3600.0
-
 
 #: Fingerprint of the record of a try that has not paid for anything yet.
 NOTHING_PAID = ""
@@ -69,7 +68,7 @@ class PersonRun(RecordedWork[PersonRecord]):
         self._batch: PersonBatch | None = None
         #: Findings of a wait on this worker, so that the notifications are not listed again.
         self._findings: Findings | None = None
-        #: When this process last listed the notifications: PiktID allows one request in three seconds.
+        #: When this task or its trigger last listed the notifications: PiktID allows one request in three seconds.
         self._listed_at = 0.0
 
     @property
@@ -98,6 +97,7 @@ class PersonRun(RecordedWork[PersonRecord]):
 
     def resume(self, event: JobEvent) -> Step:
         self.restore(event.resume_state)
+        self._listed_at = max(self._listed_at, float(event.resume_state.get("listed_at") or 0.0))
         self.require_same(self.record.arguments, self._arguments.digest)
         event.raise_for_error()
         findings, self._findings = self._findings, None
@@ -281,7 +281,7 @@ class PersonRun(RecordedWork[PersonRecord]):
     def _wait(
         self, awaited: list[AwaitedGeneration], resume_at: float | None, end_time: float | None
     ) -> Wait:
-        state = {"record": self.record.to_json()}
+        state = {"record": self.record.to_json(), "listed_at": self._listed_at}
         return Wait(
             kind="generations",
             arguments={
@@ -311,7 +311,8 @@ class PersonRun(RecordedWork[PersonRecord]):
             end_time=end_time if end_time is not None else float("inf"),
             listed_at=self._listed_at,
         )
-        self._findings = poll_here(self._client, self._settings, request)
+        result = poll_here(self._client, self._settings, request)
+        self._findings, self._listed_at = result.findings, result.listed_at
         return JobEvent("done")
 
     # -- collecting -----------------------------------------------------------------------------------------
@@ -333,6 +334,8 @@ class PersonRun(RecordedWork[PersonRecord]):
         self._collect(findings)
 
     def _list_notifications(self) -> list[PersonNotification]:
+        """List the notifications, ``v1_poll_interval`` after the last request of this task or its trigger."""
+        time.sleep(seconds_to_next(self._listed_at, self._settings.v1_poll_interval))
         try:
             return self._client.list_notifications()
         finally:

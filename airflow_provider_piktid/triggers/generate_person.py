@@ -41,7 +41,8 @@ class PiktidGeneratePersonTrigger(WaitTrigger):
         300, as notifications expire after 600.
     :param listed_at: Epoch seconds at which the worker listed the notifications. The first request of the trigger keeps
         ``v1_poll_interval`` to it. Default: 0, never.
-    :param resume_state: Returned unchanged in the event. JSON only, no secrets. Default: none.
+    :param resume_state: Returned in the event, with ``listed_at`` of the last request. JSON only, no secrets. Default:
+        none.
     """
 
     awaited: Sequence[Mapping[str, Any]]
@@ -90,6 +91,7 @@ class PiktidGeneratePersonTrigger(WaitTrigger):
             ended=ended,
             message="; ".join(findings.unnamed[:3]),
             notification_ids=[number for number in findings.ids if isinstance(number, int)],
+            resume_state={"listed_at": result.listed_at},
         )
 
     async def _poll(self) -> PollResult:

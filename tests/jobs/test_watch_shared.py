@@ -151,11 +151,20 @@ async def test_hinted_jobs_are_asked_for_first(
     await stop(*waits)
 
 
-async def test_notifications_that_name_no_job_do_not_multiply_requests(endless: EmulatorServer) -> None:
-    """However many notifications name no job, each wait asks once for all of them that come together."""
+async def test_notifications_that_name_no_job_do_not_multiply_requests(
+    endless: EmulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many notifications name no job, each wait takes one moment to ask for all of them that come together."""
     job_id = buy(endless)
     wait = begin(endless, job_id, coalesce_seconds=0.3)
     await asked(endless, 1)
+    moments: list[float] = []
+
+    def first(low: float, high: float) -> float:
+        moments.append(low)
+        return low
+
+    monkeypatch.setattr(random, "uniform", first)
     for _ in range(50):
         endless.state.publish("something", {})
     endless.state.publish("completed", {"job_id": job_id})
@@ -164,6 +173,7 @@ async def test_notifications_that_name_no_job_do_not_multiply_requests(endless: 
     endless.state.complete_job(job_id)
 
     await wait
+    assert len(moments) <= 2
     assert status_requests(endless) <= 5
 
 

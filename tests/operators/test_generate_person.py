@@ -212,6 +212,19 @@ def test_poll_limit_is_respected(serve: Serve, tmp_path: Path, monkeypatch: pyte
     assert len(bought(server)) == 2
 
 
+@pytest.mark.parametrize("deferrable", [True, False], ids=["trigger", "worker"])
+def test_worker_and_trigger_keep_the_poll_interval_together(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    """The time of the last request travels with the task: no two requests follow each other too fast."""
+    server = serve(faces=1)
+    monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", account_json(server.url, v1_poll_interval=0.5))
+    person_run(tmp_path, deferrable=deferrable, push_links=True).run()
+
+    counts = server.state.v1.counters.as_dict()
+    assert counts["shortest_poll_interval"] >= 0.4, counts
+
+
 # -- file names -------------------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -197,6 +198,36 @@ async def test_clock_of_the_worker_may_be_ahead(account: Account) -> None:
     account.finish("i")
 
     await within(Poller(account.connect, interval=0.2).wait(watch("i", listed_at=time.time() + 3600)))
+
+
+def test_event_loops_of_one_process_keep_the_interval_together(account: Account) -> None:
+    """Waits that follow each other in event loops of their own keep the interval, as in ``DAG.test()``."""
+    account.finish("i")
+
+    async def wait() -> PollResult:
+        account.polled = asyncio.Event()
+        return await within(shared_poller("one account", account.connect, 0.3).wait(watch("i")))
+
+    results = [asyncio.run(wait()) for _ in range(2)]
+
+    assert account.polls[1] - account.polls[0] >= 0.3
+    assert [result.listed_at for result in results] == sorted(result.listed_at for result in results)
+
+
+async def test_poller_carries_no_context_of_the_first_task(account: Account) -> None:
+    """The requests do not run in the context of the task that came first, nor do their log lines."""
+    trigger: ContextVar[str] = ContextVar("trigger", default="none")
+    contexts: list[str] = []
+
+    async def connect() -> Any:
+        contexts.append(trigger.get())
+        return account
+
+    trigger.set("first")
+    account.finish("i")
+    await within(Poller(connect, interval=0.01).wait(watch("i")))
+
+    assert contexts == ["none"]
 
 
 async def test_deleted_notification_is_not_forgotten(shared: Poller, account: Account) -> None:

@@ -72,15 +72,18 @@ def test_trigger_is_restored_from_json() -> None:
 
 
 def test_done_event_contains_no_links(serve: Serve) -> None:
-    """The event contains names, notification ids and ``resume_state``, and no links."""
+    """The event contains names, notification ids, ``resume_state`` and the time of the last request, and no links."""
     server = serve()
     number = finish(server)
+    began = time.time()
     event = fire(PiktidGeneratePersonTrigger([wanted()], resume_state={"record": 1}))
     assert (event["status"], event["ended"], event["notification_ids"]) == (
         "done",
         {"img 0": "completed"},
         [number],
     )
+    listed_at = event["resume_state"].pop("listed_at")
+    assert began <= listed_at <= time.time()
     assert event["resume_state"] == {"record": 1}
     assert "http://x/s" not in json.dumps(event)
 
@@ -90,7 +93,8 @@ def test_trigger_only_reads(serve: Serve) -> None:
     server = serve()
     finish(server)
     trigger = PiktidGeneratePersonTrigger([wanted()])
-    assert fire(trigger) == fire(trigger)
+    first, second = fire(trigger), fire(trigger)
+    assert first["ended"] == second["ended"] == {"img 0": "completed"}
     assert len(server.state.v1.notifications.current()) == 1
     assert server.state.generations() == []
 

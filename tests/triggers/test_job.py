@@ -25,6 +25,7 @@ from tests.support.batch import buy
 from tests.support.fixtures import Start
 from tests.support.service import connection_json
 from tests.support.tasks import fire, first_event, rebuild
+from tests.support.watching import until
 
 CONN = "AIRFLOW_CONN_PIKTID_DEFAULT"
 SECRET = "tok-very-secret"
@@ -122,8 +123,9 @@ def test_timeout_event_in_full(server: EmulatorServer) -> None:
     """At ``end_time`` the trigger yields a ``timeout`` event with the jobs that have ended."""
     server.faults.add("job", "never_end")
     endless, ending = buy(server), buy(server)
+    server.state.complete_job(ending)
 
-    event = fire(job_trigger(endless, ending, end_time=time.time() + 0.8))
+    event = fire(job_trigger(endless, ending, end_time=time.time() + 0.3))
 
     assert (event["status"], event["ended"]) == ("timeout", {ending: "completed"})
 
@@ -229,6 +231,18 @@ def test_trigger_only_reads(server: EmulatorServer) -> None:
 
     assert set(server.state.counters.requests - before) == {"job_status", "events"}
     assert set(event["notification_ids"]) <= {note.id for note in server.state.v2.notifications.current()}
+
+
+def test_trigger_runs_as_in_dag_test(server: EmulatorServer) -> None:
+    """A trigger whose event is read in an event loop of its own, and which nobody closes, leaves no stream."""
+    job_id = buy(server)
+
+    async def only_event() -> Any:
+        return (await anext(job_trigger(job_id).run())).payload
+
+    for _ in range(2):
+        assert asyncio.run(only_event())["ended"] == {job_id: "completed"}
+    asyncio.run(until(lambda: server.state.stats()["streams"] == 0))
 
 
 def test_two_copies_of_a_trigger_yield_the_same_result(server: EmulatorServer) -> None:

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all tasks on one event loop share."""
+"""What the waiting tasks on one event loop share: an object for each account, and the task that serves them all."""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import weakref
-from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, Generic, TypeVar
 
 Shared = TypeVar("Shared")
+
+#: Seconds that the last waiter waits for the end of a shared task.
+END_SECONDS = 5.0
 
 
 class PerLoop(Generic[Shared]):
@@ -39,3 +43,19 @@ class PerLoop(Generic[Shared]):
         values = self._loops.get(asyncio.get_running_loop())
         if values is not None and values.get(key) is value:
             del values[key]
+
+
+def start_shared(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """
+    Start a task for all waiters.
+
+    Its context is empty: with that of the waiter that happened to come first, it would write into that one's log.
+    """
+    return asyncio.create_task(work, context=contextvars.Context())
+
+
+async def end_shared(task: asyncio.Task[None]) -> None:
+    """Cancel a shared task and wait for its end; a cancellation of the caller does not interrupt that end."""
+    task.cancel()
+    # Not `gather`, which passes a cancellation of the caller on: connections that are being closed would stay open.
+    await asyncio.wait({task}, timeout=END_SECONDS)
