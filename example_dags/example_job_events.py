@@ -19,6 +19,8 @@ with DAG(
     schedule=[ENDED_SWAPS],
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
+    # As soon as it is switched on, it starts with every swap of the account.
+    is_paused_upon_creation=True,
     tags=["piktid", "example"],
     params={"output_path": "/data/ended"},
 ):

@@ -166,7 +166,7 @@ class EndWatcher:
             raise self._subscription.failure
         if self._live and not self._behind:
             self._memory.seen_at = self._seen_until()
-        elif self._behind or now >= self._gallery_at:
+        elif now >= self._gallery_at:
             await self._look_through_gallery(self._subscription)
         await self._ask(self._subscription)
         if now >= self._save_at:
@@ -188,8 +188,8 @@ class EndWatcher:
 
     def _note_live(self, live: bool) -> None:
         if live and not self._live:
-            gap = time.time() - (self._memory.seen_at or 0.0)
-            self._behind = self._behind or gap > self._times.stream
+            if time.time() - (self._memory.seen_at or 0.0) > self._times.stream:
+                self._behind, self._gallery_at = True, 0.0
             # Events may have been missed.
             for job in self._open.values():
                 job.due = 0.0
@@ -297,7 +297,14 @@ class EndWatcher:
         """Find the jobs that ended since the last time that everything was seen."""
         since, began = self._memory.seen_at or time.time(), time.time()
         self._gallery_at = time.monotonic() + self._times.gallery
-        listed = await subscription.request(lambda client: _ended_since(client, since - CLOCK_SLACK))
+        try:
+            listed = await subscription.request(lambda client: _ended_since(client, since - CLOCK_SLACK))
+        except PiktidAuthError:
+            raise
+        except PiktidError as error:
+            # What the stream reports is not held up by it.
+            self._complain(error)
+            return
         for row in listed:
             if row.job_id not in self._open and not self._memory.knows_end(row):
                 self._open[row.job_id] = _Open(0.0, said_to_end=True)
@@ -330,10 +337,12 @@ class EndWatcher:
 
     def _pause(self) -> float:
         """Return the seconds until something is to be done, if no notification arrives before."""
-        times = [job.due for job in self._open.values()] if self._subscription else [self._retry_at]
+        if self._subscription is None:
+            times = [self._retry_at]
+        else:
+            times = [self._save_at, *(job.due for job in self._open.values())]
         if self._ready:
             times.append(self._emit_at)
-        times.append(self._save_at)
         return min(self._times.retry, max(0.0, min(times) - time.monotonic()))
 
 

@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_piktid.client import PiktidClient
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.jobs.end_memory import SAVE_SECONDS, WEBHOOK_KEY, end_key, with_webhook_end
+from airflow_provider_piktid.jobs.end_watch import WatchTimes
 from airflow_provider_piktid.jobs.ended import EndedJob, JobFilter
 from tests.support.batch import buy
 from tests.support.ends import SHORT, AssetStore, burst, quiet, watching
@@ -88,7 +89,7 @@ async def test_no_notification_is_deleted(server: EmulatorServer) -> None:
     async with watching() as watcher:
         ended(server)
         await burst(watcher)
-    assert requests(server, "delete_notification") == 0
+    assert requests(server, "notification_delete") == 0
 
 
 async def test_status_decides(server: EmulatorServer) -> None:
@@ -167,6 +168,25 @@ async def test_unknown_connection_is_told_once_and_waited_for(
         assert ids(await waiting) == [job_id]
     told = [record for record in caplog.records if "piktid_mended" in record.getMessage()]
     assert len([record for record in told if record.levelname == "WARNING"]) == 1
+
+
+async def test_wait_for_a_connection_costs_nothing() -> None:
+    """Between two attempts nothing is done."""
+    async with watching(conn_id="piktid_unknown", times=WatchTimes()) as watcher:
+        assert await quiet(watcher, 0.1)
+        before = time.process_time()
+        assert await quiet(watcher, 0.6)
+    assert time.process_time() - before < 0.3
+
+
+async def test_gallery_that_fails_holds_up_nothing(server: EmulatorServer) -> None:
+    """After a long outage what the stream reports is reported, also if the list of jobs cannot be read."""
+    store = AssetStore()
+    store.set("piktid_job_events", {"ids": [], "ends": [], "seen_at": time.time() - 3600, "version": 1})
+    server.faults.add("gallery_jobs", "status", status=500, times=1000)
+    async with watching(store=store) as watcher:
+        await burst_of_one(server, watcher)
+    assert requests(server, "gallery_jobs") >= 1
 
 
 async def test_refused_token_is_looked_up_again(
@@ -338,7 +358,5 @@ async def test_memory_is_bounded(server: EmulatorServer) -> None:
 
 def test_times_are_those_of_the_documentation() -> None:
     """The default intervals are those that the page on job events names."""
-    from airflow_provider_piktid.jobs.end_watch import WatchTimes
-
     assert WatchTimes() != SHORT
     assert (WatchTimes().running, WatchTimes().gallery, WatchTimes().stream) == (120, 60, 540)
