@@ -146,10 +146,6 @@ class Subscription:
         """Seconds over which all waiters spread what has no hurry: 20 requests a second for the account."""
         return self._entered().watched / SPREAD_RATE
 
-    async def get_job(self, job_id: str) -> Job:
-        """Get the status of a job; see :meth:`request`."""
-        return await self.request(lambda client: client.get_job(job_id))
-
     async def request(self, call: Callable[[AsyncPiktidClient], Awaitable[Result]]) -> Result:
         """
         Send a short request with the shared client; at most 8 of an account run at once, the others wait.
@@ -165,6 +161,10 @@ class Subscription:
         except PiktidError as error:
             _rename(error, hub.client.label, self._label)
             raise
+
+    def get_job(self, job_id: str) -> Awaitable[Job]:
+        """Get the status of a job; see :meth:`request`."""
+        return self.request(lambda client: client.get_job(job_id))
 
     def hint(self, notification: Notification) -> None:
         """Pass a notification to the waiter."""

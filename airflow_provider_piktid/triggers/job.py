@@ -134,7 +134,8 @@ class PiktidJobTrigger(JobWatchTrigger):
     """
     Wait until jobs have ended.
 
-    Listens to the notifications of the account and gets the status at every event; polls while there is no stream.
+    Listens to the notifications of the account, with one stream for all triggers of the process, and gets the status at
+    every event; polls while there is no stream.
     Sends one event: ``done``, ``timeout`` or ``error``; see ``airflow_provider_piktid.common.events``.
 
     :param job_ids: Jobs to wait for.
