@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from airflow_provider_piktid.client import verify_signature
-from airflow_provider_piktid.jobs.ended import EndedJob, jobs_in
+from airflow_provider_piktid.jobs.ended import EndedJob, jobs_in, payload
 from airflow_provider_piktid.models import Notification
 
 #: Bytes of a body; documented notifications have a few hundred.
@@ -65,25 +66,47 @@ def _object(body: bytes) -> Mapping[str, Any]:
     return value
 
 
-def is_known(
-    job: EndedJob, told_at: float, events: Iterable[tuple[float, Mapping[str, Any]]], slack: float = SAME_END
-) -> bool:
+@dataclass(frozen=True)
+class ReportedEnd:
+    """
+    An end that a delivery reports.
+
+    :param told_at: Time of the notification, epoch seconds.
+    :param key: What tells this end of the job from another one; None if PiktID does not say when it was.
+    """
+
+    job: EndedJob
+    told_at: float
+    key: str | None = None
+
+
+def extra_of(ends: Iterable[ReportedEnd]) -> dict[str, Any]:
+    """Return the extra of an event that reports ends."""
+    reported = list(ends)
+    keys = [end.key for end in reported if end.key is not None]
+    return {"from_webhook": True, "payload": payload(end.job for end in reported), "ends": keys}
+
+
+def is_known(end: ReportedEnd, events: Iterable[tuple[float, Mapping[str, Any]]]) -> bool:
     """
     Return whether an end of a job is in one of an asset's events already.
 
-    It is if an event names the notification. PiktID may announce one end by several notifications; so it also is if
-    an event names the job with this status and was made within ``slack`` seconds after the notification: the run that
-    it starts finds the job's results.
+    It is if an event names the notification, or the end: PiktID may announce one end by several notifications. The
+    events of the watcher do not name the end; there it is known if the event names the job with this status and was
+    made within a minute after the notification, as the run that it starts finds the job's results.
 
-    :param told_at: Time of the notification, epoch seconds.
     :param events: Time, epoch seconds, and extra of each event.
     """
+    job = end.job
     for made_at, extra in events:
+        ends = extra.get("ends")
+        if end.key is not None and isinstance(ends, list) and end.key in ends:
+            return True
         for known in jobs_in(extra):
             if known["job_id"] != job.job_id:
                 continue
             if job.notification_id is not None and known.get("notification_id") == job.notification_id:
                 return True
-            if known.get("status") == job.status and told_at <= made_at <= told_at + slack:
+            if known.get("status") == job.status and end.told_at <= made_at <= end.told_at + SAME_END:
                 return True
     return False

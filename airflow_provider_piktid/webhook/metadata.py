@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.jobs.end_memory import WEBHOOK_KEY, with_webhook_end
-from airflow_provider_piktid.jobs.ended import filter_of, payload
-from airflow_provider_piktid.webhook.delivery import CLOCK_SLACK, is_known
-from airflow_provider_piktid.webhook.receiver import JobAsset, ReportedEnd
+from airflow_provider_piktid.jobs.ended import filter_of
+from airflow_provider_piktid.webhook.delivery import CLOCK_SLACK, ReportedEnd, extra_of, is_known
+from airflow_provider_piktid.webhook.receiver import JobAsset
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -52,13 +52,12 @@ def _register(asset: JobAsset, end: ReportedEnd) -> bool:
 
     with create_session() as session:
         _lock(session, asset.id)
-        if is_known(end.job, end.told_at, _events(session, asset.id, end.told_at - CLOCK_SLACK)):
+        if is_known(end, _events(session, asset.id, end.told_at - CLOCK_SLACK)):
             return False
         _hold_queue(session, asset.id)
         model = session.get(AssetModel, asset.id)
-        extra = {"from_webhook": True, "payload": payload([end.job])}
         if model is None or not asset_manager.register_asset_change(
-            asset=model, extra=extra, session=session
+            asset=model, extra=extra_of([end]), session=session
         ):
             raise LookupError(f"asset {asset.name} is not in the database")
         _renew_queue(session, asset.id)

@@ -13,7 +13,7 @@ from airflow_provider_piktid.exceptions import PiktidError
 from airflow_provider_piktid.hooks.piktid import PiktidHook, PiktidSettings, async_client
 from airflow_provider_piktid.jobs.end_memory import end_key
 from airflow_provider_piktid.jobs.ended import EndedJob, JobFilter, reports_end
-from airflow_provider_piktid.webhook.delivery import DeliveryRefused, read_delivery
+from airflow_provider_piktid.webhook.delivery import DeliveryRefused, ReportedEnd, read_delivery
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.models import Notification
@@ -34,20 +34,6 @@ class JobAsset:
     id: int
     name: str
     jobs: JobFilter
-
-
-@dataclass(frozen=True)
-class ReportedEnd:
-    """
-    An end that a delivery reports.
-
-    :param told_at: Time of the notification, epoch seconds.
-    :param key: What tells this end of the job from another one; None if PiktID does not say when it was.
-    """
-
-    job: EndedJob
-    told_at: float
-    key: str | None
 
 
 class Sink(Protocol):

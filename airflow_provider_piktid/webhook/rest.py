@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow_provider_piktid.jobs.ended import filter_of, payload
-from airflow_provider_piktid.webhook.delivery import CLOCK_SLACK, is_known
-from airflow_provider_piktid.webhook.receiver import JobAsset, ReportedEnd
+from airflow_provider_piktid.jobs.ended import filter_of
+from airflow_provider_piktid.webhook.delivery import CLOCK_SLACK, ReportedEnd, extra_of, is_known
+from airflow_provider_piktid.webhook.receiver import JobAsset
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.webhook.airflow_api import AirflowApi
@@ -69,7 +69,7 @@ class RestSink:
 
     async def register(self, asset: JobAsset, end: ReportedEnd) -> bool:
         events = await self._api.events(asset.id, end.told_at - CLOCK_SLACK)
-        if is_known(end.job, end.told_at, events):
+        if is_known(end, events):
             return False
         queue = self._queues[asset.id]
         made: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -95,13 +95,11 @@ class RestSink:
         events = await self._api.events(asset_id, min(waiting.end.told_at for waiting in taken) - CLOCK_SLACK)
         new: list[_Waiting] = []
         for waiting in taken:
-            job = waiting.end.job
-            if not is_known(job, waiting.end.told_at, events):
+            if not is_known(waiting.end, events):
                 new.append(waiting)
-                events.append((time.time(), {"payload": payload([job])}))
+                events.append((time.time(), extra_of([waiting.end])))
         if new:
-            extra = {"from_webhook": True, "payload": payload(waiting.end.job for waiting in new)}
-            await self._api.create_event(asset_id, queue.uri, extra)
+            await self._api.create_event(asset_id, queue.uri, extra_of(waiting.end for waiting in new))
             queue.registered_at = time.monotonic()
         for waiting in taken:
             if not waiting.made.done():

@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from airflow_provider_piktid.jobs.ended import EndedJob, payload
-from airflow_provider_piktid.webhook.delivery import MAX_AGE, DeliveryRefused, is_known, read_delivery
+from airflow_provider_piktid.webhook.delivery import (
+    MAX_AGE,
+    DeliveryRefused,
+    ReportedEnd,
+    is_known,
+    read_delivery,
+)
 from tests.support.deliveries import SECRET, body, signature
 
 NOW = 1_760_000_000.0
@@ -100,13 +106,15 @@ def _event(at: float, **job: Any) -> tuple[float, dict[str, Any]]:
         pytest.param(_event(NOW + 90, notification_id=8), False, id="later end"),
         pytest.param(_event(NOW + 1, notification_id=8, status="failed"), False, id="other status"),
         pytest.param(_event(NOW + 1, job_id="job-2"), False, id="other job with this notification id"),
-        pytest.param((NOW + 1, {"payload": {"jobs": "none"}}), False, id="malformed event"),
+        pytest.param((NOW - 9, {"ends": ["key-1"]}), True, id="same end, clock of PiktID ahead"),
+        pytest.param((NOW + 1, {"ends": ["key-2"]}), False, id="other end"),
+        pytest.param((NOW + 1, {"payload": {"jobs": "none"}, "ends": "key-1"}), False, id="malformed event"),
         pytest.param((NOW + 1, {"from_rest_api": True}), False, id="event of somebody else"),
     ],
 )
 def test_end_is_known_by_its_notification_or_by_time(
     event: tuple[float, dict[str, Any]], known: bool
 ) -> None:
-    """An end is known if its notification is, or if the event was made right after the notification."""
-    job = EndedJob("job-1", "completed", notification_id=7)
-    assert is_known(job, NOW, [event]) is known
+    """An end is known if its notification or its key is, or if the event was made right after the notification."""
+    end = ReportedEnd(EndedJob("job-1", "completed", notification_id=7), NOW, "key-1")
+    assert is_known(end, [event]) is known
