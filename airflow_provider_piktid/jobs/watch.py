@@ -176,7 +176,7 @@ class JobWatcher:
     async def _watch(self) -> WatchResult:
         if self._options.stream:
             deadline = time.monotonic() + self._options.subscribe_seconds
-            while self._live is None and time.monotonic() < deadline:
+            while self._live is None and self._remaining() > 0 and time.monotonic() < deadline:
                 await self._sleep_until(deadline)
         while True:
             late = self._remaining() <= 0

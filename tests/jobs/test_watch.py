@@ -13,7 +13,7 @@ from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidAuthError, PiktidConfigError
 from airflow_provider_piktid.jobs.watch import JobWatcher, WatchOptions
 from tests.support.batch import buy
-from tests.support.watching import SOON, Connect, status_requests, until, watch
+from tests.support.watching import NEVER, SOON, Connect, status_requests, until, watch
 
 pytestmark = pytest.mark.anyio
 
@@ -216,6 +216,17 @@ async def test_status_is_requested_once_after_the_deadline(server: EmulatorServe
     watched = await watch(server, job_id, end_time=time.time() - 10)
 
     assert (watched.ended, watched.timed_out) == ({job_id: "completed"}, False)
+
+
+async def test_stream_is_not_waited_for_after_the_deadline(server: EmulatorServer) -> None:
+    """With a deadline in the past the status is requested before the stream has answered."""
+    server.faults.add("events", "silent", times=None)
+    job_id = buy(server)
+    server.state.complete_job(job_id)
+
+    watched = await watch(server, job_id, end_time=time.time() - 10, subscribe_seconds=NEVER)
+
+    assert watched.ended == {job_id: "completed"}
 
 
 async def test_deadline_is_respected_during_an_outage(server: EmulatorServer) -> None:

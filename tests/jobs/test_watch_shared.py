@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_piktid.client import AsyncPiktidClient
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidAuthError
+from airflow_provider_piktid.jobs import hub
 from airflow_provider_piktid.jobs.watch import WatchResult
 from airflow_provider_piktid.models import Job
 from tests.support.batch import buy
@@ -127,8 +128,9 @@ async def test_lost_stream_makes_all_ask(endless: EmulatorServer) -> None:
 async def test_hinted_jobs_are_asked_for_first(
     endless: EmulatorServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After a reconnect the jobs with a missed event come first; the others ask over some seconds, 20 a second."""
-    # The latest moment of each span: the stream is opened again after a second, 200 waits ask after ten.
+    """After a reconnect the jobs with a missed event come first; the others ask over time, so many a second."""
+    # The latest moment of each span: the stream is opened again after a second, 20 waits ask after forty.
+    monkeypatch.setattr(hub, "SPREAD_RATE", 0.5)
     spans: list[float] = []
 
     def latest(low: float, high: float) -> float:
@@ -137,17 +139,17 @@ async def test_hinted_jobs_are_asked_for_first(
 
     monkeypatch.setattr(random, "uniform", latest)
     quiet, ending = buy(endless), buy(endless)
-    waits = [begin(endless, quiet) for _ in range(199)]
+    waits = [begin(endless, quiet) for _ in range(19)]
     last = begin(endless, ending)
-    await asked(endless, 200)
+    await asked(endless, 20)
 
     endless.state.v2.notifications.close()
     await until(lambda: streams(endless) == 0)
     endless.state.complete_job(ending)
 
     assert (await last).ended == {ending: "completed"}
-    assert status_requests(endless) == 201
-    assert max(spans) == 10.0
+    assert status_requests(endless) == 21
+    assert max(spans) == 40.0
     await stop(*waits)
 
 

@@ -14,7 +14,8 @@ from airflow_provider_piktid.models import Job
 
 #: Longer than any test: a wait of this length means that a notification was missed.
 NEVER = 60.0
-SOON = 8.0
+#: Seconds after which a test gives up; long, as other programs may keep the machine busy.
+SOON = 20.0
 
 
 class Connect:
