@@ -29,6 +29,7 @@ __all__ = [
     "HOOK_NAME",
     "PROJECT_NAME_LENGTH",
     "UI_FIELD_BEHAVIOUR",
+    "WEBHOOK_SECRETS",
     "get_provider_info",
 ]
 
@@ -49,7 +50,7 @@ OPERATORS: Final = (
     "operators.refresh",
 )
 SENSORS: Final = ("sensors.job",)
-TRIGGERS: Final = ("triggers.job", "triggers.generate_person", "triggers.regenerate")
+TRIGGERS: Final = ("triggers.job", "triggers.job_event", "triggers.generate_person", "triggers.regenerate")
 EXTRA_LINKS: Final = ("links.PiktidJobLink", "links.PiktidContactSheetLink")
 
 HOW_TO_GUIDES: Final = (
@@ -65,6 +66,7 @@ HOW_TO_GUIDES: Final = (
     "/docs/operators/refresh.md",
     "/docs/refresh.md",
     "/docs/sensor.md",
+    "/docs/job_events.md",
 )
 
 DEFAULT_BASE_URL: Final = "https://v2.api.piktid.com"
@@ -89,6 +91,9 @@ DEFAULT_V1_POLL_INTERVAL: Final[float] = 3
 
 #: Characters that the name of a project may have. Source: PiktID's reference.
 PROJECT_NAME_LENGTH: Final = 128
+
+#: Fields of the connection's Extra with the secrets of the webhook: the current one, and the one before it.
+WEBHOOK_SECRETS: Final = ("webhook_secret", "webhook_secret_previous")
 
 #: Fields of the connection's Extra, in the form of Airflow's `conn-fields`. A blank one has its default.
 CONN_FIELDS: Final[dict[str, dict[str, Any]]] = {
@@ -142,6 +147,16 @@ CONN_FIELDS: Final[dict[str, dict[str, Any]]] = {
         "description": "Seconds between two notification requests for one v1 account.",
         "schema": {"type": ["number", "null"], "default": DEFAULT_V1_POLL_INTERVAL, "minimum": 0},
     },
+    "webhook_secret": {
+        "label": "Secret of the webhook",
+        "description": "What registering the webhook returned; checks the signatures of deliveries.",
+        "schema": {"type": ["string", "null"], "format": "password"},
+    },
+    "webhook_secret_previous": {
+        "label": "Previous secret of the webhook",
+        "description": "Accepted too, while deliveries that were signed with it may still arrive.",
+        "schema": {"type": ["string", "null"], "format": "password"},
+    },
 }
 
 #: How the form shows the standard fields. The keys are the metadata's: `hidden-fields`, not `hidden_fields`.
@@ -174,7 +189,18 @@ CONFIG: Final[dict[str, Any]] = {
                 "type": "string",
                 "example": "s3://bucket/piktid-state",
                 "default": None,
-            }
+            },
+            "webhook_conn_id": {
+                "description": (
+                    "Connection whose webhook the API server receives at /piktid/webhook. Its extra needs "
+                    "webhook_secret. Deliveries become events of the assets of piktid_jobs_asset. Blank: the "
+                    "address does not exist. Airflow 3 only."
+                ),
+                "version_added": "0.1.0",
+                "type": "string",
+                "example": "piktid_default",
+                "default": None,
+            },
         },
     }
 }

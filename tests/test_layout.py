@@ -34,9 +34,11 @@ ROOMS = (
     "person",
     "refresh",
     "triggers",
+    "assets",
     "operators",
     "sensors",
     "task_groups",
+    "webhook",
     "plugins",
     "demo",
 )
@@ -64,6 +66,7 @@ PURE = (
     "files/formats",
     "files/listing",
     "files/names",
+    "jobs/ended",
     "jobs/manifest",
     "jobs/submission",
     "person/attribution",
@@ -72,6 +75,7 @@ PURE = (
     "refresh/catalogue",
     "refresh/naming",
     "refresh/presence",
+    "webhook/delivery",
 )
 
 #: Rooms that a DAG file imports: the client's libraries are imported inside functions only.
@@ -84,6 +88,7 @@ LIGHT = (
     "person/",
     "refresh/",
     "triggers/",
+    "assets",
     "operators/",
     "sensors/",
     "task_groups/",

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         PiktidClient,
         PiktidV1Client,
     )
+    from airflow_provider_piktid.models import Webhook
 
 __all__ = ["PiktidHook", "PiktidSettings", "async_client", "async_v1_client"]
 
@@ -135,6 +136,41 @@ class PiktidHook(BaseHook):
         except PiktidError:
             return False, f"{self.piktid_conn_id}: the server is reachable, but it refused the token."
         return True, f"Connected to {self.settings.v1_url}, for person generation only."
+
+    def register_webhook(self, url: str, *, replace: bool = False) -> Webhook:
+        """
+        Set the account's only webhook. Its secret is returned this once: store it in the connection.
+
+        Put it into ``webhook_secret`` of the extra, and what was there into ``webhook_secret_previous``. Until then
+        deliveries are refused, and PiktID sends them again.
+
+        :param url: Public address of the receiver: that of the API server with ``/piktid/webhook``.
+        :param replace: Replace a webhook that is set, also one with the same address. Default: False.
+        :raises PiktidConfigError: A webhook is set, and ``replace`` is False; the message names its address.
+        """
+        from airflow.providers.common.compat.sdk import mask_secret
+
+        from airflow_provider_piktid.hooks import webhook
+
+        with self.get_conn() as client:
+            set_up = webhook.register(client, self.piktid_conn_id, url, replace=replace)
+        if set_up.secret:
+            mask_secret(set_up.secret)
+        return set_up
+
+    def test_webhook(self) -> tuple[bool, str]:
+        """
+        Let PiktID send a test to the account's webhook, and wait up to ten seconds for the answer.
+
+        :return: Whether the receiver accepted it, and a message without secrets.
+        """
+        from airflow_provider_piktid.hooks import webhook
+
+        try:
+            with self.get_conn() as client:
+                return webhook.request_test(client, self.piktid_conn_id)
+        except PiktidError as error:
+            return False, str(error)
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:

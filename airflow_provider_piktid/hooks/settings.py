@@ -22,6 +22,7 @@ from airflow_provider_piktid.get_provider_info import (
     DEFAULT_TIMEOUT,
     DEFAULT_V1_POLL_INTERVAL,
     DEFAULT_V1_URL,
+    WEBHOOK_SECRETS,
 )
 
 
@@ -43,6 +44,7 @@ class PiktidSettings:
     :param rate_window: Seconds that ``jobs_per_minute`` is counted over. Default: 60.
     :param v1_poll_interval: Seconds between two notification requests of v1 for one account. Default: 3, the
         limit that PiktID documents.
+    :param webhook_secrets: The webhook's secret, and the one before it while both are in use. Default: none.
     """
 
     conn_id: str
@@ -59,6 +61,7 @@ class PiktidSettings:
     images_per_job: int = DEFAULT_IMAGES_PER_JOB
     rate_window: float = DEFAULT_RATE_WINDOW
     v1_poll_interval: float = DEFAULT_V1_POLL_INTERVAL
+    webhook_secrets: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"PiktidSettings(conn_id={self.conn_id!r}, base_url={self.base_url!r})"
@@ -84,6 +87,7 @@ class PiktidSettings:
             base_url=host or DEFAULT_BASE_URL,
             v1_url=_v1_url(conn_id, extra) or (f"{host}/api" if host else DEFAULT_V1_URL),
             app_url=_text(extra, "app_url").rstrip("/") or host or DEFAULT_APP_URL,
+            webhook_secrets=tuple(filter(None, (_text(extra, name) for name in WEBHOOK_SECRETS))),
             **_numbers(conn_id, extra),
         )
 

@@ -98,13 +98,13 @@ class AirflowStack:
         if done.returncode:
             raise StackError(f"airflow {' '.join(arguments[:2])}: {done.stdout[-3000:]}")
 
-    def start(self, part: str, name: str | None = None) -> int:
+    def start(self, part: str, name: str | None = None, environment: Mapping[str, str] | None = None) -> int:
         """Start a part, or a second one under another ``name``; return its process id."""
         name = name or part
         with (self.home / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "airflow", *PARTS[part]],
-                env=self._environment,
+                env=self._environment | dict(environment or {}),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 # A separate process group, so that ``kill`` ends exactly the part and its children.
