@@ -154,10 +154,10 @@ def jobs_timeout(
 def jobs_not_submitted(connection: str, record: JobRecord) -> PiktidSubmissionError:
     """Return the error for single jobs that were not submitted while others were."""
     failed = record.failed
-    texts = "\n".join(dict.fromkeys(item.failure or "" for item in failed))
+    texts = " ".join(dict.fromkeys(item.failure or "" for item in failed))
     error = PiktidSubmissionError(
         f"{connection}: {len(failed)} of {len(record.submissions)} jobs were not submitted. The others are not "
-        f"affected, and a retry does not pay for them again: {', '.join(record.job_ids) or 'none'}.\n{texts}"
+        f"affected, and a retry does not pay for them again: {', '.join(record.job_ids) or 'none'}. {texts}"
     )
     error.permanent = all(item.is_permanent for item in failed)
     return error

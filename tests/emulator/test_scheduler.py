@@ -14,9 +14,14 @@ from airflow_provider_piktid.emulator.scheduler import Scheduler
 def test_callbacks_run_in_order_of_time() -> None:
     """Callbacks run by due time; those with equal times in the order of scheduling."""
     scheduler, seen = Scheduler(), SimpleQueue[str]()
-    scheduler.call_later(0.03, lambda: seen.put("late"))
-    scheduler.call_later(0.0, lambda: seen.put("first"))
-    scheduler.call_later(0.0, lambda: seen.put("second"))
+
+    def schedule() -> None:
+        # On the timer's thread: none of them runs before all are scheduled, however busy the machine is.
+        scheduler.call_later(0.2, lambda: seen.put("late"))
+        scheduler.call_later(0.0, lambda: seen.put("first"))
+        scheduler.call_later(0.0, lambda: seen.put("second"))
+
+    scheduler.call_later(0.0, schedule)
     assert [seen.get(timeout=5) for _ in range(3)] == ["first", "second", "late"]
     scheduler.close()
 
