@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
         description="Take PiktID's webhook at /piktid/webhook and create asset events by Airflow's REST API.",
     )
     result.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
-    result.add_argument("--port", type=int, default=8430, help="port to listen on (default %(default)s)")
+    result.add_argument("--port", type=int, default=8430, help="port; 0: any free one (default %(default)s)")
     result.add_argument(
         "--piktid-conn-id",
         default="piktid_default",
@@ -48,7 +48,7 @@ def _seconds(text: str) -> float:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until SIGINT or SIGTERM."""
+    """Print the address, and serve until SIGINT or SIGTERM."""
     arguments = parser().parse_args(argv)
     try:
         import uvicorn
@@ -64,7 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.getLogger("airflow_provider_piktid").setLevel(logging.INFO)
     sink = RestSink(AirflowApi(arguments.airflow_conn_id), arguments.gather)
     app = webhook_app(WebhookReceiver(arguments.piktid_conn_id, sink), PREFIX + PATH)
-    uvicorn.run(app, host=arguments.host, port=arguments.port)
+    config = uvicorn.Config(app, host=arguments.host, port=arguments.port)
+    socket = config.bind_socket()
+    print(f"http://{arguments.host}:{socket.getsockname()[1]}{PREFIX}{PATH}", flush=True)  # noqa: T201
+    uvicorn.Server(config).run(sockets=[socket])
     return 0
 
 

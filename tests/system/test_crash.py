@@ -114,15 +114,18 @@ def test_retry_without_a_record_does_not_submit_what_is_missing(
 def test_worker_killed_between_intent_and_request_fails_by_default(
     server: EmulatorServer, make_swap: MakeSwap, kept: Records, submission: int
 ) -> None:
-    """After a kill between intent and request, the retry fails by default and does not submit again."""
+    """After a kill between intent and request, the retry fails by default; only the other job is bought."""
     swap = make_swap(kept, point="after the intent", submission=submission)
     with pytest.raises(StepKilled):
         swap.run()
 
-    with pytest.raises(StepFailed, match=r"PiktidSubmissionError.*on_lost_reply='resubmit'"):
-        swap.run()
+    for _ in range(2):
+        with pytest.raises(StepFailed, match=r"PiktidSubmissionError.*on_lost_reply='resubmit'"):
+            swap.run()
 
-    assert len(jobs(server)) == submission
+    (other,) = jobs(server)
+    images = swap.arguments["images"]
+    assert other["images"] == (images[2:] if submission == 0 else images[:2])
 
 
 @BOTH_STORES

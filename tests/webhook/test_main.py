@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 
 import httpx
@@ -15,7 +15,6 @@ import pytest
 from airflow_provider_piktid.webhook.__main__ import parser
 from tests.support.deliveries import SECRET, body, signed
 from tests.support.service import connection_json
-from tests.support.stack import free_port
 
 
 @pytest.mark.parametrize("text", ["-1", "6", "nan", "soon"])
@@ -28,27 +27,23 @@ def test_gather_is_bounded(text: str) -> None:
 @pytest.fixture
 def receiver() -> Iterator[httpx.Client]:
     """A running receiver without an Airflow."""
-    port = free_port()
     environment = os.environ | {
         "AIRFLOW_CONN_PIKTID_DEFAULT": connection_json("http://127.0.0.1:1", webhook_secret=SECRET),
     }
-    command = [sys.executable, "-W", "ignore", "-m", "airflow_provider_piktid.webhook", "--port", str(port)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-W", "ignore", "-m", "airflow_provider_piktid.webhook", "--port", "0"]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdout is not None
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
-            deadline = time.monotonic() + 60
-            while True:
-                try:
-                    client.get("/")
-                    break
-                except httpx.ConnectError:
-                    assert process.poll() is None, "the receiver ended"
-                    assert time.monotonic() < deadline, "the receiver did not start"
-                    time.sleep(0.1)
+        found = (re.match(r"(http://127\.0\.0\.1:\d+)/piktid/webhook$", line) for line in process.stdout)
+        address = next(filter(None, found), None)
+        assert address is not None, "the receiver ended"
+        with httpx.Client(base_url=address[1], trust_env=False, timeout=30) as client:
             yield client
     finally:
         process.terminate()
-        process.wait(20)
+        process.communicate(timeout=20)
 
 
 @pytest.mark.slow
