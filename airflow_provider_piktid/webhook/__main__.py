@@ -66,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     app = webhook_app(WebhookReceiver(arguments.piktid_conn_id, sink), PREFIX + PATH)
     config = uvicorn.Config(app, host=arguments.host, port=arguments.port)
     socket = config.bind_socket()
+    # Who reads the address can connect to it.
+    socket.listen(config.backlog)
     print(f"http://{arguments.host}:{socket.getsockname()[1]}{PREFIX}{PATH}", flush=True)  # noqa: T201
     uvicorn.Server(config).run(sockets=[socket])
     return 0
