@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,11 +38,28 @@ class Endless(DirFileSystem):  # type: ignore[misc]
     def _file(self, folder: str, number: int) -> dict[str, Any]:
         if folder == "shop/out":
             return {"size": SIZE, "type": "file"}
-        version = "v2" if number < self.changed else "v1"
-        return {"size": SIZE + number, "type": "file", "ETag": f'"{version}-{number:032x}"', "mtime": 1.0}
+        if number < self.changed:
+            return {
+                "size": len(_content(number)),
+                "type": "file",
+                "ETag": f'"v2-{number:032x}"',
+                "mtime": 2.0,
+            }
+        return {"size": SIZE + number, "type": "file", "ETag": f'"v1-{number:032x}"', "mtime": 1.0}
 
     def _is_made_up(self, path: str) -> bool:
         return "_piktid" not in path
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **options: Any) -> bytes:
+        if not self._is_made_up(path):
+            found: bytes = super().cat_file(path, start, end, **options)
+            return found
+        return _content(_number(path))[start:end]
+
+    def open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        if not self._is_made_up(path):
+            return super().open(path, mode, **options)
+        return io.BytesIO(_content(_number(path)))
 
     def info(self, path: str, **options: Any) -> dict[str, Any]:
         if self._is_made_up(path):
@@ -65,6 +83,17 @@ class Endless(DirFileSystem):  # type: ignore[misc]
             f"{path}/photograph-{number:07d}{ending}": self._file(root, number)
             for number in range(first, min(first + FOLDER, self.count))
         }
+
+
+def _number(path: str) -> int:
+    return int(path.rpartition("-")[2].removesuffix(".jpg"))
+
+
+def _content(number: int) -> bytes:
+    """Return a picture with a comment of its own."""
+    from tests.support.batch import JPEG
+
+    return JPEG[:2] + b"\xff\xfe\x00\x06" + number.to_bytes(4, "big") + JPEG[2:]
 
 
 def run(*, quick: bool = False) -> list[Row]:

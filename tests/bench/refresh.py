@@ -134,7 +134,8 @@ def _pictures(folder: Path, count: int) -> Path:
     for number in range(count):
         path = folder / f"{number % 10}" / f"p{number:03d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (64, 48), (number % 256, number // 256, 90)).save(path)
+        # Equal content would be bought once.
+        Image.new("RGB", (64, 48), (number % 256, number // 256, 90)).save(path, comment=str(number))
     return folder
 
 

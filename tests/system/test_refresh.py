@@ -79,7 +79,7 @@ def test_three_runs_of_the_example(airflow: AirflowStack, emulate: Emulate, buck
 
     The downstream DAG runs after the first and the third run only.
     """
-    url = emulate("--job-seconds", "2", images_per_job=2)
+    url = emulate("--job-seconds", "2", images_per_job=2, active_jobs=1)
 
     first, ended = night(airflow, bucket)
     assert ended == "success"
