@@ -22,6 +22,7 @@ from airflow_provider_piktid.jobs.end_memory import SAVE_SECONDS, end_key
 from airflow_provider_piktid.jobs.ended import END_WORDS, EndedJob, JobFilter, is_about_a_job, reports_end
 from airflow_provider_piktid.jobs.hub import Subscription, subscribe
 from airflow_provider_piktid.jobs.lookup import epoch
+from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import AsyncPiktidClient
@@ -35,8 +36,6 @@ log = logging.getLogger(__name__)
 MISSING_TRIES: Final = 10
 #: Jobs that are followed at once.
 MAX_OPEN: Final = 5000
-#: Seconds that the clocks of PiktID and Airflow may differ.
-CLOCK_SLACK: Final = 300.0
 #: Seconds that a job may have run before an outage and still be found after it; and jobs looked at.
 LONGEST_JOB: Final = 6 * 3600.0
 SCAN_LIMIT: Final = 2000
@@ -298,7 +297,9 @@ class EndWatcher:
         since, began = self._memory.seen_at or time.time(), time.time()
         self._gallery_at = time.monotonic() + self._times.gallery
         try:
-            listed = await subscription.request(lambda client: _ended_since(client, since - CLOCK_SLACK))
+            listed = await subscription.request(
+                lambda client: _ended_since(client, since - CLOCK_SLACK_SECONDS)
+            )
         except PiktidAuthError:
             raise
         except PiktidError as error:

@@ -46,6 +46,10 @@ REPLACED_SECONDS = 3600.0
 REPLACED = "replaced.json"
 
 
+#: Name of each replaced part to its stamp, and when it was replaced, epoch seconds.
+Replaced = dict[str, tuple[str, float]]
+
+
 @dataclass(frozen=True)
 class Part:
     """
@@ -82,13 +86,7 @@ class CatalogueStore:
 
     def parts(self) -> dict[str, int]:
         """Return the names of the parts that count, with their sizes in bytes."""
-        return self._current(self._listed())
-
-    def _current(self, listed: Mapping[str, Part]) -> dict[str, int]:
-        replaced = self._replaced()
-        return {
-            name: part.size for name, part in listed.items() if replaced.get(name, ("",))[0] != part.stamp
-        }
+        return _current(self._listed(), self._replaced())
 
     def _listed(self) -> dict[str, Part]:
         endings = (parts.ENDING, parts.PLAIN_ENDING)
@@ -170,9 +168,9 @@ class CatalogueStore:
         :param damaged: Parts with invalid lines; they are copied to another folder for inspection, and replaced.
         :param without: Run whose parts stay as they are, as its summary reads them. Default: none.
         """
-        self._remove_replaced()
         listed = self._listed()
-        sizes = self._current(listed)
+        replaced = self._without_old(self._replaced(), listed)
+        sizes = _current(listed, replaced)
         own = f"part-{without}-"
         others = {name: size for name, size in sizes.items() if not name.startswith(own)}
         chosen = {*to_merge(others), *(name for name in damaged if name in sizes)}
@@ -188,7 +186,7 @@ class CatalogueStore:
         now = time.time()
         # A part that hides rows of others is removed after them.
         names = sorted(chosen, key=lambda name: (name in hiding, name))
-        self._write_replaced(self._replaced() | {name: (listed[name].stamp, now) for name in names})
+        self._write_replaced(replaced | {name: (listed[name].stamp, now) for name in names})
 
     def _merged(
         self, names: Iterable[str], hiding: set[str], *, whole: bool
@@ -213,7 +211,7 @@ class CatalogueStore:
             return
         log.warning("%s contains invalid lines; a copy is kept as %s.", name, kept.uri)
 
-    def _replaced(self) -> dict[str, tuple[str, float]]:
+    def _replaced(self) -> Replaced:
         """
         Return stamp and time of each replaced part, by name.
 
@@ -228,17 +226,22 @@ class CatalogueStore:
             log.warning("%s is damaged and does not count.", place.uri)
             return {}
 
-    def _write_replaced(self, replaced: Mapping[str, tuple[str, float]]) -> None:
+    def _write_replaced(self, replaced: Replaced) -> None:
         storage.write_bytes(self.private.join(REPLACED), json.dumps(replaced).encode())
 
-    def _remove_replaced(self) -> None:
-        replaced, listed = self._replaced(), self._listed()
-        old = [name for name, (_, at) in replaced.items() if at < time.time() - REPLACED_SECONDS]
-        unchanged = [name for name in old if name in listed and listed[name].stamp == replaced[name][0]]
-        for name in unchanged:
-            storage.remove_files([self.folder.join(name)])
-        if old:
-            self._write_replaced({name: item for name, item in replaced.items() if name not in old})
+    def _without_old(self, replaced: Replaced, listed: dict[str, Part]) -> Replaced:
+        """Remove the parts that were replaced long ago, also from the listing; return the others."""
+        limit = time.time() - REPLACED_SECONDS
+        old = [name for name, (_, at) in replaced.items() if at < limit]
+        if not old:
+            return replaced
+        for name in old:
+            if name in listed and listed[name].stamp == replaced[name][0]:
+                storage.remove_files([self.folder.join(name)])
+                del listed[name]
+        kept = {name: item for name, item in replaced.items() if name not in old}
+        self._write_replaced(kept)
+        return kept
 
     def write_batches(self, run: str, batches: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
         """Write one file for each batch and return the URIs."""
@@ -302,6 +305,11 @@ def to_merge(sizes: Mapping[str, int]) -> list[str]:
         if n < len(ascending) and sizes[ascending[n]] <= RATIO * smaller
     ]
     return ascending[: paying[-1] + 1] if paying else []
+
+
+def _current(listed: Mapping[str, Part], replaced: Replaced) -> dict[str, int]:
+    """Return the sizes of the parts that were not replaced, or written again since."""
+    return {name: part.size for name, part in listed.items() if replaced.get(name, ("",))[0] != part.stamp}
 
 
 def _newest(states: Iterator[tuple[str, SourceState]]) -> Iterator[tuple[str, SourceState]]:

@@ -20,8 +20,6 @@ MAX_BODY: Final = 64 * 1024
 MAX_AGE: Final = 24 * 3600.0
 #: Seconds before an asset event in which an end of the same job with the same status is the same end.
 SAME_END: Final = 60.0
-#: Seconds that the clocks of PiktID and Airflow may differ when events are looked up.
-CLOCK_SLACK: Final = 300.0
 
 
 class DeliveryRefused(Exception):

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.jobs.end_memory import WEBHOOK_KEY, with_webhook_end
 from airflow_provider_piktid.jobs.ended import filter_of
-from airflow_provider_piktid.webhook.delivery import CLOCK_SLACK, ReportedEnd, extra_of, is_known
+from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS
+from airflow_provider_piktid.webhook.delivery import ReportedEnd, extra_of, is_known
 from airflow_provider_piktid.webhook.receiver import JobAsset
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _register(asset: JobAsset, end: ReportedEnd) -> bool:
 
     with create_session() as session:
         _lock(session, asset.id)
-        if is_known(end, _events(session, asset.id, end.told_at - CLOCK_SLACK)):
+        if is_known(end, _events(session, asset.id, end.told_at - CLOCK_SLACK_SECONDS)):
             return False
         _hold_queue(session, asset.id)
         model = session.get(AssetModel, asset.id)

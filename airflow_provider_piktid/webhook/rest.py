@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_piktid.jobs.ended import filter_of
-from airflow_provider_piktid.webhook.delivery import CLOCK_SLACK, ReportedEnd, extra_of, is_known
+from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS
+from airflow_provider_piktid.webhook.delivery import ReportedEnd, extra_of, is_known
 from airflow_provider_piktid.webhook.receiver import JobAsset
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class RestSink:
         return found
 
     async def register(self, asset: JobAsset, end: ReportedEnd) -> bool:
-        events = await self._api.events(asset.id, end.told_at - CLOCK_SLACK)
+        events = await self._api.events(asset.id, end.told_at - CLOCK_SLACK_SECONDS)
         if is_known(end, events):
             return False
         queue = self._queues[asset.id]
@@ -92,7 +93,9 @@ class RestSink:
         queue.task = None
 
     async def _register(self, asset_id: int, queue: _Queue, taken: list[_Waiting]) -> None:
-        events = await self._api.events(asset_id, min(waiting.end.told_at for waiting in taken) - CLOCK_SLACK)
+        events = await self._api.events(
+            asset_id, min(waiting.end.told_at for waiting in taken) - CLOCK_SLACK_SECONDS
+        )
         new: list[_Waiting] = []
         for waiting in taken:
             if not is_known(waiting.end, events):
