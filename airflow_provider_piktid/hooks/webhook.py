@@ -57,7 +57,7 @@ def request_test(client: PiktidClient, conn_id: str, seconds: float = TEST_SECON
     try:
         before = _last_answer(client)
         if before is not None:
-            # Times of answers have whole seconds; two within one could not be told apart.
+            # Times of answers have whole seconds; two within the same second look equal.
             time.sleep(1.1)
         client.test_webhook()
     except PiktidNotFoundError:

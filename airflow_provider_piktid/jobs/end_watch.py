@@ -3,7 +3,7 @@
 Find the jobs of an account that end, wherever they were started.
 
 A notification is a hint: the status decides. After an outage that is longer than PiktID keeps notifications, and
-while there is no stream, the gallery is looked through.
+while there is no stream, PiktID's gallery is searched.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class WatchTimes:
     :param unsettled: The same for a job that was reported as ended but has not, or could not be asked for. Default:
         10.
     :param stream: An outage that the stream makes up for. Default: 540, as PiktID keeps notifications for 600.
-    :param gallery: Without a stream: until the gallery is looked through, and between two times. Default: 60.
+    :param gallery: Without a stream: until the gallery is searched, and between two searches. Default: 60.
     :param save: Between two times that the memory is stored. Default: 60.
     :param retry: Longest pause after a failure. Default: 30.
     """
@@ -93,7 +93,7 @@ class EndWatcher:
     """
     Follows all jobs of an account and returns those that have ended, in bursts.
 
-    Whatever fails is told once and tried again: :meth:`next_burst` returns when there is something to report.
+    Whatever fails is logged once and tried again: :meth:`next_burst` returns when there is something to report.
 
     :param name: Name of the asset, for messages.
     :param connect: Looks up the connection.
@@ -166,7 +166,7 @@ class EndWatcher:
         if self._live and not self._behind:
             self._memory.seen_at = self._seen_until()
         elif now >= self._gallery_at:
-            await self._look_through_gallery(self._subscription)
+            await self._search_gallery(self._subscription)
         await self._ask(self._subscription)
         if now >= self._save_at:
             self._save_at = now + self._times.save
@@ -292,7 +292,7 @@ class EndWatcher:
 
     # -- the gallery ----------------------------------------------------------------------------------------
 
-    async def _look_through_gallery(self, subscription: Subscription) -> None:
+    async def _search_gallery(self, subscription: Subscription) -> None:
         """Find the jobs that ended since the last time that everything was seen."""
         since, began = self._memory.seen_at or time.time(), time.time()
         self._gallery_at = time.monotonic() + self._times.gallery

@@ -132,7 +132,7 @@ def payload(jobs: Iterable[EndedJob]) -> dict[str, Any]:
 
 
 def is_about_a_job(notification: Notification) -> bool:
-    """Return whether a notification may be about a job: it is no test of the webhook."""
+    """Return whether a notification may be about a job; a test of the webhook is not."""
     return notification.name != "ping"
 
 

@@ -161,8 +161,8 @@ class PiktidUploadImagesOperator(BaseOperator):
         """
         Check the content of the files.
 
-        In a batch of a refresh, one that is no longer an image is left out: the plan found it to be one, and the next
-        plan reports it.
+        In a batch of a refresh, a file that has become something else than an image since the plan is left out; the
+        next plan reports it.
         """
         if not self.record_beside:
             storage.check_images(files, V2_FORMATS, workers=workers)

@@ -122,7 +122,7 @@ def _renew_queue(session: Session, asset_id: int) -> None:
 
 
 def _tell_watcher(session: Session, asset_id: int, key: str | None) -> None:
-    """Note the end where the asset's watcher looks before it reports one. Before Airflow 3.3 there is no such place."""
+    """Note the end where the asset's watcher looks before it reports one. Airflow before 3.3 has no such store."""
     try:
         from airflow.state import AssetScope, get_state_backend
     except ImportError:

@@ -165,41 +165,36 @@ def fill(count: int, disk: str) -> dict[str, Any]:
 def _rows(count: int) -> Iterator[dict[str, Any]]:
     import hashlib
 
-    from airflow_provider_piktid.refresh.catalogue import CatalogueRow, options_key, plain
+    from tests.support.catalogue import row
 
-    key = options_key("PiktidSummer", {})
     for number in range(count):
         name = f"{number // FOLDER:04d}/photograph-{number:07d}"
         digest = hashlib.sha256(name.encode()).hexdigest()
-        row = CatalogueRow(
-            relative=f"{name}.jpg",
-            source=f"endless://shop/in/{name}.jpg",
-            source_version=f"v1-{number:032x}",
-            source_sha256=digest,
-            source_size=SIZE + number,
-            source_modified=1.0,
-            target=f"{name}.jpg",
-            identity_code="PiktidSummer",
-            options_key=key,
-            producer="nightly.plan",
-            run="0" * 16,
-            attempts=1,
-            status="done",
-            at=1.0 + number / 1000,
-            file_id=f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}",
-            job_id=f"job_{digest[32:]}",
-            image_index=number % 10,
-            group_index=0,
-            version=1,
-            model_used="onda",
-            file=f"{name}_0_v1.jpg",
-            size=SIZE,
-            sha256=hashlib.sha256(digest.encode()).hexdigest(),
-            credits=1.0,
-            filename=f"photograph-{number:07d}.jpg",
-            project_id="12",
+        yield vars(
+            row(
+                f"{name}.jpg",
+                source=f"endless://shop/in/{name}.jpg",
+                source_version=f"v1-{number:032x}",
+                source_sha256=digest,
+                source_size=SIZE + number,
+                source_modified=1.0,
+                producer="nightly.plan",
+                run="0" * 16,
+                at=1.0 + number / 1000,
+                file_id=f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}",
+                job_id=f"job_{digest[32:]}",
+                image_index=number % 10,
+                group_index=0,
+                version=1,
+                model_used="onda",
+                file=f"{name}_0_v1.jpg",
+                size=SIZE,
+                sha256=hashlib.sha256(digest.encode()).hexdigest(),
+                credits=1.0,
+                filename=f"photograph-{number:07d}.jpg",
+                project_id="12",
+            )
         )
-        yield from plain([row])
 
 
 def plan(count: int, changed: int, disk: str) -> dict[str, Any]:
@@ -218,11 +213,11 @@ def plan(count: int, changed: int, disk: str) -> dict[str, Any]:
         unchanged=night.planned["unchanged"],
         images=night.planned["images"],
         written=written / 1e6,
-        catalogue=after_size(disk),
+        catalogue=_catalogue_size(disk),
     )
 
 
-def after_size(disk: str) -> float:
+def _catalogue_size(disk: str) -> float:
     return sum(path.stat().st_size for path in Path(disk).rglob("part-*.jsonl.gz")) / 1e6
 
 

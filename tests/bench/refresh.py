@@ -147,26 +147,17 @@ def fill_catalogue() -> dict[str, Any]:
     from airflow_provider_piktid.files import storage
     from airflow_provider_piktid.files.formats import V2_FORMATS
     from airflow_provider_piktid.files.search import find_images
-    from airflow_provider_piktid.refresh.catalogue import CatalogueRow, options_key
     from airflow_provider_piktid.refresh.store import CatalogueStore
+    from tests.support.catalogue import row
 
-    key = options_key("PiktidSummer", {})
     rows = [
-        CatalogueRow(
-            relative=file.relative,
+        row(
+            file.relative,
             source=file.location.uri,
             source_version=file.version,
             source_sha256="0" * 64,
             source_size=file.size,
             source_modified=file.modified,
-            target=file.relative,
-            identity_code="PiktidSummer",
-            options_key=key,
-            producer="nightly.plan",
-            run="0" * 16,
-            attempts=1,
-            status="done",
-            at=1.0,
             file_id="00000000-0000-0000-0000-000000000000",
             job_id="job_00000000000000000000000000000000",
             file=f"{file.relative.removesuffix('.jpg')}_0_v1.jpg",

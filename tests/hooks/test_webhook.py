@@ -79,7 +79,7 @@ def test_test_says_how_the_receiver_answered(
 
 
 def test_test_without_a_webhook_says_so(server: EmulatorServer) -> None:
-    """An account without a webhook is no error of Airflow's."""
+    """An account without a webhook is reported, and raises no error."""
     assert PiktidHook().test_webhook() == (
         False,
         "piktid_default: the account has no webhook. Set one with PiktidHook.register_webhook.",

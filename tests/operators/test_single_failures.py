@@ -25,7 +25,7 @@ def one_image_a_job(server: EmulatorServer, monkeypatch: pytest.MonkeyPatch) -> 
 
 @PATHS
 def test_refused_job_does_not_stop_the_others(server: EmulatorServer, deferrable: bool) -> None:
-    """The others run to their end, then the task fails for good; once the cause is gone, only that job is bought."""
+    """The others run to their end, then the task fails without a retry. After a clear only that job is bought."""
     server.faults.add("model_swap", "status", code=422, times=1)
     task = swap_run(server, 3, deferrable=deferrable)
 
