@@ -29,9 +29,9 @@ class PiktidJobEventTrigger(BaseEventTrigger):
     Watch all jobs of an account, wherever they were started; one event for each burst of ended jobs.
 
     For the watcher of an asset, see :func:`airflow_provider_piktid.assets.piktid_jobs_asset`. It runs until its asset
-    is no longer used, and never raises: what is wrong is logged once, and tried again. It only reads, and never deletes
-    a notification. Each end is reported at least once; on Airflow 3.3 and newer ``asset_state_store`` remembers the last
-    500, on older versions a restart reports the ends of the last ten minutes again.
+    is no longer used, and never raises: what is wrong is logged once, and tried again. It only reads, and never
+    deletes a notification. Each end is reported at least once; on Airflow 3.3 and newer ``asset_state_store`` remembers
+    the last 500, on older versions a restart reports the ends of the last ten minutes again.
 
     The constructor does not check its arguments, as any error but ``TypeError`` in a constructor ends the triggerer
     at every start. Invalid arguments are logged when it runs.
