@@ -4,7 +4,8 @@ The queue in which the tasks of one triggerer process wait to submit.
 
 An account has limits for submissions per minute and for active jobs. If every waiting task tried whenever a job
 ends, most requests would be refused. So tasks queue here, and one is released when a slot is likely to be free. This
-only reduces requests and is not a lock: it does not know other processes, and the server decides.
+only reduces requests and is not a lock: it does not know other processes, and the server decides. A released task
+counts with all jobs that it may submit: otherwise a second one would start, be refused, and wait again.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from airflow_provider_piktid.get_provider_info import (
     DEFAULT_RATE_WINDOW,
 )
 
-#: A released task counts as an active job for this long, unless it returns earlier.
+#: The jobs of a released task count as active for this long, unless it returns earlier.
 SETTLING_SECONDS = 20.0
 
 #: The first task of the queue is released after this long even if the limits still seem to be reached: the counts of
@@ -56,6 +57,7 @@ class _Place:
     ready_at: float
     impatient_at: float
     until_job_ends: bool
+    jobs: int
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -63,7 +65,7 @@ class AdmissionQueue:
     """
     One queue of waiting tasks, for one account and event loop.
 
-    :param settling: Seconds for which a released task counts as an active job. Default: 20.
+    :param settling: Seconds for which the jobs of a released task count as active. Default: 20.
     :param patience: Seconds after which the first task is released even if the account looks full. Default: 60.
     """
 
@@ -74,8 +76,8 @@ class AdmissionQueue:
         self._watched: Counter[str] = Counter()
         #: Job id to the time of its submission. ``time.monotonic()``, as all times here.
         self._submitted: dict[str, float] = {}
-        #: Ticket to the time of the release, for tasks that have not returned yet.
-        self._released: dict[str, float] = {}
+        #: Ticket to the times of the release, one for each job to submit, for tasks that have not returned yet.
+        self._released: dict[str, list[float]] = {}
 
     def watching(
         self,
@@ -97,7 +99,13 @@ class AdmissionQueue:
         return ActiveJobs(self, job_ids)
 
     async def turn(
-        self, limits: AccountLimits, delay: float, *, until_job_ends: bool = True, ticket: str | None = None
+        self,
+        limits: AccountLimits,
+        delay: float,
+        *,
+        until_job_ends: bool = True,
+        jobs: int = 1,
+        ticket: str | None = None,
     ) -> str:
         """
         Return when it is this task's turn and a slot is likely.
@@ -105,12 +113,14 @@ class AdmissionQueue:
         :param delay: Seconds before which trying is pointless, as the server has just refused.
         :param until_job_ends: Whether the end of a job ends the delay, for the first such task in the queue. Default:
             True.
+        :param jobs: Jobs that the task has still to submit. Default: 1.
         :param ticket: Ticket of the task's last turn, which ends with this call. Default: none.
         :return: A ticket, to be passed when the task returns with or without a new job.
         """
         self._returned(ticket)
         now = time.monotonic()
-        place = _Place(now + delay, now + max(delay, self._patience), until_job_ends)
+        at_once = max(1, min(jobs, limits.active_jobs, limits.jobs_per_minute))
+        place = _Place(now + delay, now + max(delay, self._patience), until_job_ends, at_once)
         self._queue.append(place)
         try:
             while (seconds := self._seconds_until(place, limits)) > 0:
@@ -119,7 +129,7 @@ class AdmissionQueue:
                     async with asyncio.timeout(seconds):
                         await place.changed.wait()
             ticket = uuid.uuid4().hex
-            self._released[ticket] = time.monotonic()
+            self._released[ticket] = [time.monotonic()] * place.jobs
             return ticket
         finally:
             self._queue.remove(place)
@@ -137,19 +147,21 @@ class AdmissionQueue:
         if any(other.ready_at <= now for other in self._before(place)):
             return limits.rate_window
         _forget(self._submitted, before=now - limits.rate_window)
-        _forget(self._released, before=now - max(limits.rate_window, self._settling))
+        self._forget_released(before=now - max(limits.rate_window, self._settling))
+        released = [moment for moments in self._released.values() for moment in moments]
         recent = sorted(
-            moment
-            for moment in (*self._submitted.values(), *self._released.values())
-            if moment > now - limits.rate_window
+            moment for moment in (*self._submitted.values(), *released) if moment > now - limits.rate_window
         )
         if len(recent) >= limits.jobs_per_minute:
             return recent[-limits.jobs_per_minute] + limits.rate_window - now
-        settling = [moment for moment in self._released.values() if moment > now - self._settling]
+        settling = [moment for moment in released if moment > now - self._settling]
         if len(self._watched) + len(settling) < limits.active_jobs or place.impatient_at <= now:
             return 0.0
         settled = min(settling) + self._settling if settling else place.impatient_at
         return max(0.01, min(settled, place.impatient_at) - now)
+
+    def _forget_released(self, *, before: float) -> None:
+        self._released = {ticket: times for ticket, times in self._released.items() if times[0] > before}
 
     def _before(self, place: _Place) -> Iterator[_Place]:
         for other in self._queue:

@@ -150,6 +150,7 @@ class RegenerationRun(RecordedWork[RegenerationRecord]):
             wait,
             SyncWaiter(self._client, self._settings, self._terms.poll_interval, self.log),
             active=[],
+            unsent=self._unsent,
             until=self._queue_until,
             state={"record": self.record.to_json(), "queue_until": self._queue_until},
             message=f"{self._unsent} of {len(self.record.items)} requests are not sent yet; waiting: {wait.reason}.",

@@ -257,15 +257,15 @@ class JobRun(RecordedWork[JobRecord]):
         self.save()
         if time.time() >= self._queue_until:
             raise self._no_room()
-        total = len(self.record.submissions)
-        submitted = total - self.record.unsent
+        total, unsent = len(self.record.submissions), self.record.unsent
         return slot_wait(
             wait,
             self._waiter(),
             active=self.record.active,
+            unsent=unsent,
             until=self._queue_until,
             state=self._state() | {"queue_until": self._queue_until},
-            message=f"{submitted} of {total} jobs submitted; waiting: {wait.reason}.",
+            message=f"{total - unsent} of {total} jobs submitted; waiting: {wait.reason}.",
         )
 
     def _requests(self) -> PaidRequests[Submission]:

@@ -76,6 +76,7 @@ def slot_wait(
     waiter: SyncWaiter,
     *,
     active: list[str],
+    unsent: int,
     until: float,
     state: dict[str, Any],
     message: str,
@@ -84,6 +85,7 @@ def slot_wait(
     Describe a wait for room in the account.
 
     :param active: The task's running jobs; the end of one makes room.
+    :param unsent: Requests that the task has still to make.
     :param until: When to give up, epoch seconds.
     :param state: Handed back with the event.
     """
@@ -101,6 +103,7 @@ def slot_wait(
             "active_jobs": settings.active_jobs,
             "rate_window": settings.rate_window,
             "submitted_at": waiter.submitted_at,
+            "jobs": unsent,
             "resume_state": state,
         },
         until=until,

@@ -188,6 +188,7 @@ class PiktidSlotTrigger(JobWatchTrigger):
     :param active_jobs: Concurrent jobs that the account allows. Default: 5, PiktID's limit.
     :param rate_window: Length of the window in seconds. Default: 60.
     :param submitted_at: Job id to submission time, epoch seconds. Default: none.
+    :param jobs: Jobs that the task has still to submit. Default: 1.
     :param resume_state: Returned in the event, with the ticket of this turn added. JSON only, no secrets. Default:
         none.
     """
@@ -197,6 +198,7 @@ class PiktidSlotTrigger(JobWatchTrigger):
     jobs_per_minute: int
     active_jobs: int
     rate_window: float
+    jobs: int
 
     def __init__(
         self,
@@ -210,6 +212,7 @@ class PiktidSlotTrigger(JobWatchTrigger):
         active_jobs: int = AccountLimits.active_jobs,
         rate_window: float = AccountLimits.rate_window,
         submitted_at: Mapping[str, float] | None = None,
+        jobs: int = 1,
         resume_state: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
@@ -223,6 +226,7 @@ class PiktidSlotTrigger(JobWatchTrigger):
             active_jobs=active_jobs,
             rate_window=rate_window,
             submitted_at=submitted_at,
+            jobs=jobs,
             resume_state=resume_state,
         )
 
@@ -233,7 +237,12 @@ class PiktidSlotTrigger(JobWatchTrigger):
             queue = admission_queue(self.piktid_conn_id)
             watch = asyncio.ensure_future(self._watch(active)) if self.job_ids else None
             try:
-                turn = queue.turn(limits, max(0.0, self.not_before - now), until_job_ends=self.until_job_ends)
+                turn = queue.turn(
+                    limits,
+                    max(0.0, self.not_before - now),
+                    until_job_ends=self.until_job_ends,
+                    jobs=self.jobs,
+                )
                 async with asyncio.timeout(None if self.end_time is None else max(0.0, self.end_time - now)):
                     ticket = await turn
             except TimeoutError:

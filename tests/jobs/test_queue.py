@@ -188,6 +188,49 @@ async def test_admitted_task_counts_until_its_job_is_watched() -> None:
     assert line.passed == ["a", "b"]
 
 
+async def test_admitted_task_counts_with_all_jobs_that_it_may_submit() -> None:
+    """A second task is not admitted for slots that the first one takes, and is once that one has returned."""
+    line = Line(AccountLimits(jobs_per_minute=100, active_jobs=5))
+    await line.join("a", "b", jobs=5)
+    assert line.passed == ["a"]
+
+    with line.gate.watching(["j1", "j2"], ticket=line.tickets["a"]):
+        await line.settle()
+
+    assert line.passed == ["a", "b"]
+
+
+async def test_task_with_more_jobs_than_there_is_room_for_is_admitted_at_the_first_free_slot() -> None:
+    """A task with many jobs does not wait for room for all of them."""
+    line = Line(AccountLimits(jobs_per_minute=100, active_jobs=5))
+
+    with line.gate.watching(["j1", "j2", "j3", "j4", "j5"]) as watching:
+        await line.join("a", "b", delay=LONG, jobs=30)
+        watching.ended("j1")
+        await line.settle()
+        assert line.passed == ["a"]
+        watching.ended("j2")
+        await line.settle()
+
+    assert line.passed == ["a"]
+    line.leave()
+
+
+async def test_jobs_of_an_admitted_task_count_for_the_rate() -> None:
+    """The jobs that an admitted task may submit count for the rate limit, at most as many as the window allows."""
+    line = Line(AccountLimits(jobs_per_minute=5, active_jobs=100, rate_window=LONG))
+
+    await line.join("a", jobs=3)
+    await line.join("b", jobs=30)
+    await line.join("c")
+
+    assert line.passed == ["a", "b"]
+    with line.gate.watching([], ticket=line.tickets["b"]):
+        await line.settle()
+    assert line.passed == ["a", "b", "c"]
+    line.leave()
+
+
 async def test_task_that_returns_without_a_job_releases_its_turn() -> None:
     """A task that returns its ticket without a job no longer counts, and the next task is admitted."""
     line = Line(AccountLimits(jobs_per_minute=1, active_jobs=1, rate_window=LONG))
