@@ -363,3 +363,11 @@ def test_error_says_what_to_change(newcomer: Newcomer, name: str) -> None:
     assert [word for word in words if word not in message] == [], message
     assert "\n" not in message
     assert TOKEN not in message
+
+
+def test_unknown_identity_is_named_without_a_list(newcomer: Newcomer) -> None:
+    """If PiktID does not list the identities, the error names the one that does not exist all the same."""
+    newcomer.server.fail("identities", "status", code=400)
+    with pytest.raises(AirflowFailException, match=r"no identity 'PiktidSumer' in this account\. Correct"):
+        newcomer.swap(identity_code="PiktidSumer")
+    newcomer.server.assert_failures_happened()

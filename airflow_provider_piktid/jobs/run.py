@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.common.events import JobEvent
     from airflow_provider_piktid.common.records import CurrentTask
     from airflow_provider_piktid.hooks.piktid import PiktidSettings
-    from airflow_provider_piktid.models import JobType
+    from airflow_provider_piktid.models import Identity, JobType
 
 
 class ClientCalls:
@@ -225,7 +226,9 @@ class JobRun(RecordedWork[JobRecord]):
         try:
             self._client.get_identity(code)
         except PiktidNotFoundError as error:
-            known = self._client.iter_identities()
+            known: list[Identity] = []
+            with contextlib.suppress(PiktidError):  # the error that is raised says more
+                known = list(self._client.iter_identities())
             raise unknown_identity(self._terms.connection, code, known) from error
 
     def _adopt(self) -> None:
