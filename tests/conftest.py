@@ -18,6 +18,9 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parent.parent
 EXAMPLE_DAGS = REPOSITORY / "example_dags"
 
+# Not by its entry point, which `-p no:piktid` blocks: that would load it before coverage starts.
+pytest_plugins = ["airflow_provider_piktid.testing.plugin"]
+
 _HOME = tempfile.TemporaryDirectory(prefix="piktid-airflow-", ignore_cleanup_errors=True)
 
 # Remove the developer's Airflow settings, in particular real connections.

@@ -59,6 +59,12 @@ _FAILURES: Final[tuple[tuple[type[Exception], bool, str], ...]] = (
     (httpx.TransportError, True, "the connection to {host} was lost"),
 )
 
+#: Signs of a failure of TLS in an error, and what it means.
+_TLS_FAILURES: Final = {
+    "CERTIFICATE_VERIFY_FAILED": ": its TLS certificate is not trusted",
+    "WRONG_VERSION_NUMBER": ": it does not answer with TLS; if that is right, write http:// before the host",
+}
+
 
 class HttpSession:
     """
@@ -176,7 +182,7 @@ class HttpSession:
         """Return our error for one of httpx, without its text: that may contain a presigned address."""
         if isinstance(exc, httpx.DecodingError):
             return PiktidResponseError(f"{self.label}: could not {what}: the answer cannot be decompressed.")
-        detail = ": its TLS certificate is not trusted" if "CERTIFICATE_VERIFY_FAILED" in str(exc) else ""
+        detail = next((text for sign, text in _TLS_FAILURES.items() if sign in str(exc)), "")
         for kind, sent, text in _FAILURES:
             if isinstance(exc, kind):
                 said = text.format(

@@ -154,6 +154,9 @@ def refusal(answer: Answer) -> PiktidAPIError | PiktidResponseError:
         return _too_many(answer)
     if answer.status in _REFUSALS:
         kind, meaning, remedy = _REFUSALS[answer.status]
+        if answer.status == 404 and error_body(answer) is None:
+            # Not how the API says that an object does not exist.
+            remedy = "Check the connection's host, which needs no path, and that the ids are right."
     elif answer.status >= 500 or answer.status == 408:
         kind, meaning, remedy = PiktidServerError, "the server failed", "Try again later."
     else:

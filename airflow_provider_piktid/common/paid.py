@@ -61,15 +61,15 @@ class Terms:
         """
         Check the values that are not templates.
 
-        :raises PiktidConfigError: Polling too often, or a policy that does not exist.
+        :raises PiktidConfigError: Not a number, polling too often, or a policy that does not exist.
         """
+        for name in ("timeout", "queue_timeout", "lost_reply_grace", "poll_interval", "credits_per_output"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise PiktidConfigError(f"{name} must be a number from 0, not {value!r}")
         if self.poll_interval < MIN_POLL_INTERVAL:
             raise PiktidConfigError(
                 f"poll_interval must be {MIN_POLL_INTERVAL:g} seconds or more, not {self.poll_interval}"
-            )
-        if not 0 <= self.credits_per_output < math.inf:
-            raise PiktidConfigError(
-                f"credits_per_output must be a number from 0, not {self.credits_per_output}"
             )
         if self.on_lost_reply not in ("fail", "resubmit"):
             raise PiktidConfigError(f"on_lost_reply must be 'fail' or 'resubmit', not {self.on_lost_reply!r}")

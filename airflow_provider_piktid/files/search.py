@@ -3,23 +3,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
+import itertools
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_piktid.exceptions import PiktidImageError
+from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidImageError
 from airflow_provider_piktid.files.formats import EXTENSIONS, ImageFormat
 from airflow_provider_piktid.files.listing import matches, modified_in, version_in
-from airflow_provider_piktid.files.storage import PRIVATE_FOLDER, Location, SourceFile, locate
+from airflow_provider_piktid.files.storage import PRIVATE_FOLDER, Location, SourceFile, check_named, locate
 from airflow_provider_piktid.files.walk import Listed, walk
 
 _MAGIC = frozenset("*?[")
+#: Files that are looked at for a glob that differs from them in upper and lower case only.
+MOST_COMPARED = 10_000
 
 
 def find_images(
-    images: str | Sequence[str], *, exclude: str | Sequence[str] = (), formats: Iterable[ImageFormat]
+    images: str | Sequence[str],
+    *,
+    exclude: str | Sequence[str] = (),
+    formats: Iterable[ImageFormat],
+    name: str = "images",
 ) -> list[SourceFile]:
     """
     List the images of paths, folders, prefixes or globs, sorted by relative path.
@@ -31,20 +40,34 @@ def find_images(
         common folder of all entries.
     :param exclude: Glob patterns; a file is skipped if its relative path or its name matches one. Default: none.
     :param formats: Formats whose extensions are listed.
+    :param name: Parameter that has the paths, for messages. Default: ``images``.
+    :raises PiktidConfigError: Not a path or list of paths, or an empty one.
     :raises PiktidImageError: No image was found, or all are excluded.
     """
-    entries = [images] if isinstance(images, (str, os.PathLike)) else list(images)
-    if not entries:
-        raise PiktidImageError("The list of images is empty. Pass paths, a folder, a prefix or a glob.")
+    entries = _entries(images, name)
     formats = list(formats)
     patterns = [exclude] if isinstance(exclude, str) else list(exclude)
-    found = [file for entry in entries for file in iter_images(str(entry), formats)]
+    found = [file for entry in entries for file in iter_images(entry, formats, name)]
     if len(entries) > 1:
         found = _relative_to_common(found)
     kept = [file for file in found if not matches(file.relative, patterns)]
     if not kept:
-        raise no_images([str(entry) for entry in entries], len(found), formats)
+        raise no_images(entries, len(found), formats)
     return sorted(kept, key=lambda file: file.relative)
+
+
+def _entries(images: Any, name: str) -> list[str]:
+    if images is None or isinstance(images, (str, os.PathLike)):
+        check_named(name, images)
+        return [str(images)]
+    if isinstance(images, Mapping) or not isinstance(images, Iterable):
+        raise PiktidConfigError(f"`{name}` must be a path or a list of paths, not {images!r:.80}.")
+    entries = [str(entry) for entry in images]
+    if not entries:
+        raise PiktidImageError("The list of images is empty. Pass paths, a folder, a prefix or a glob.")
+    for entry in entries:
+        check_named(name, entry)
+    return entries
 
 
 def no_images(entries: Sequence[str], excluded: int, formats: Iterable[ImageFormat]) -> PiktidImageError:
@@ -52,19 +75,37 @@ def no_images(entries: Sequence[str], excluded: int, formats: Iterable[ImageForm
     return PiktidImageError(
         f"No image matches {', '.join(entries[:3])}: {excluded} found, {excluded} excluded. "
         f"Pass a folder, prefix, glob or file with {', '.join(_extensions(formats))}, or change `exclude`."
+        + ("" if excluded else _other_case(entries))
     )
+
+
+def _other_case(entries: Sequence[str]) -> str:
+    """Return a sentence that names a file that a glob would match if it ignored the case; empty if there is none."""
+    for location in map(locate, entries):
+        if _MAGIC.isdisjoint(location.path):
+            continue
+        pattern, base = (
+            location.path.lower(),
+            Location(location.fs, glob_base(location.path), location.prefix),
+        )
+        with contextlib.suppress(OSError, PiktidImageError):
+            for relative, _ in itertools.islice(walk(base), MOST_COMPARED):
+                if fnmatch.fnmatchcase(f"{base.path.rstrip('/')}/{relative}".lower(), pattern):
+                    return f" Upper and lower case differ: there is {relative}."
+    return ""
 
 
 def _extensions(formats: Iterable[ImageFormat]) -> tuple[str, ...]:
     return tuple(extension for fmt in formats for extension in EXTENSIONS[fmt])
 
 
-def iter_images(entry: str, formats: Iterable[ImageFormat]) -> Iterator[SourceFile]:
+def iter_images(entry: str, formats: Iterable[ImageFormat], name: str = "images") -> Iterator[SourceFile]:
     """
     Yield the images of one path, folder, prefix or glob, sorted by relative path.
 
     The images of a folder are yielded while it is listed, so that a listing of any length takes little memory.
 
+    :param name: Parameter that has the entry, for messages. Default: ``images``.
     :raises PiktidImageError: It does not exist, or cannot be read.
     """
     location = locate(entry)
@@ -78,17 +119,32 @@ def iter_images(entry: str, formats: Iterable[ImageFormat]) -> Iterator[SourceFi
         raise PiktidImageError(
             f"{location.uri} cannot be read. Check its permissions, or the connection of the store."
         ) from error
+    except OSError:
+        raise
+    except Exception as error:
+        raise _unreachable(location, name, error) from error
     if info is not None and info["type"] == "file":
         return iter([source_of(location, posixpath.basename(location.path), info)])
     extensions = _extensions(formats)
     if info is not None:
         return _images(walk(location), location.path, location, extensions)
     if _MAGIC.isdisjoint(location.path):
-        raise PiktidImageError(f"{location.uri} does not exist. Correct `images`, or create it.")
+        hint = " Several paths must be a list." if "," in entry else ""
+        raise PiktidImageError(f"{location.uri} does not exist. Correct `{name}`, or create it.{hint}")
     base = glob_base(location.path)
     start = len(base.rstrip("/")) + 1
     globbed = sorted((path[start:], found) for path, found in fs.glob(location.path, detail=True).items())
     return _images(globbed, base, location, extensions)
+
+
+def _unreachable(location: Location, name: str, error: Exception) -> PiktidImageError:
+    """Return the error for a store that fails in its own way. It can be retried: the store may be away for a while."""
+    problem = PiktidImageError(
+        f"{location.uri} cannot be listed ({type(error).__name__}). Check `{name}`, and that the connection in it "
+        "exists and reaches the store."
+    )
+    problem.permanent = False
+    return problem
 
 
 def _images(

@@ -23,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_piktid.exceptions import PiktidImageError
+from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidImageError
 from airflow_provider_piktid.files.formats import (
     HEAD_BYTES,
     TAIL_BYTES,
@@ -139,8 +139,30 @@ def locate(uri: str) -> Location:
         return Location(ObjectStoragePath("file:///").fs, os.path.abspath(path), "file://")
     netloc, _, _ = rest.partition("/")
     connection, at, bucket = netloc.rpartition("@")
-    root = ObjectStoragePath(f"{protocol}://{netloc}/")
-    return Location(root.fs, f"{bucket}{rest[len(netloc) :]}", f"{protocol}://{connection}{at}")
+    try:
+        root = ObjectStoragePath(f"{protocol}://{netloc}/")
+        fs = root.fs
+    except ValueError as error:
+        if "filesystem" not in str(error).lower():
+            raise
+        raise PiktidConfigError(
+            f"Airflow knows no file system for {protocol}:// in {uri}. Correct the path, or install the provider of "
+            "this store, such as apache-airflow-providers-amazon[s3fs] for s3://."
+        ) from error
+    return Location(fs, f"{bucket}{rest[len(netloc) :]}", f"{protocol}://{connection}{at}")
+
+
+def check_named(name: str, path: object) -> None:
+    """
+    Check that a parameter names a path: an empty one would be the folder that the worker runs in.
+
+    :raises PiktidConfigError: It is empty or None.
+    """
+    if not str("" if path is None else path).strip():
+        raise PiktidConfigError(
+            f"`{name}` is empty ({path!r}). Set it to a path or URI; if it is a template or comes from another task, "
+            "look at what that gives."
+        )
 
 
 def check_images(files: Sequence[SourceFile], formats: Sequence[ImageFormat], *, workers: int = 8) -> None:

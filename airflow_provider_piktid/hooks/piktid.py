@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from airflow_provider_piktid.exceptions import PiktidAuthError, PiktidError
+from airflow_provider_piktid.exceptions import PiktidAuthError, PiktidConfigError, PiktidError
 from airflow_provider_piktid.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_piktid.hooks.settings import PiktidSettings
 
@@ -51,7 +51,10 @@ class PiktidHook(BaseHook):
         :raises PiktidConfigError: The connection is invalid.
         """
         if self._settings is None:
-            conn = self.get_connection(self.piktid_conn_id)
+            try:
+                conn = self.get_connection(self.piktid_conn_id)
+            except AirflowNotFoundException as error:
+                raise _not_found(self.piktid_conn_id) from error
             self._settings = PiktidSettings.from_connection(conn, conn.extra_dejson)
         return self._settings
 
@@ -230,6 +233,15 @@ def _common_arguments(settings: PiktidSettings, *, patient: bool) -> dict[str, A
     }
 
 
+def _not_found(conn_id: str) -> PiktidConfigError:
+    """Return the error for a missing connection. It can be retried: Airflow says the same if a backend is away."""
+    error = PiktidConfigError(
+        f"Connection {conn_id} does not exist. Add it with the type 'piktid', or correct `piktid_conn_id`."
+    )
+    error.permanent = False
+    return error
+
+
 async def _async_connection(conn_id: str) -> tuple[Any, dict[str, Any]]:
     """
     Return a connection and its extra on any supported Airflow.
@@ -237,12 +249,14 @@ async def _async_connection(conn_id: str) -> tuple[Any, dict[str, Any]]:
     ``DAG.test()`` of 3.3 sees connections of the metadata database only through the synchronous call.
     """
     from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
-    from airflow.providers.common.compat.sdk import AirflowNotFoundException
     from asgiref.sync import sync_to_async
 
     try:
         conn = await get_async_connection(conn_id)
         return conn, await get_async_extra_dejson(conn)
     except AirflowNotFoundException:
-        conn = await sync_to_async(BaseHook.get_connection)(conn_id)
+        try:
+            conn = await sync_to_async(BaseHook.get_connection)(conn_id)
+        except AirflowNotFoundException as error:
+            raise _not_found(conn_id) from error
         return conn, await sync_to_async(lambda: conn.extra_dejson)()

@@ -25,6 +25,10 @@ from airflow_provider_piktid.get_provider_info import (
     WEBHOOK_SECRETS,
 )
 
+#: Types of connections that are accepted; Airflow writes ``generic`` where it does not know a type, and a URI may
+#: begin with that of its host.
+_TYPES = ("piktid", "generic", "http", "https", "")
+
 
 @dataclass(frozen=True)
 class PiktidSettings:
@@ -76,9 +80,11 @@ class PiktidSettings:
         :raises PiktidConfigError: A field is missing or invalid; the message names it.
         """
         conn_id = str(conn.conn_id)
+        _check_type(conn_id, conn.conn_type)
         host = _base_url(conn_id, conn)
         login = (conn.login or "").strip() or None
         password = (conn.password or "").strip() or None
+        _check_password(conn_id, password, extra)
         return cls(
             conn_id=conn_id,
             token=None if login else password,
@@ -138,6 +144,27 @@ class PiktidSettings:
     def job_url(self, job_id: str) -> str:
         """Return the page of a job, or the start page: the public service documents no page of a single job."""
         return self.app_url if self.app_url == DEFAULT_APP_URL else f"{self.app_url}/#{job_id}"
+
+
+def _check_type(conn_id: str, conn_type: str | None) -> None:
+    if (conn_type or "").lower() not in _TYPES:
+        raise PiktidConfigError(
+            f"Connection {conn_id} is of type {conn_type!r}, not 'piktid'. Correct `piktid_conn_id`, or the type of "
+            "the connection."
+        )
+
+
+def _check_password(conn_id: str, password: str | None, extra: Mapping[str, Any]) -> None:
+    """Refuse a token that was put where it is not read, or with more than itself."""
+    if password and password.lower().startswith("bearer "):
+        raise PiktidConfigError(
+            f"Connection {conn_id}: the password starts with 'Bearer'. Put the token alone into the password."
+        )
+    misplaced = next((name for name in ("token", "api_token", "api_key") if extra.get(name)), None)
+    if misplaced and not password:
+        raise PiktidConfigError(
+            f"Connection {conn_id} has no token: extra {misplaced!r} is not read. Move it to the password."
+        )
 
 
 def _base_url(conn_id: str, conn: Any) -> str:

@@ -27,11 +27,22 @@ def register(client: PiktidClient, conn_id: str, url: str, *, replace: bool) -> 
     Set the webhook and return it with its new secret.
 
     :param replace: Replace a webhook that is set, also one with the same address: its secret changes.
-    :raises PiktidConfigError: A webhook is set, or PiktID does not say whether, and ``replace`` is False.
+    :raises PiktidConfigError: A webhook is set, or PiktID does not say whether, and ``replace`` is False; or the
+        address is not ``https``, outside of this machine.
     """
+    _check_address(url)
     if not replace:
         _refuse_to_replace(client, conn_id)
     return client.set_webhook(url)
+
+
+def _check_address(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme == "https" or parts.hostname in ("127.0.0.1", "::1", "localhost"):
+        return
+    raise PiktidConfigError(
+        f"`url` must start with https://, not {shown(url)}: others could read what PiktID sends."
+    )
 
 
 def _refuse_to_replace(client: PiktidClient, conn_id: str) -> None:

@@ -50,8 +50,10 @@ def checked_folder(output_path: str) -> Location:
     """
     Return the output folder, after checking that it can be written.
 
+    :raises PiktidConfigError: It is empty.
     :raises PiktidDownloadError: It cannot be written.
     """
+    storage.check_named("output_path", output_path)
     try:
         folder = storage.locate(output_path)
         storage.check_writable(folder)
@@ -139,7 +141,16 @@ class Download:
             await self._flush()
 
     async def _read_results(self, client: AsyncPiktidClient) -> dict[str, JobResults]:
-        results = await run_bounded(client.get_job_results, self._job_ids, self._concurrency)
+        async def results_of(job_id: str) -> JobResults:
+            try:
+                return await client.get_job_results(job_id)
+            except PiktidNotFoundError as error:
+                raise PiktidNotFoundError(
+                    f"{self._connection}: there is no job {job_id!r} in this account, or no longer. Correct `job_ids`.",
+                    status=error.status,
+                ) from error
+
+        results = await run_bounded(results_of, self._job_ids, self._concurrency)
         return dict(zip(self._job_ids, results, strict=True))
 
     def _plan(self) -> list[tuple[Row, ImageResult]]:

@@ -222,11 +222,19 @@ def job_id_list(value: Any, purpose: str) -> list[str]:
     :param purpose: What is to be done with the jobs, for the message: "download".
     :raises PiktidConfigError: There is none.
     """
+    if (
+        value
+        and not isinstance(value, str)
+        and (isinstance(value, Mapping) or not isinstance(value, Iterable))
+    ):
+        raise PiktidConfigError(
+            f"job_ids must be job ids, not {type(value).__name__}. Pass what the swap returned: `swap.output`."
+        )
     given = [value] if isinstance(value, str) else list(value or [])
     nested = [[item] if isinstance(item, str) else list(item or []) for item in given]
     ids = [str(job_id) for part in nested for job_id in part]
     if not ids:
         raise PiktidConfigError(
-            f"job_ids is empty: there is nothing to {purpose}. Pass the job ids that the swap returned."
+            f"job_ids is empty: there is nothing to {purpose}. Pass the job ids that the swap returned: `swap.output`."
         )
     return list(dict.fromkeys(ids))

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.common.paid import PaidRequests, RecordedWork, Terms
@@ -18,6 +19,7 @@ from airflow_provider_piktid.exceptions import (
     PiktidNotFoundError,
     PiktidSubmissionError,
 )
+from airflow_provider_piktid.jobs.arguments import checked_images, unknown_identity
 from airflow_provider_piktid.jobs.lookup import Lookup, find_job, look_up
 from airflow_provider_piktid.jobs.outcome import fetch_outcomes, raise_for_outcome, summarize
 from airflow_provider_piktid.jobs.queue import AccountLimits
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.common.events import JobEvent
     from airflow_provider_piktid.common.records import CurrentTask
     from airflow_provider_piktid.hooks.piktid import PiktidSettings
-    from airflow_provider_piktid.models import JobType
+    from airflow_provider_piktid.models import Identity, JobType
 
 
 class ClientCalls:
@@ -224,10 +226,10 @@ class JobRun(RecordedWork[JobRecord]):
         try:
             self._client.get_identity(code)
         except PiktidNotFoundError as error:
-            raise PiktidConfigError(
-                f"{self._terms.connection}: there is no identity {code!r} in this account. Correct "
-                "`identity_code`, or upload one with PiktidUploadIdentityOperator. Nothing was submitted."
-            ) from error
+            known: list[Identity] = []
+            with contextlib.suppress(PiktidError):  # the error that is raised says more
+                known = list(self._client.iter_identities())
+            raise unknown_identity(self._terms.connection, code, known) from error
 
     def _adopt(self) -> None:
         """
@@ -379,22 +381,3 @@ class JobRun(RecordedWork[JobRecord]):
         if self.record.failed:
             raise jobs_not_submitted(self._terms.connection, self.record)
         return Finished(self.record.job_ids)
-
-
-def checked_images(images: Any) -> list[str]:
-    """
-    Return file ids as a list.
-
-    :param images: File ids, or rows of an upload.
-    :raises PiktidConfigError: None, not a list, or one of them twice.
-    """
-    if isinstance(images, str) or not isinstance(images, Sequence):
-        raise PiktidConfigError(f"images must be a list of file ids, not {type(images).__name__}")
-    ids = [str(image["file_id"] if isinstance(image, Mapping) else image) for image in images]
-    if not ids:
-        raise PiktidConfigError("images is empty: there is nothing to do. Pass the file ids of an upload.")
-    if len(set(ids)) != len(ids):
-        raise PiktidConfigError(
-            "images names a file id twice, which would be paid for twice. Remove the duplicate."
-        )
-    return ids

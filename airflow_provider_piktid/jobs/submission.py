@@ -21,6 +21,7 @@ from airflow_provider_piktid.common.records import PaidRecord, shared_fields
 from airflow_provider_piktid.exceptions import (
     PiktidActiveJobsError,
     PiktidError,
+    PiktidNotFoundError,
     PiktidRateLimitError,
     PiktidSubmissionError,
 )
@@ -261,7 +262,15 @@ class JobPort:
 
     def send(self, item: Submission) -> None:
         images = self._images[id(item)]
-        item.submitted(self._calls.submit(images), self._clock())
+        try:
+            job_id = self._calls.submit(images)
+        except PiktidNotFoundError as error:
+            raise PiktidNotFoundError(
+                f"{error} Its `project_id` and `images` must be those that the upload returned; a project's name is "
+                "not its id.",
+                status=error.status,
+            ) from error
+        item.submitted(job_id, self._clock())
         self._log.info("Submitted job %s with %d image(s).", item.job_id, len(images))
 
     def find(self, item: Submission) -> bool:

@@ -276,6 +276,11 @@ class PaidJobOperator(PaidOperator):
             job = self._job_type()
         except ValueError as error:
             raise PiktidConfigError(f"{self.task_id}: {error}. Nothing was submitted.") from error
+        if not job.project_id:
+            raise PiktidConfigError(
+                f'{self.task_id}: project_id is empty ({job.project_id!r}). Pass `upload.output["project_id"]`, where '
+                "`upload` is the task that uploaded the images. Nothing was submitted."
+            )
         terms = self._terms(self.poll_interval)
         folder = self._shared_folder(job, terms) if self.reuse else None
         return JobRun(

@@ -9,6 +9,7 @@ from typing import Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_piktid.hooks.piktid import PiktidHook
+from airflow_provider_piktid.jobs.arguments import checked_rows
 from airflow_provider_piktid.jobs.download import Download, checked_folder
 from airflow_provider_piktid.jobs.outcome import job_id_list
 from airflow_provider_piktid.operators.base import fail_fast_if_permanent
@@ -69,7 +70,7 @@ class PiktidDownloadOperator(BaseOperator):
                 download = Download(
                     folder,
                     job_ids,
-                    images=list(self.images) if self.images else None,
+                    images=checked_rows(self.images),
                     overwrite=self.overwrite,
                     archive=self.archive,
                     concurrency=int(self.max_concurrency or hook.settings.max_concurrency),

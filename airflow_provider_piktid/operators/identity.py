@@ -63,7 +63,7 @@ class PiktidUploadIdentityOperator(BaseOperator):
 
     def execute(self, context: Any) -> str:
         with fail_fast_if_permanent():
-            files = find_images(self.image, formats=V2_FORMATS)
+            files = find_images(self.image, formats=V2_FORMATS, name="image")
             if len(files) != 1:
                 raise PiktidImageError(
                     f"{self.image} matches {len(files)} images, but an identity needs exactly one. Pass one file."

@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.files.storage import Location
 
 
+#: What the text of a rendered template means.
+SWITCHES = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(
+    ("false", "0", "no", "off", "none", ""), False
+)
+
+
 class PiktidPlanRefreshOperator(BaseOperator):
     """
     Find the sources of a catalogue that have to be swapped, and split them into batches.
@@ -156,6 +162,8 @@ class PiktidPlanRefreshOperator(BaseOperator):
 
     def _request(self, context: Any) -> RefreshRequest:
         ti = context["ti"]
+        storage.check_named("source", self.source)
+        storage.check_named("output_path", self.output_path)
         try:
             key = options_key(self.identity_code, self.options or {}, self.rerun_key)
         except ValueError as error:
@@ -171,10 +179,10 @@ class PiktidPlanRefreshOperator(BaseOperator):
             max_images=self._limit(),
             max_attempts=self.max_attempts,
             resubmit=(self.options or {}).get("on_lost_reply") == "resubmit",
-            rebuild_missing=_is_true(self.rebuild_missing),
+            rebuild_missing=_is_true("rebuild_missing", self.rebuild_missing),
             max_late_runs=self.max_late_runs,
             prune=self.prune,
-            dry_run=_is_true(self.is_dry_run),
+            dry_run=_is_true("dry_run", self.is_dry_run),
             variations=int((self.options or {}).get("num_variations", 1)),
             price=self.credits_per_output,
         )
@@ -348,6 +356,10 @@ class PiktidRefreshSummaryOperator(BaseOperator):
         return refresh_lineage(task_instance.xcom_pull(task_ids=self.task_id, key="summary", map_indexes=-1))
 
 
-def _is_true(value: Any) -> bool:
+def _is_true(name: str, value: Any) -> bool:
     """Return a boolean that may be the text of a rendered template."""
-    return value if isinstance(value, bool) else str(value).strip().lower() in ("true", "1", "yes")
+    word = str(value).strip().lower()
+    if word not in SWITCHES:
+        # Taken for False, a word in `dry_run` would buy.
+        raise PiktidConfigError(f"{name} must be True or False, not {value!r}.")
+    return SWITCHES[word]

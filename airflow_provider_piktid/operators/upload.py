@@ -83,7 +83,7 @@ class PiktidUploadImagesOperator(BaseOperator):
         project_name: str,
         exclude: str | Sequence[str] = (),
         max_concurrency: int | None = None,
-        max_images: int | None = None,
+        max_images: int | str | None = None,
         state_path: str | None = None,
         record_beside: str | None = None,
         piktid_conn_id: str = PiktidHook.default_conn_name,
@@ -176,7 +176,13 @@ class PiktidUploadImagesOperator(BaseOperator):
         return kept
 
     def _check_budget(self, count: int) -> None:
-        if self.max_images is not None and count > int(self.max_images):
+        if self.max_images in (None, ""):
+            return
+        try:
+            limit = int(str(self.max_images))
+        except ValueError:
+            raise PiktidConfigError(f"max_images must be a whole number, not {self.max_images!r}.") from None
+        if count > limit:
             raise PiktidBudgetError(
                 f"{self.piktid_conn_id}: {count} images found, but max_images is {self.max_images}. Nothing was "
                 "uploaded. Raise the limit, or select fewer files with `images` and `exclude`."

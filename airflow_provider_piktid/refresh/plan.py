@@ -163,7 +163,7 @@ def _compare(
     paid: Iterable[CatalogueRow],
     damaged: set[str],
 ) -> Comparison:
-    files = iter_images(request.source, V2_FORMATS)
+    files = iter_images(request.source, V2_FORMATS, name="source")
     first = next(files, None)
     if first is None:
         raise no_images([request.source], 0, V2_FORMATS)

@@ -18,7 +18,12 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.common.records import CurrentTask
-from airflow_provider_piktid.exceptions import PiktidError, PiktidJobTimeout, PiktidNotFoundError
+from airflow_provider_piktid.exceptions import (
+    PiktidConfigError,
+    PiktidError,
+    PiktidJobTimeout,
+    PiktidNotFoundError,
+)
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.jobs.outcome import fetch_outcomes, raise_for_outcome
 from airflow_provider_piktid.jobs.watch import WatchOptions, progress_line
@@ -76,11 +81,19 @@ class PiktidJobSensor(BaseSensorOperator):
         with self._softened(), fail_fast_if_permanent():
             settings = PiktidHook(self.piktid_conn_id).settings
             settings.require_token()
+            self._check_job_id()
             CurrentTask(context).push(JOB_URL_KEY, settings.job_url(self.job_id))
             if self.deferrable and not self.poke(context):
                 self._defer()
         if not self.deferrable:
             super().execute(context)
+
+    def _check_job_id(self) -> None:
+        if not isinstance(self.job_id, str) or not self.job_id.strip():
+            raise PiktidConfigError(
+                f"`job_id` must be the id of one job, not {self.job_id!r}. To wait for the jobs of a swap, map the "
+                "sensor: `PiktidJobSensor.partial(...).expand(job_id=swap.output)`."
+            )
 
     def poke(self, context: Any) -> bool:
         """Get the status once; return True if the job has completed, raise if it has failed."""

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import json
-import os
-from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from airflow_provider_piktid.emulator import EmulatorServer, Settings
+from airflow_provider_piktid.testing.pictures import write_picture as picture
+from airflow_provider_piktid.testing.pictures import write_pictures as pictures
+
+__all__ = ["QUICK", "connection_json", "emulator", "picture", "pictures"]
 
 #: Jobs and windows a hundred times shorter than PiktID's.
 QUICK: dict[str, Any] = {
@@ -29,18 +29,3 @@ def emulator(**settings: Any) -> EmulatorServer:
 def connection_json(url: str, *, password: str = "piktid-emulator", **extra: Any) -> str:
     """Return a connection as JSON for ``AIRFLOW_CONN_*``."""
     return json.dumps({"conn_type": "piktid", "host": url, "password": password, "extra": extra})
-
-
-def picture(path: Path, *, size: tuple[int, int] = (64, 48), color: str = "orange") -> Path:
-    """Write a small valid image; the file extension selects its format."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, color).save(path)
-    return path
-
-
-def pictures(folder: Path, *names: str) -> Path:
-    """Write small images of different content, each a second newer than the one before; return the folder."""
-    for number, name in enumerate(names):
-        path = picture(folder / name, color=f"rgb({60 * number}, 90, 90)")
-        os.utime(path, (1000 + number, 1000 + number))
-    return folder

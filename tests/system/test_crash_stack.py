@@ -153,7 +153,10 @@ def test_worker_killed_during_its_wait_reattaches(begin: Begin, with_supervisor:
 def test_worker_killed_during_the_download_keeps_complete_files(begin: Begin) -> None:
     """After a kill during the download, the retry keeps the complete files and adds the missing ones."""
     batch = begin("crash_deferred", faults=[{"operation": "result_image", "kind": "hang", "after": 2}])
-    batch.wait(lambda: batch.requests("result_image") == 3, "the download that is held back")
+    batch.wait(
+        lambda: batch.requests("result_image") == 3 and len(batch.pictures()) == 2,
+        "the download that is held back",
+    )
 
     batch.kill_task("download")
 
