@@ -55,7 +55,7 @@ $(VENV)/.dev: $(VENV)/.uv pyproject.toml
 
 $(VENV)/.cluster: $(VENV)/.demo
 	@echo "installing Celery and the drivers of Postgres and Redis"
-	@$(call install,--editable '.[demo,cluster]')
+	@$(call install,--editable '.[cluster]')
 	@touch $@
 
 install: $(VENV)/.dev

@@ -64,13 +64,9 @@ def _up(cluster: Cluster, dags: Path) -> None:
 
     pictures, output = cluster.home.with_name("photographs"), cluster.home.with_name("output")
     examples = {"PIKTID_EXAMPLE_IMAGES": str(pictures), "PIKTID_EXAMPLE_OUTPUT": str(output)}
-    try:
-        # Some of the examples have a schedule.
-        cluster.up(dags, examples | {"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True"}, say)
-        emulator = cluster.emulator()
-    except BaseException:
-        cluster.down()
-        raise
+    # Some of the examples have a schedule.
+    cluster.up(dags, examples | {"AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "True"}, say)
+    emulator = cluster.emulator()
     say("healthy")
     photographs(pictures)
     connection = {"connection_id": "piktid_default", "conn_type": "piktid", "host": emulator}

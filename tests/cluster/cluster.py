@@ -5,17 +5,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
-import signal
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 from tests.cluster.needs import missing
+from tests.cluster.processes import is_alive, kill_group
 from tests.cluster.services import (
     ClusterError,
     create_postgres,
@@ -26,10 +24,12 @@ from tests.cluster.services import (
     start_redis,
     stop_postgres,
 )
-from tests.cluster.settings import PARTS, REPOSITORY, airflow_environment
+from tests.cluster.settings import PARTS, REPOSITORY, STARTED, airflow_environment
 from tests.support.rest import AirflowRest, StackError
 
 START_SECONDS = 150.0
+#: Another text after each start of the machine.
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 HEALTH = ("metadatabase", "scheduler", "dag_processor", "triggerer")
 
 Say = Callable[[str], None]
@@ -46,6 +46,9 @@ class Cluster(AirflowRest):
         self.home = home.resolve()
         self._file = self.home / "cluster.json"
         self.state: dict[str, Any] = json.loads(self._file.read_text()) if self._file.exists() else {}
+        if self.state.get("boot") != BOOT.read_text():
+            # Process ids of an earlier boot belong to others now.
+            self.state = {}
         super().__init__(self.url_of("api-1") if self.state else "")
 
     def url_of(self, part: str) -> str:
@@ -59,8 +62,8 @@ class Cluster(AirflowRest):
     def running(cls, home: Path, dags: Path) -> Iterator[Self]:
         """Yield a healthy cluster that serves a folder of DAG files; it is stopped at the end."""
         cluster = cls(home)
+        cluster.up(dags)
         try:
-            cluster.up(dags)
             yield cluster
         finally:
             cluster.down()
@@ -77,19 +80,23 @@ class Cluster(AirflowRest):
             raise ClusterError("\n".join(told))
         if self.state:
             raise ClusterError(f"there is a cluster in {self.home} already: stop it with `make cluster-down`")
-        self._begin(dags.resolve(), environment or {})
-        say("Postgres and Redis run")
-        self.wait(lambda: all(self.pid(part) for part in PARTS), "all parts to start", seconds=START_SECONDS)
-        say("database migrated, all parts started")
-        self.wait_until_healthy()
-        self.wait(lambda: self.get("dags?limit=1")["total_entries"] > 0, "the DAGs to be there")
+        try:
+            self._begin(dags.resolve(), environment or {})
+            say("Postgres and Redis run")
+            self.start(*PARTS)
+            say("database migrated, all parts started")
+            self.wait_until_healthy()
+            self.wait(lambda: self.get("dags?limit=1")["total_entries"] > 0, "the DAGs to be there")
+        except BaseException:
+            self.down()
+            raise
 
     def _begin(self, dags: Path, environment: Mapping[str, str]) -> None:
         """Start the parent of Airflow's processes, and meanwhile Postgres and Redis."""
         shutil.rmtree(self.home, ignore_errors=True)
         self.home.mkdir(parents=True)
         database, redis, *ports = free_ports(4)
-        self._remember(database=database, redis=redis, ports=ports)
+        self._remember(boot=BOOT.read_text(), database=database, redis=redis, ports=ports)
         self.url = self.url_of("api-1")
         shared = airflow_environment(self.home, dags, database=database, redis=redis, ports=ports)
         command = [sys.executable, "-m", "tests.cluster.parent", str(self.home), *map(str, ports)]
@@ -99,8 +106,10 @@ class Cluster(AirflowRest):
         (self.home / "database.ready").touch()
 
     def down(self) -> None:
-        """Kill all processes and remove the database. Logs stay until the next start."""
+        """Kill all processes and remove the database, if there is a cluster. Logs stay until the next start."""
         state, self.state = self.state, {}
+        if not state:
+            return
         kill_group(state.get("parent"))
         for part in PARTS:
             kill_group(self.pid(part))
@@ -149,7 +158,7 @@ class Cluster(AirflowRest):
         """Let the supervisor start parts that were killed, and wait until their processes are there."""
         for part in parts:
             (self.home / f"{part}.stopped").unlink(missing_ok=True)
-        self.wait(lambda: all(self.pid(part) for part in parts), f"{parts} to start", tolerant=True)
+        self.wait(lambda: all(self.pid(part) for part in parts), f"{parts} to start", seconds=START_SECONDS)
 
     def ends(self, part: str) -> list[tuple[float, int]]:
         """Return when a part ended, epoch seconds, each with its exit code; negative for a signal."""
@@ -197,7 +206,7 @@ class Cluster(AirflowRest):
     def _is_ready(self, worker: str) -> bool:
         """Whether a worker has said, since its last start, that it takes tasks."""
         text = (self.home / f"{worker}.log").read_text(errors="replace")
-        return text.count(f"{worker}@localhost ready") > len(self.ends(worker))
+        return f"{worker}@localhost ready" in text.rpartition(STARTED)[2]
 
     def check(self) -> None:
         """Raise if the parent of all parts has ended."""
@@ -206,7 +215,7 @@ class Cluster(AirflowRest):
             raise StackError(f"the parent of all parts ended:\n{self.tail('parent')}")
 
     def explain(self) -> str:
-        return f"not healthy: {self.unhealthy()}\n{self.tail('scheduler')}\n{self.tail('parent')}"
+        return f"{self.tail('scheduler')}\n{self.tail('parent')}"
 
     def tail(self, name: str, lines: int = 25) -> str:
         path = self.home / f"{name}.log"
@@ -215,25 +224,6 @@ class Cluster(AirflowRest):
 
 def _opener() -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and is not reaped yet does not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] != "Z"
-
-
-def kill_group(pid: int | None) -> None:
-    """Kill a process and all of its session with SIGKILL; wait until it is gone."""
-    if not pid:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
-    while is_alive(pid):
-        time.sleep(0.01)
 
 
 def example_dags() -> Path:

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
-from tests.cluster.settings import PARTS, command_line, own_environment
+from tests.cluster.settings import PARTS, STARTED, command_line, own_environment
 
 #: Seconds from the end of a part to its next start, and between two looks.
 RESTART_SECONDS = 1.0
@@ -118,6 +118,7 @@ class Parent:
             log = os.open(self.home / f"{name}.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
             os.dup2(log, 1)
             os.dup2(log, 2)
+            print(STARTED, flush=True)
             os.environ.update(environment)
             code = _airflow(arguments)
         except BaseException:  # noqa: BLE001 - written to the log; the child must not go on as the parent

@@ -12,6 +12,9 @@ REPOSITORY = Path(__file__).resolve().parent.parent.parent
 #: Tells a process which part it belongs to.
 PART = "PIKTID_CLUSTER_PART"
 
+#: First line of a part in its log, at each start.
+STARTED = "--- started by the cluster"
+
 PARTS = (
     "scheduler",
     "dag-processor",
