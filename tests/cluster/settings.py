@@ -29,8 +29,8 @@ PARTS = (
 #: Seconds. Without a sign of life for this long, Airflow takes a triggerer, or a task, for dead.
 TRIGGERER_THRESHOLD = 15
 TASK_HEARTBEAT_TIMEOUT = 15
-#: Seconds. A task that no worker has started is sent again: a worker or Redis took its message to the grave.
-TASK_QUEUED_TIMEOUT = 20
+#: Seconds. A task that no worker has started is sent again: its message was lost with a worker or Redis.
+TASK_QUEUED_TIMEOUT = 40
 
 
 def part_name() -> str:
@@ -106,7 +106,7 @@ _FIXED = {
     "AIRFLOW__API_AUTH__JWT_SECRET": "piktid-provider-tests-" * 4,
     "AIRFLOW__API__WORKERS": "1",
     "AIRFLOW__CELERY__WORKER_CONCURRENCY": "2",
-    # The threads of all parts share two cores: one task at a time is parsed, and no part looks too often.
+    # All parts share the cores of one machine, so none looks too often.
     "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
     "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",

@@ -144,7 +144,6 @@ KILLS = {
         [{"operation": "model_swap", **HANG, "times": 2}],
         active_jobs=10,
     ),
-    "both workers at any moment": Kill(paying, supervised("worker-1", "worker-2")),
     "the scheduler": Kill(waiting, supervised("scheduler")),
     "an API server for 30 s": Kill(waiting, api_server("api-1")),
     "both API servers for 30 s": Kill(waiting, api_server("api-1", "api-2")),

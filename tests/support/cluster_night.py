@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 from PIL import Image
 
 from tests.cluster.cluster import Cluster
+from tests.cluster.settings import PARTS
 from tests.support.rest import ENDED
 from tests.support.stack import emulator_call
 
@@ -48,12 +50,12 @@ class ClusterNight:
     dag_id: str
     run_id: str
     images: int
-    began: float = field(default_factory=time.monotonic)
+    began: float = field(default_factory=time.time)
     took: float = 0.0
 
     # -- what is under way ----------------------------------------------------------------------------------
 
-    def wait(self, condition: Callable[[], bool], what: str, *, seconds: float = 180) -> None:
+    def wait(self, condition: Callable[[], bool], what: str, *, seconds: float = 300) -> None:
         self.cluster.wait(condition, what, seconds=seconds, tolerant=True)
 
     def tasks(self, task: str = "") -> list[dict[str, Any]]:
@@ -93,7 +95,7 @@ class ClusterNight:
     def finish(self) -> str:
         """Wait until the run has ended; return its state."""
         self.wait(lambda: self.state() in ENDED, "the run to end", seconds=self.deadline)
-        self.took = time.monotonic() - self.began
+        self.took = time.time() - self.began
         return self.state()
 
     def paid_twice(self) -> int:
@@ -115,5 +117,15 @@ class ClusterNight:
         )
         return (
             f"{self.took:.0f} s in all, more tries {dict(tries)}, {len(self.ledger())} jobs, "
-            f"paid twice {self.paid_twice()}, lost {self.lost()}, load {os.getloadavg()[0]:.1f}"
+            f"paid twice {self.paid_twice()}, lost {self.lost()}, load {os.getloadavg()[0]:.1f}, "
+            f"parts that ended by themselves: {self.ended_by_themselves() or 'none'}"
         )
+
+    def ended_by_themselves(self) -> list[str]:
+        """Return the parts that ended since the run began, without being killed."""
+        return [
+            part
+            for part in PARTS
+            for when, code in self.cluster.ends(part)
+            if when >= self.began and code != -signal.SIGKILL
+        ]

@@ -23,6 +23,7 @@ import pytest
 from tests.cluster.cluster import Cluster
 from tests.cluster.needs import missing
 from tests.cluster.processes import memory, processor_seconds
+from tests.cluster.services import ClusterError
 from tests.cluster.settings import PARTS
 from tests.support.cluster_kills import KILLS
 from tests.support.cluster_night import ClusterNight, distinct_pictures
@@ -95,6 +96,13 @@ def begin(cluster: Cluster, tmp_path: Path) -> Iterator[Begin]:
             return ClusterNight(cluster, url, folder / "out", dag_id, run_id, images)
 
         yield start
+
+
+def test_second_start_is_refused_and_disturbs_nothing(cluster: Cluster) -> None:
+    """A start in the folder of a running cluster fails, and the cluster stays healthy."""
+    with pytest.raises(ClusterError, match="cluster-down"):
+        Cluster(cluster.home).up(DAGS)
+    assert cluster.unhealthy() == []
 
 
 #: One in `.ci/run`; all of them take half an hour on busy cores.
