@@ -143,7 +143,7 @@ class Cluster(AirflowRest):
 
     def kill(self, *parts: str, restart: bool = False) -> None:
         """
-        Kill parts and all their processes with SIGKILL, all at the same moment.
+        Kill parts and all their processes with SIGKILL, one part right after the other.
 
         :param restart: Let the supervisor start them again after a second. Default: no, see :meth:`start`.
         """

@@ -84,6 +84,7 @@ def api_server(*parts: str, seconds: float = 30) -> Callable[[ClusterNight], Non
     def act(night: ClusterNight) -> None:
         night.cluster.url = night.cluster.url_of("api-2")
         night.cluster.kill(*parts)
+        night.release()
         time.sleep(seconds)
         night.cluster.start(*parts)
 
@@ -125,13 +126,15 @@ def old_process(night: ClusterNight) -> None:
     night.wait(lambda: not is_alive(task), "the old process to end")
 
 
+#: The jobs that the account runs at once last until :meth:`ClusterNight.release`, so that all swaps wait at one time.
+ENDLESS = {"operation": "job", "kind": "never_end", "times": 5}
 HANG = {"kind": "hang", "after": 1, "done": True}
 SWAP, COLLECT = "batch.swap", "batch.collect"
 
 KILLS = {
-    "nothing": Kill(waiting, nothing),
-    "a triggerer": Kill(waiting, one_triggerer),
-    "both triggerers": Kill(waiting, supervised("triggerer-1", "triggerer-2")),
+    "nothing": Kill(waiting, nothing, [ENDLESS]),
+    "a triggerer": Kill(waiting, one_triggerer, [ENDLESS]),
+    "both triggerers": Kill(waiting, supervised("triggerer-1", "triggerer-2"), [ENDLESS]),
     "a worker in the submission": Kill(
         held(SWAP), worker_of(SWAP), [{"operation": "model_swap", **HANG}], active_jobs=10
     ),
@@ -144,11 +147,11 @@ KILLS = {
         [{"operation": "model_swap", **HANG, "times": 2}],
         active_jobs=10,
     ),
-    "the scheduler": Kill(waiting, supervised("scheduler")),
-    "an API server for 30 s": Kill(waiting, api_server("api-1")),
-    "both API servers for 30 s": Kill(waiting, api_server("api-1", "api-2")),
+    "the scheduler": Kill(waiting, supervised("scheduler"), [ENDLESS]),
+    "an API server for 30 s": Kill(waiting, api_server("api-1"), [ENDLESS]),
+    "both API servers for 30 s": Kill(waiting, api_server("api-1", "api-2"), [ENDLESS]),
     "Redis for 3 s": Kill(paying, redis),
-    "Postgres restarted": Kill(waiting, postgres),
+    "Postgres restarted": Kill(waiting, postgres, [ENDLESS]),
     "an old task process beside its retry": Kill(
         held(SWAP),
         old_process,

@@ -121,6 +121,7 @@ def test_night_delivers_every_output_once(begin: Begin, name: str) -> None:
 
     at = time.monotonic()
     kill.act(night)
+    night.release()
     state = night.finish()
 
     after = time.monotonic() - at
