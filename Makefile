@@ -5,6 +5,8 @@
 #   make demo-person            generate persons in one photograph, against the emulator
 #   make test [ARGS="-k hook"]  run the test suite
 #   make chaos                  kill components of a running Airflow (takes some minutes)
+#   make cluster                start a distributed Airflow (Postgres, Redis, Celery) with the emulator
+#   make cluster-down           stop it
 #   make ui                     start Airflow with the emulator, a connection and the example DAGs
 #   make ci                     run all checks (.ci/run)
 
@@ -28,7 +30,7 @@ install = $(UV) pip install --quiet --python $(PY) $(1) || $(PYTHON) -m pip --py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help chaos demo demo-person test ui install format lint types docs bench versions wheel-check ci clean
+.PHONY: help chaos cluster cluster-down demo demo-person test ui install format lint types docs bench versions wheel-check ci clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -51,6 +53,11 @@ $(VENV)/.dev: $(VENV)/.uv pyproject.toml
 	@$(call install,--editable '.[dev]')
 	@touch $@ $(VENV)/.demo
 
+$(VENV)/.cluster: $(VENV)/.demo
+	@echo "installing Celery and the drivers of Postgres and Redis"
+	@$(call install,--editable '.[cluster]')
+	@touch $@
+
 install: $(VENV)/.dev
 
 demo: $(VENV)/.demo
@@ -62,12 +69,18 @@ demo-person: $(VENV)/.demo
 ui: $(VENV)/.demo
 	@$(PY) -m airflow_provider_piktid.demo ui $(ARGS)
 
+cluster: $(VENV)/.cluster
+	@$(PY) -m tests.cluster up $(ARGS)
+
+cluster-down: $(VENV)/.cluster
+	@$(PY) -m tests.cluster down
+
 # Tests that start a whole Airflow run one at a time, the others in parallel.
 test: $(VENV)/.dev
 	@$(PY) -m pytest -n 4 -m "not stack and not chaos" $(if $(COVERAGE),$(COVER)) $(ARGS)
 	@$(PY) -m pytest -m "stack and not chaos" $(ARGS) || [ $$? -eq 5 ]
 
-chaos: $(VENV)/.dev
+chaos: $(VENV)/.dev $(VENV)/.cluster
 	@$(PY) -m pytest -q -m chaos -s tests/system tests/refresh $(ARGS)
 
 format: $(VENV)/.dev

@@ -17,12 +17,14 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
+
+from tests.support.rest import ENDED, AirflowRest, StackError, quoted
+
+__all__ = ["ENDED", "AirflowStack", "StackError", "emulator_call", "emulator_process", "free_port", "quoted"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 START_SECONDS = 150.0
@@ -34,14 +36,9 @@ PARTS = {
 }
 #: The name of each part in the response of the health endpoint.
 HEALTH = {"scheduler": "scheduler", "dag-processor": "dag_processor", "triggerer": "triggerer"}
-ENDED = ("success", "failed")
 
 
-class StackError(AssertionError):
-    """Airflow did not reach a state in time."""
-
-
-class AirflowStack:
+class AirflowStack(AirflowRest):
     """
     A running Airflow; a context manager.
 
@@ -60,7 +57,7 @@ class AirflowStack:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.home = home
-        self.url = f"http://127.0.0.1:{free_port()}"
+        super().__init__(f"http://127.0.0.1:{free_port()}")
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._environment = _environment(home, self.url, parallelism) | dict(environment or {})
         (home / "dags").mkdir(parents=True)
@@ -142,86 +139,14 @@ class AirflowStack:
 
         self.wait(healthy, f"{names} to be healthy", seconds=START_SECONDS, tolerant=True)
 
-    # -- REST API -------------------------------------------------------------------------------------------
+    def check(self) -> None:
+        """Raise if a part has ended by itself."""
+        for name, process in self.processes.items():
+            if process.poll() is not None:
+                raise StackError(f"{name} ended by itself:\n{self.tail(name)}")
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        """Send a request to the REST API; return the decoded response."""
-        request = urllib.request.Request(
-            f"{self.url}/api/v2/{path}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=30) as answer:
-            content = answer.read()
-        return json.loads(content) if content else None
-
-    def get(self, path: str) -> Any:
-        return self.call("GET", path)
-
-    def trigger(self, dag_id: str, **conf: Any) -> str:
-        """Start a DAG run with these params; return its run id."""
-        answer = self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
-        return str(answer["dag_run_id"])
-
-    def run_state(self, dag_id: str, run_id: str) -> str:
-        return str(self.get(f"dags/{dag_id}/dagRuns/{quoted(run_id)}")["state"])
-
-    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """All task instances of a run, including mapped ones."""
-        rows = self.get(f"dags/{dag_id}/dagRuns/{quoted(run_id)}/taskInstances?limit=500")["task_instances"]
-        return list(rows)
-
-    def task_states(self, dag_id: str, run_id: str, task_id: str) -> list[str | None]:
-        return [row["state"] for row in self.tasks(dag_id, run_id) if row["task_id"] == task_id]
-
-    def wait_for_state(
-        self, dag_id: str, run_id: str, task_id: str, state: str, *, seconds: float = 60
-    ) -> None:
-        """Wait until all instances of a task are in a state."""
-
-        def reached() -> bool:
-            states = self.task_states(dag_id, run_id, task_id)
-            return bool(states) and set(states) == {state}
-
-        self.wait(reached, f"{dag_id}.{task_id} to be {state}", seconds=seconds)
-
-    def wait_for_run(self, dag_id: str, run_id: str, *, seconds: float = 120) -> str:
-        """Wait until a run has ended; return its state."""
-        self.wait(
-            lambda: self.run_state(dag_id, run_id) in ENDED, f"the run of {dag_id} to end", seconds=seconds
-        )
-        return self.run_state(dag_id, run_id)
-
-    def wait(
-        self,
-        condition: Callable[[], bool],
-        what: str,
-        *,
-        seconds: float = 60,
-        tolerant: bool = False,
-        interval: float = 0.25,
-    ) -> None:
-        """
-        Poll until a condition holds.
-
-        :param tolerant: Treat a failed request as a condition that does not hold yet.
-        """
-        deadline = time.monotonic() + seconds
-        while True:
-            try:
-                if condition():
-                    return
-            except (OSError, ValueError):
-                if not tolerant:
-                    raise
-            for name, process in self.processes.items():
-                if process.poll() is not None:
-                    raise StackError(f"{name} ended by itself:\n{self.tail(name)}")
-            if time.monotonic() > deadline:
-                raise StackError(f"Waited {seconds:g} s for {what} in vain.\n{self.tail('scheduler')}")
-            time.sleep(interval)
+    def explain(self) -> str:
+        return self.tail("scheduler")
 
     # -- logs -----------------------------------------------------------------------------------------------
 
@@ -279,10 +204,6 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
-
-
-def quoted(run_id: str) -> str:
-    return urllib.parse.quote(run_id, safe="")
 
 
 def _environment(home: Path, url: str, parallelism: int) -> dict[str, str]:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import EXAMPLE_DAGS
 from tests.support.fixtures import server, start
+from tests.support.rest import AirflowRest
 from tests.support.stack import AirflowStack, emulator_process
 
 __all__ = ["server", "start"]
@@ -69,12 +70,12 @@ def emulate(airflow: AirflowStack) -> Iterator[Emulate]:
         yield begin
 
 
-def connect(airflow: AirflowStack, url: str, extra: dict[str, Any]) -> None:
+def connect(airflow: AirflowRest, url: str, extra: dict[str, Any]) -> None:
     body = {"conn_type": "piktid", "host": url, "password": TOKEN, "extra": json.dumps(extra)}
     store_connection(airflow, "piktid_default", body)
 
 
-def store_connection(airflow: AirflowStack, connection_id: str, body: dict[str, Any]) -> None:
+def store_connection(airflow: AirflowRest, connection_id: str, body: dict[str, Any]) -> None:
     """Store a connection in the metadata database, or replace it."""
     body = {"connection_id": connection_id, **body}
     try:

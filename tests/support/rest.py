@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Airflow's REST API, and waiting for a state that it shows."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+ENDED = ("success", "failed")
+
+
+class StackError(AssertionError):
+    """Airflow did not reach a state in time."""
+
+
+class AirflowRest:
+    """
+    A running Airflow, as its REST API shows it.
+
+    :param url: Base URL of an API server that asks for no login.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def check(self) -> None:
+        """Called at every look of :meth:`wait`; raises if waiting is in vain. Default: nothing."""
+
+    def explain(self) -> str:
+        """Return what belongs into the error of a wait in vain. Default: nothing."""
+        return ""
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """Send a request to the REST API; return the decoded response."""
+        request = urllib.request.Request(
+            f"{self.url}/api/v2/{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=30) as answer:
+            content = answer.read()
+        return json.loads(content) if content else None
+
+    def get(self, path: str) -> Any:
+        return self.call("GET", path)
+
+    def trigger(self, dag_id: str, **conf: Any) -> str:
+        """Start a DAG run with these params; return its run id."""
+        answer = self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf})
+        return str(answer["dag_run_id"])
+
+    def run_state(self, dag_id: str, run_id: str) -> str:
+        return str(self.get(f"dags/{dag_id}/dagRuns/{quoted(run_id)}")["state"])
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """All task instances of a run, including mapped ones."""
+        rows = self.get(f"dags/{dag_id}/dagRuns/{quoted(run_id)}/taskInstances?limit=500")["task_instances"]
+        return list(rows)
+
+    def task_states(self, dag_id: str, run_id: str, task_id: str) -> list[str | None]:
+        return [row["state"] for row in self.tasks(dag_id, run_id) if row["task_id"] == task_id]
+
+    def wait_for_state(
+        self, dag_id: str, run_id: str, task_id: str, state: str, *, seconds: float = 60
+    ) -> None:
+        """Wait until all instances of a task are in a state."""
+
+        def reached() -> bool:
+            states = self.task_states(dag_id, run_id, task_id)
+            return bool(states) and set(states) == {state}
+
+        self.wait(reached, f"{dag_id}.{task_id} to be {state}", seconds=seconds)
+
+    def wait_for_run(self, dag_id: str, run_id: str, *, seconds: float = 120) -> str:
+        """Wait until a run has ended; return its state."""
+        self.wait(
+            lambda: self.run_state(dag_id, run_id) in ENDED, f"the run of {dag_id} to end", seconds=seconds
+        )
+        return self.run_state(dag_id, run_id)
+
+    def wait(
+        self,
+        condition: Callable[[], bool],
+        what: str,
+        *,
+        seconds: float = 60,
+        tolerant: bool = False,
+        interval: float = 0.25,
+    ) -> None:
+        """
+        Poll until a condition holds.
+
+        :param tolerant: Treat a failed request as a condition that does not hold yet.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                if condition():
+                    return
+            except (OSError, ValueError):
+                if not tolerant:
+                    raise
+            self.check()
+            if time.monotonic() > deadline:
+                raise StackError(f"Waited {seconds:g} s for {what} in vain.\n{self.explain()}")
+            time.sleep(interval)
+
+
+def quoted(run_id: str) -> str:
+    return urllib.parse.quote(run_id, safe="")
