@@ -4,6 +4,7 @@
 #   make demo [IMAGES=folder]   run a model swap batch against the emulator
 #   make demo-person            generate persons in one photograph, against the emulator
 #   make test [ARGS="-k hook"]  run the test suite
+#   make install-check          install the wheel beside each supported Airflow
 #   make chaos                  kill components of a running Airflow (takes some minutes)
 #   make ui                     start Airflow with the emulator, a connection and the example DAGs
 #   make ci                     run all checks (.ci/run)
@@ -28,7 +29,7 @@ install = $(UV) pip install --quiet --python $(PY) $(1) || $(PYTHON) -m pip --py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help chaos demo demo-person test ui install format lint types docs bench versions wheel-check ci clean
+.PHONY: help chaos demo demo-person test ui install format lint types docs bench versions wheel-check install-check ci clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -93,6 +94,9 @@ versions: $(VENV)/.dev
 
 wheel-check: $(VENV)/.dev
 	@.ci/wheel-check
+
+install-check: $(VENV)/.dev
+	@.ci/install-check $(ARGS)
 
 ci:
 	@.ci/run
