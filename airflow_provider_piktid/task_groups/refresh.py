@@ -139,7 +139,8 @@ def _batch(swap: Mapping[str, Any], *, project_name: str, output_path: str, pikt
             project_name=project_name,
             record_beside=batch,
             piktid_conn_id=piktid_conn_id,
-            map_index_template="{{ task.images.rpartition('/')[2] }}",
+            # Not `task`, which on Airflow 3.0 is the task before its templates are rendered.
+            map_index_template="{{ ti.task.images.rpartition('/')[2] }}",
         )
         swapped = PiktidModelSwapOperator(
             task_id="swap",
