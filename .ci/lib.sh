@@ -40,9 +40,9 @@ NEWER_THAN_3_0=(apache-airflow-providers-common-compat httpx-sse)
 # airflow_of_its_day FOLDER VERSION: create an environment with Airflow alone, and write what it installed to
 # FOLDER/constraints.txt, as Airflow's constraint file would pin it. Sets AS_OF: the options for what is installed beside.
 airflow_of_its_day() {
-  local folder="$1" version="$2" today package
-  today="$(day "$version")"
-  AS_OF=(${today:+--exclude-newer "$today"})
+  local folder="$1" version="$2" date package
+  date="$(day "$version")"
+  AS_OF=(${date:+--exclude-newer "$date"})
   environment "$folder" "${AS_OF[@]}" "apache-airflow==$version"
   .venv/bin/uv pip freeze --quiet --python "$folder/bin/python" >"$folder/installed.txt"
   cp "$folder/installed.txt" "$folder/constraints.txt"
