@@ -4,6 +4,7 @@
 #   make demo [IMAGES=folder]   run a model swap batch against the emulator
 #   make demo-person            generate persons in one photograph, against the emulator
 #   make test [ARGS="-k hook"]  run the test suite
+#   make install-check          install the wheel beside each supported Airflow
 #   make chaos                  kill components of a running Airflow (takes some minutes)
 #   make cluster                start a distributed Airflow (Postgres, Redis, Celery) with the emulator
 #   make cluster-down           stop it
@@ -30,7 +31,7 @@ install = $(UV) pip install --quiet --python $(PY) $(1) || $(PYTHON) -m pip --py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help chaos cluster cluster-down demo demo-person test ui install format lint types docs bench versions wheel-check ci clean
+.PHONY: help chaos cluster cluster-down demo demo-person test ui install format lint types docs bench versions wheel-check install-check ci clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -106,6 +107,9 @@ versions: $(VENV)/.dev
 
 wheel-check: $(VENV)/.dev
 	@.ci/wheel-check
+
+install-check: $(VENV)/.dev
+	@.ci/install-check $(ARGS)
 
 ci:
 	@.ci/run

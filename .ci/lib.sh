@@ -25,13 +25,50 @@ environment() {
   .venv/bin/uv pip install --quiet --python "$folder/bin/python" "$@"
 }
 
-# Run the airflow command of the environment at $1 with a new home and without the developer's connection.
+# Print the day whose packages stand in for the constraint file of an Airflow; nothing for the newest one.
+day() {
+  case "$1" in
+    2.11.2 | 3.1.8) echo 2026-03-25 ;;
+    3.0.6) echo 2025-09-05 ;;
+    3.2.2) echo 2026-06-05 ;;
+  esac
+}
+
+# The packages that may be newer than Airflow 3.0 itself: their versions of its day are below our floors.
+NEWER_THAN_3_0=(apache-airflow-providers-common-compat httpx-sse)
+
+# airflow_of_its_day FOLDER VERSION: create an environment with Airflow alone, and write what it installed to
+# FOLDER/constraints.txt, as Airflow's constraint file would pin it. Sets AS_OF: the options for what is installed beside.
+airflow_of_its_day() {
+  local folder="$1" version="$2" date package
+  date="$(day "$version")"
+  AS_OF=(${date:+--exclude-newer "$date"})
+  environment "$folder" "${AS_OF[@]}" "apache-airflow==$version"
+  .venv/bin/uv pip freeze --quiet --python "$folder/bin/python" >"$folder/installed.txt"
+  cp "$folder/installed.txt" "$folder/constraints.txt"
+  case "$version" in
+    3.0.*)
+      for package in "${NEWER_THAN_3_0[@]}"; do
+        AS_OF+=(--exclude-newer-package "$package=$(day 3.1.8)")
+        sed -i "/^$package==/d" "$folder/constraints.txt"
+      done
+      ;;
+  esac
+  AS_OF+=(--constraint "$folder/constraints.txt")
+}
+
+# Read airflow commands from the standard input, one a line, and run them in one process with the environment at $1, with
+# a new home and without the developer's connection.
 airflow_in() {
   local folder="$1" home
-  shift
   home="$(mktemp -d)"
   env -u AIRFLOW_CONN_PIKTID_DEFAULT AIRFLOW_HOME="$home" AIRFLOW__CORE__LOAD_EXAMPLES=False COLUMNS=250 \
-    "$folder/bin/airflow" "$@" 2>"$home/stderr" || { cat "$home/stderr" >&2; rm -rf "$home"; return 1; }
+    "$folder/bin/python" -c "
+import sys
+from airflow.__main__ import main
+for line in sys.stdin.read().splitlines():
+    sys.argv = ['airflow', *line.split()]
+    main()" 2>"$home/stderr" || { cat "$home/stderr" >&2; rm -rf "$home"; return 1; }
   rm -rf "$home"
 }
 
@@ -46,16 +83,40 @@ expect() {
 
 # Check what Airflow shows of the installed provider in the environment at $1.
 check_provider() {
-  local folder="$1"
-  echo "airflow providers get, hooks, behaviours, links in $folder"
-  airflow_in "$folder" providers get airflow-provider-piktid --full --output json |
-    expect airflow-provider-piktid PiktidHook operators.model_swap triggers.job sensors.job PiktidJobLink state_path
-  airflow_in "$folder" providers hooks --output json | expect '"piktid"' PiktidHook
+  local folder="$1" behaviours
   # 3.0 and 3.1 need flask_appbuilder for connection forms, but do not install it.
   case "$("$folder/bin/python" -c 'from importlib.metadata import version; print(version("apache-airflow"))')" in
-    3.[01].*) ;;
-    *) airflow_in "$folder" providers behaviours --output json | expect '"piktid"' ;;
+    3.[01].*) behaviours="" ;;
+    *) behaviours=$'\n'"providers behaviours --output json" ;;
   esac
-  airflow_in "$folder" providers links --output json | expect PiktidJobLink
-  airflow_in "$folder" plugins --output json | expect piktid
+  echo "airflow providers list, get, hooks, links${behaviours:+, behaviours}, and plugins in $folder"
+  airflow_in "$folder" <<<"providers list --output plain
+providers get airflow-provider-piktid --full --output json
+providers hooks --output json
+providers links --output json
+plugins --output json$behaviours" |
+    tee "$folder/commands.txt" |
+    expect airflow-provider-piktid PiktidHook operators.model_swap triggers.job sensors.job PiktidJobLink state_path \
+      '"piktid"' PiktidPlugin ${behaviours:+field_behaviours}
+}
+
+# check_demo FOLDER: run the demo of the environment in an empty folder with an empty home, and look for the manifest and
+# the results.
+check_demo() {
+  local folder="$PWD/$1" elsewhere
+  elsewhere="$(mktemp -d)"
+  mkdir "$elsewhere/home" "$elsewhere/work"
+  (cd "$elsewhere/work" &&
+    env -u AIRFLOW_CONN_PIKTID_DEFAULT -u AIRFLOW_HOME HOME="$elsewhere/home" \
+      "$folder/bin/python" -m airflow_provider_piktid.demo)
+  ls "$elsewhere"/work/piktid-demo-output/_piktid/manifest-*.json >/dev/null
+  expect look-1/ look-2/ < <(cd "$elsewhere/work/piktid-demo-output" && find . -name '*.jpg' -size +0)
+  rm -rf "$elsewhere"
+}
+
+# Build the wheel and print its path.
+build_wheel() {
+  rm -rf build/wheel-check
+  .venv/bin/python -m build --wheel --no-isolation --outdir build/wheel-check . >/dev/null
+  echo build/wheel-check/*.whl
 }

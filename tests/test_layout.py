@@ -23,6 +23,7 @@ PACKAGE = Path(airflow_provider_piktid.__file__).parent
 ROOMS = (
     "__init__",
     "exceptions",
+    "retries",
     "get_provider_info",
     "models",
     "client",

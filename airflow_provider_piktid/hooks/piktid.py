@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
+from airflow_provider_piktid.common.compat import async_connection, mask_secret
 from airflow_provider_piktid.exceptions import PiktidAuthError, PiktidConfigError, PiktidError
 from airflow_provider_piktid.get_provider_info import CONN_FIELDS, UI_FIELD_BEHAVIOUR
 from airflow_provider_piktid.hooks.settings import PiktidSettings
@@ -60,7 +61,10 @@ class PiktidHook(BaseHook):
 
     async def aget_settings(self) -> PiktidSettings:
         """Read the connection in an event loop without blocking it. Never cached: a token may change."""
-        conn, extra = await _async_connection(self.piktid_conn_id)
+        try:
+            conn, extra = await async_connection(self.piktid_conn_id)
+        except AirflowNotFoundException as error:
+            raise _not_found(self.piktid_conn_id) from error
         return PiktidSettings.from_connection(conn, extra)
 
     def get_conn(self) -> PiktidClient:
@@ -86,8 +90,6 @@ class PiktidHook(BaseHook):
 
         :raises PiktidConfigError: The connection has neither login and password nor a token.
         """
-        from airflow.providers.common.compat.sdk import mask_secret
-
         from airflow_provider_piktid.client import PiktidV1Client
 
         return PiktidV1Client(on_token=mask_secret, **_v1_arguments(self.settings, patient=True))
@@ -151,8 +153,6 @@ class PiktidHook(BaseHook):
         :param replace: Replace a webhook that is set, also one with the same address. Default: False.
         :raises PiktidConfigError: A webhook is set, and ``replace`` is False; the message names its address.
         """
-        from airflow.providers.common.compat.sdk import mask_secret
-
         from airflow_provider_piktid.hooks import webhook
 
         with self.get_conn() as client:
@@ -240,23 +240,3 @@ def _not_found(conn_id: str) -> PiktidConfigError:
     )
     error.permanent = False
     return error
-
-
-async def _async_connection(conn_id: str) -> tuple[Any, dict[str, Any]]:
-    """
-    Return a connection and its extra on any supported Airflow.
-
-    ``DAG.test()`` of 3.3 sees connections of the metadata database only through the synchronous call.
-    """
-    from airflow.providers.common.compat.connection import get_async_connection, get_async_extra_dejson
-    from asgiref.sync import sync_to_async
-
-    try:
-        conn = await get_async_connection(conn_id)
-        return conn, await get_async_extra_dejson(conn)
-    except AirflowNotFoundException:
-        try:
-            conn = await sync_to_async(BaseHook.get_connection)(conn_id)
-        except AirflowNotFoundException as error:
-            raise _not_found(conn_id) from error
-        return conn, await sync_to_async(lambda: conn.extra_dejson)()

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_provider_piktid.common.compat import mask_secret
 from airflow_provider_piktid.common.records import CurrentTask
 from airflow_provider_piktid.files.storage import PRIVATE_FOLDER
 from airflow_provider_piktid.hooks.piktid import PiktidHook
@@ -111,8 +112,6 @@ class PiktidGeneratePersonOperator(PaidOperator):
             else ""
         )
         if query and "{" not in query:
-            from airflow.providers.common.compat.sdk import mask_secret
-
             mask_secret(query)
 
     def _open_client(self, hook: PiktidHook) -> PiktidV1Client:

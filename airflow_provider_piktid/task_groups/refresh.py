@@ -17,6 +17,7 @@ from airflow_provider_piktid.operators.refresh import (
     PiktidRefreshSummaryOperator,
 )
 from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
+from airflow_provider_piktid.retries import RETRIES
 
 #: One project for all runs of a DAG.
 PROJECT = f"{{{{ dag.dag_id[:{PROJECT_NAME_LENGTH}] }}}}"
@@ -41,6 +42,7 @@ def piktid_refresh(
     fail_on_partial: bool = False,
     project_name: str = PROJECT,
     asset: Asset | None = None,
+    default_args: Mapping[str, Any] | None = None,
     piktid_conn_id: str = PiktidHook.default_conn_name,
 ) -> TaskGroup:
     """
@@ -48,7 +50,8 @@ def piktid_refresh(
 
     Tasks: ``plan``, then ``upload``, ``swap`` and ``collect`` for each batch, then ``summary``. A batch that fails
     does not stop the others; the next run processes it again. Allow only one active run of the DAG
-    (``max_active_runs=1``): the plan of a second one fails while the first one works.
+    (``max_active_runs=1``): the plan of a second one fails while the first one works. Every task is retried three
+    times, after 2 to 4, 4 to 8 and 8 to 16 minutes, unless ``default_args`` of the DAG or the group say otherwise.
 
     :param source: Folder, prefix or glob of images; templated.
     :param output_path: Folder or prefix of outputs and catalogue, used by this refresh only; templated.
@@ -72,13 +75,17 @@ def piktid_refresh(
     :param project_name: Project of the uploads. Default: the id of the DAG.
     :param asset: Outlet of ``summary``; its event contains the catalogue and counts. Default: the URI of
         ``output_path``; none if that is a template.
+    :param default_args: Arguments of every task of the group, such as ``{"retries": 1}``; they take precedence over
+        those of the DAG. Default: none.
     :param piktid_conn_id: Connection id. Default: ``piktid_default``.
     :return: The group: ``extract >> piktid_refresh(...) >> publish``.
     """
     swap = {"deferrable": True, **(swap or {})}
     outlet = asset or default_asset(output_path)
     shared: dict[str, Any] = {"output_path": output_path, "piktid_conn_id": piktid_conn_id}
-    with TaskGroup(group_id) as group:
+    arguments: Any = dict(default_args or {})
+    with TaskGroup(group_id, default_args=arguments) as group:
+        _add_retries(group)
         planned = PiktidPlanRefreshOperator(
             task_id="plan",
             source=source,
@@ -110,6 +117,17 @@ def piktid_refresh(
     return group
 
 
+def _add_retries(group: TaskGroup) -> None:
+    """Let the tasks of the group be retried, where neither the DAG nor the group says how."""
+    group.default_args = _retries({**group.dag.default_args, **group.default_args}) | group.default_args
+
+
+def _retries(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments for retries that are not given; who sets a delay need not want it to grow."""
+    settled = {*given, "retry_exponential_backoff"} if "retry_delay" in given else given
+    return {name: value for name, value in RETRIES.items() if name not in settled}
+
+
 def _batch(swap: Mapping[str, Any], *, project_name: str, output_path: str, piktid_conn_id: str) -> Any:
     """Return the task group that is mapped over the batches."""
 
@@ -121,7 +139,8 @@ def _batch(swap: Mapping[str, Any], *, project_name: str, output_path: str, pikt
             project_name=project_name,
             record_beside=batch,
             piktid_conn_id=piktid_conn_id,
-            map_index_template="{{ task.images.rpartition('/')[2] }}",
+            # Not `task`, which on Airflow 3.0 is the task before its templates are rendered.
+            map_index_template="{{ ti.task.images.rpartition('/')[2] }}",
         )
         swapped = PiktidModelSwapOperator(
             task_id="swap",

@@ -8,13 +8,17 @@ import logging
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.triggers import BaseEventTrigger
 from airflow.triggers.base import TriggerEvent
 
 from airflow_provider_piktid.jobs.ended import JobFilter, payload
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.jobs.end_watch import EndWatcher
+
+try:
+    from airflow.triggers.base import BaseEventTrigger
+except ImportError:  # Airflow 2, where it waits as any other trigger
+    from airflow.triggers.base import BaseTrigger as BaseEventTrigger  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import httpx
 
+from airflow_provider_piktid.common.compat import async_connection
 from airflow_provider_piktid.exceptions import PiktidConfigError
 
 #: Seconds of one request.
@@ -114,9 +115,7 @@ class AirflowApi:
         return self._session
 
     async def _connect(self) -> tuple[httpx.AsyncClient, _Words]:
-        from airflow.providers.common.compat.connection import get_async_connection
-
-        conn = await get_async_connection(self._conn_id)
+        conn, _ = await async_connection(self._conn_id)
         url = _base_url(self._conn_id, conn)
         http = httpx.AsyncClient(base_url=url, timeout=REQUEST_SECONDS, transport=self._transport)
         try:

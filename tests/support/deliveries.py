@@ -72,7 +72,7 @@ def schedule_on(asset_id: int) -> None:
     with create_session() as session:
         session.add(DagBundleModel(name=dag_id))
         session.flush()
-        session.add(DagModel(dag_id=dag_id, is_paused=False, bundle_name=dag_id))
+        session.add(DagModel(dag_id=dag_id, is_paused=False, is_stale=False, bundle_name=dag_id))
         session.flush()
         session.add(DagScheduleAssetReference(asset_id=asset_id, dag_id=dag_id))
 

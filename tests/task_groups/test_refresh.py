@@ -3,22 +3,24 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import DAG, Asset, BaseOperator
+from airflow.providers.common.compat.sdk import DAG, Asset, BaseOperator, TaskGroup
 
 from airflow_provider_piktid.task_groups.refresh import default_asset, piktid_refresh
 
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
-def dag_with(**arguments: Any) -> DAG:
+
+def dag_with(dag_args: dict[str, Any] | None = None, **arguments: Any) -> DAG:
     fixed: dict[str, Any] = {
         "source": "s3://shop/in",
         "output_path": "s3://shop/out",
         "identity_code": "PiktidSummer",
     }
-    with DAG(dag_id="shop", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+    with DAG("shop", schedule=None, start_date=START, default_args=dag_args or {}) as dag:
         extract, publish = BaseOperator(task_id="extract"), BaseOperator(task_id="publish")
         extract >> piktid_refresh(**(fixed | arguments)) >> publish
     return dag
@@ -43,7 +45,7 @@ def test_batch_tasks_run_in_order() -> None:
 
 def test_two_groups_fit_in_one_dag() -> None:
     """Two groups with different ``group_id`` can be part of one DAG."""
-    with DAG(dag_id="shop", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+    with DAG("shop", schedule=None, start_date=START) as dag:
         for name in ("a", "b"):
             piktid_refresh(group_id=name, source="/in", output_path=f"/out-{name}", identity_code=name)
 
@@ -87,3 +89,63 @@ def test_templated_output_path_has_no_default_asset() -> None:
         "piktid_refresh.summary"
     )
     assert [outlet.uri for outlet in given.outlets] == ["s3://a/b"]
+
+
+Retries = tuple[int | None, timedelta, bool]
+TASKS = ("plan", "batch.upload", "batch.swap", "batch.collect", "late", "summary")
+
+
+def retries(dag: DAG) -> dict[str, Retries]:
+    """Return the number of retries, the delay and whether it grows, of each task of the group."""
+    tasks = {name: dag.get_task(f"piktid_refresh.{name}") for name in TASKS}
+    return {
+        name: (task.retries, task.retry_delay, bool(task.retry_exponential_backoff))
+        for name, task in tasks.items()
+    }
+
+
+OURS: Retries = (3, timedelta(minutes=2), True)
+
+
+@pytest.mark.parametrize(
+    ("dag_args", "group_args", "expected"),
+    [
+        pytest.param({}, {}, OURS, id="nothing is said"),
+        pytest.param({"retries": 0}, {}, (0, timedelta(minutes=2), True), id="number of the DAG"),
+        pytest.param({"retry_delay": timedelta(5)}, {}, (3, timedelta(5), False), id="delay of the DAG"),
+        pytest.param(
+            {"retry_delay": timedelta(5), "retry_exponential_backoff": True},
+            {},
+            (3, timedelta(5), True),
+            id="delay of the DAG that grows",
+        ),
+        pytest.param(
+            {"retry_exponential_backoff": False}, {}, (3, timedelta(minutes=2), False), id="delay stays"
+        ),
+        pytest.param({"retries": 9}, {"retries": 1}, (1, timedelta(minutes=2), True), id="group before DAG"),
+        pytest.param({"owner": "shop"}, {"pool": "p"}, OURS, id="something else is said"),
+    ],
+)
+def test_tasks_are_retried_unless_the_author_says_otherwise(
+    dag_args: dict[str, Any], group_args: dict[str, Any], expected: Retries
+) -> None:
+    """Every task has three retries with growing delays; ``default_args`` of DAG and group take precedence."""
+    found = retries(dag_with(dag_args, default_args=group_args))
+
+    assert found == dict.fromkeys(TASKS, expected)
+
+
+def test_retries_of_an_outer_group_count() -> None:
+    """``default_args`` of a task group around the refresh take precedence too."""
+    arguments: Any = {"retries": 7}
+    with DAG("shop", schedule=None, start_date=START) as dag, TaskGroup("outer", default_args=arguments):
+        piktid_refresh(source="/in", output_path="/out", identity_code="a")
+
+    assert {task.retries for task in dag.tasks} == {7}
+
+
+def test_retries_of_one_task() -> None:
+    """Arguments of one task take precedence over all ``default_args``."""
+    found = retries(dag_with({"retries": 5}, swap={"retries": 1}, plan={"retries": 2}))
+
+    assert [found[name][0] for name in ("batch.swap", "plan", "batch.upload")] == [1, 2, 5]

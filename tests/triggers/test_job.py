@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_piktid.common.compat import async_connection
 from airflow_provider_piktid.emulator import EmulatorServer
-from airflow_provider_piktid.hooks import piktid as hook_module
 from airflow_provider_piktid.triggers.generate_person import PiktidGeneratePersonTrigger
 from airflow_provider_piktid.triggers.job import (
     JobWatchTrigger,
@@ -161,7 +161,7 @@ def test_connection_without_a_token_yields_a_permanent_error_event(monkeypatch: 
 def failing_lookups(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> Counter[str]:
     """Let the first lookups of the connection fail; return the number of lookups."""
     calls: Counter[str] = Counter()
-    real = hook_module._async_connection
+    real = async_connection
 
     async def lookup(conn_id: str) -> Any:
         calls[conn_id] += 1
@@ -169,7 +169,7 @@ def failing_lookups(monkeypatch: pytest.MonkeyPatch, error: Exception, times: in
             raise error
         return await real(conn_id)
 
-    monkeypatch.setattr(hook_module, "_async_connection", lookup)
+    monkeypatch.setattr("airflow_provider_piktid.hooks.piktid.async_connection", lookup)
     return calls
 
 
