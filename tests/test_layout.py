@@ -40,6 +40,8 @@ ROOMS = (
     "task_groups",
     "webhook",
     "plugins",
+    "cli",
+    "__main__",
     "demo",
 )
 
