@@ -198,8 +198,52 @@ _WEBHOOK = Group(
     ),
 )
 
+_PROBE = Command(
+    "probe",
+    "probe",
+    "find out how the service behaves on this account",
+    (
+        CONNECTION,
+        Argument(
+            "--base-url", metavar="URL", help="instead of a connection; the token is taken from PIKTID_TOKEN"
+        ),
+        Argument("--v1-url", metavar="URL", help="base URL of v1 (default: of the connection, or URL/api)"),
+        Argument(
+            "--spend", action="store_true", help="also run one job of one picture, which costs one output"
+        ),
+        Argument(
+            "--person", action="store_true", help="also generate one person on v1, which costs one generation"
+        ),
+        Argument("--yes", action="store_true", help="pay without a question"),
+        Argument(
+            "--picture", metavar="FILE", help="JPEG or PNG with one person (default: a drawn one, without)"
+        ),
+        Argument(
+            "--identity", metavar="CODE", help="identity for --spend (default: the first that PiktID lists)"
+        ),
+        Argument(
+            "--budget",
+            type=float,
+            default=300.0,
+            metavar="S",
+            help="end after so many seconds (default: 300)",
+        ),
+        Argument("--timeout", type=float, default=20.0, metavar="S", help="for one request (default: 20)"),
+        Argument(
+            "--stream-seconds",
+            type=float,
+            default=20.0,
+            metavar="S",
+            help="wait so long for a keepalive of the stream (default: 20)",
+        ),
+        JSON,
+    ),
+    "Compare the service with what its documents say, and show what it means for your settings. Free of charge "
+    "without --spend and --person. The report has no secrets, links, names or account data.",
+)
+
 ROOT = Group(
     "piktid",
     "PiktID: connections, jobs, records of paid work, webhook",
-    (_CHECK, _JOBS, _RECORD, _RESCUE, _WEBHOOK),
+    (_CHECK, _JOBS, _RECORD, _RESCUE, _WEBHOOK, _PROBE),
 )

@@ -69,7 +69,7 @@ def run(command: Command, arguments: Namespace) -> int:
 
 
 def _report(text: str, code: int) -> int:
-    print(text, file=sys.stderr)  # noqa: T201
+    print(text, file=sys.stderr)
     return code
 
 

@@ -132,8 +132,8 @@ def _initialize(stats: Any) -> None:
     """
     Connect the ``Stats`` of Airflow's Task SDK (3.2+) to the configured backend.
 
-    The triggerer initializes only the core's copy of this module. Without this, what a trigger reports is dropped,
-    unless something else has initialized the SDK's copy. Repeating it is harmless.
+    The triggerer initializes only the core's copy of this module. That the SDK's copy is initialized too is a side
+    effect of importing its serialization (3.3), which nothing promises. Repeating it is harmless.
     """
     from airflow.providers.common.compat.sdk import conf
     from airflow.sdk.observability.metrics import stats_utils
