@@ -319,7 +319,7 @@ class RecordedWork(Generic[Paid]):
             is_empty = self.other.is_sent and not self.other.job_ids
             record.earlier = self.other.earlier if is_empty else self.other.with_earlier()
             record.revision = self.other.revision
-            metrics.count("bought_again", not is_empty)
+            metrics.count("bought_again", bool(self.other.job_ids))
         self._record = record
 
     def save(self) -> None:
