@@ -67,6 +67,7 @@ HOW_TO_GUIDES: Final = (
     "/docs/refresh.md",
     "/docs/sensor.md",
     "/docs/job_events.md",
+    "/docs/cli.md",
 )
 
 DEFAULT_BASE_URL: Final = "https://v2.api.piktid.com"
@@ -248,4 +249,6 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "config": CONFIG,
+        # `airflow piktid`; read by Airflow 3.2 and newer.
+        "cli": [f"{PACKAGE}.cli.airflow_commands.get_cli_commands"],
     }

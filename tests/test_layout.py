@@ -41,6 +41,9 @@ ROOMS = (
     "task_groups",
     "webhook",
     "plugins",
+    "probe",
+    "cli",
+    "__main__",
     "demo",
 )
 
@@ -54,6 +57,7 @@ WITHOUT = {
     "get_provider_info": ("airflow", "httpx", "pydantic"),
     "models": ("airflow", "httpx"),
     "client": ("airflow",),
+    "probe": ("airflow",),
     "emulator": ("airflow",),
     "operators": ("httpx",),
     "sensors": ("httpx",),

@@ -62,8 +62,15 @@ def test_block_is_valid_for_the_strict_schema(block: str) -> None:
 
 
 def test_every_key_is_known_to_airflow() -> None:
-    """Airflow knows every top-level key."""
-    assert set(INFO) <= set(_schema("provider.yaml.schema.json")["properties"])
+    """Airflow knows every top-level key; versions before 3.2 ignore the commands."""
+    assert set(INFO) - {"cli"} <= set(_schema("provider.yaml.schema.json")["properties"])
+
+
+def test_commands_can_be_imported() -> None:
+    """The function that returns the commands of ``airflow piktid`` exists."""
+    (path,) = INFO["cli"]
+    module, _, name = path.rpartition(".")
+    assert callable(getattr(importlib.import_module(module), name))
 
 
 def test_package_name_equals_the_distribution() -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
+from airflow_provider_piktid.common import metrics
 from airflow_provider_piktid.common.protocols import Log, PaidPort, SlotWait
 from airflow_provider_piktid.common.records import PaidRecord, Store, taken_over
 from airflow_provider_piktid.exceptions import (
@@ -206,10 +207,10 @@ class PaidRequests(Generic[Item]):
         if self._terms.on_lost_reply != "resubmit" or item.resubmitted:
             return False
         self._log.warning(
-            "PiktID shows no trace of %s after a lost reply. Resubmitting (`on_lost_reply='resubmit'`), which may "
-            "pay twice.",
+            "PiktID shows no trace of %s after a lost reply. Resubmitting (`on_lost_reply='resubmit'`); may pay twice.",
             self._port.label(item),
         )
+        metrics.count("bought_again")
         item.plan_again()
         item.resubmitted = True
         self._save()
@@ -254,9 +255,8 @@ class RecordedWork(Generic[Paid]):
     """
     What every kind of run does with its record.
 
-    Every write first compares the stored record with the one that this process read or wrote last. So a process that
-    is still running when its retry begins stops before its next paid request. No store offers compare-and-swap on all
-    versions: two processes that compare within the same milliseconds are not noticed before their next write.
+    Every write first compares the stored record with what this process read or wrote last, so a process that still runs
+    when its retry begins stops before it pays again; of two that compare within milliseconds, one write later.
 
     :param parse: Rebuilds the record from its JSON.
     :param log: A logger.
@@ -302,6 +302,7 @@ class RecordedWork(Generic[Paid]):
             self.other = known
         elif not self._record.is_sent or self._record is not known:
             self.save()
+        metrics.count("attached", len(self._record.job_ids) if self._record else 0)
         return self._record
 
     def continue_with(self, record: Paid, *, stored: bool) -> None:
@@ -318,6 +319,7 @@ class RecordedWork(Generic[Paid]):
             is_empty = self.other.is_sent and not self.other.job_ids
             record.earlier = self.other.earlier if is_empty else self.other.with_earlier()
             record.revision = self.other.revision
+            metrics.count("bought_again", bool(self.other.job_ids))
         self._record = record
 
     def save(self) -> None:

@@ -91,6 +91,11 @@ _TABLE = (
     Variant("unuploaded", ("accept", "reject"), "a job with a file_id that was never uploaded"),
     Variant("partial_job", ("completed", "failed"), "status of a job if only some images failed"),
     Variant("partial_rows", ("all", "finished"), "whether results include unfinished images"),
+    Variant(
+        "gallery_pending",
+        ("inputs", "no_images", "hidden"),
+        "how GET /gallery/by-job lists a job that has not ended",
+    ),
     Variant("refund_failed", ("no", "yes"), "whether failed images are refunded"),
     Variant("post_process_event", ("on", "off"), "whether a change of post-processing sends a batch_edit"),
     Variant(

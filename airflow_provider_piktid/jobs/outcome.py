@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_piktid.common import metrics
 from airflow_provider_piktid.common.concurrency import run_bounded
 from airflow_provider_piktid.exceptions import (
     PiktidConfigError,
@@ -116,7 +117,12 @@ def is_downloadable(result: ImageResult) -> bool:
 
 
 def summarize(outcomes: Sequence[JobOutcome], *, images: int) -> dict[str, Any]:
-    """Return counts and credits of jobs for XCom: no links, and at most fifty failures by name."""
+    """Return counts and credits of jobs for XCom, and report them: no links, and at most fifty failures by name."""
+    for outcome in outcomes:
+        metrics.job_ended(outcome.status)
+        metrics.count("outputs.successful", outcome.successful)
+        metrics.count("outputs.failed", len(outcome.failed_images) + outcome.missing)
+        metrics.count("credits.used", outcome.credits_used)
     spent = [outcome.credits_used for outcome in outcomes if outcome.credits_used is not None]
     failures = [f"{outcome.job_id}: {line}" for outcome in outcomes for line in outcome.problems]
     return {

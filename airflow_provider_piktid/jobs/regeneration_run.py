@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_piktid.common import metrics
 from airflow_provider_piktid.common.concurrency import run_bounded
 from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.common.paid import PaidRequests, RecordedWork, Terms
@@ -161,6 +162,7 @@ class RegenerationRun(RecordedWork[RegenerationRecord]):
 
     def send(self, item: Regeneration) -> None:
         self._client.regenerate_image(item.job_id, item.image_index, group_index=item.group_index, wait=False)
+        metrics.count("regenerations.submitted")
         self.log.info("Requested %s again.", item.label)
 
     def find(self, item: Regeneration) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
+from airflow_provider_piktid.common import metrics
 from airflow_provider_piktid.common.paid import PaidRequest
 from airflow_provider_piktid.common.protocols import Log, SlotWait
 from airflow_provider_piktid.common.records import PaidRecord, shared_fields
@@ -271,6 +272,8 @@ class JobPort:
                 status=error.status,
             ) from error
         item.submitted(job_id, self._clock())
+        metrics.count("jobs.submitted", type=self._noun)
+        metrics.count("images.submitted", len(images), type=self._noun)
         self._log.info("Submitted job %s with %d image(s).", item.job_id, len(images))
 
     def find(self, item: Submission) -> bool:
@@ -281,6 +284,7 @@ class JobPort:
             return False
         self._log.warning("Found job %s at PiktID for a request whose reply was lost; using it.", found)
         item.submitted(found, intent_at)
+        metrics.count("attached")
         return True
 
     def refused(self, item: Submission, error: PiktidError) -> SlotWait:
@@ -317,6 +321,7 @@ def wait_for_limit(error: PiktidError, limits: AccountLimits, now: float) -> Slo
     if not isinstance(error, PiktidRateLimitError):
         raise error
     is_full = isinstance(error, PiktidActiveJobsError)
+    metrics.count("refused.active_jobs" if is_full else "refused.rate")
     if is_full:
         reason, seconds = "active-job limit of the account reached", PROBE_SECONDS
     else:

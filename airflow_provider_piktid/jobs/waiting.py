@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from airflow_provider_piktid.common import metrics
 from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.common.protocols import Wait
 from airflow_provider_piktid.exceptions import PiktidJobTimeout, PiktidSubmissionError
@@ -65,9 +66,10 @@ class SyncWaiter:
         :return: Job id to status, for those that have ended.
         """
         until = min(max(wait.not_before, time.time() + 1.0), until)
-        if wait.until_job_ends and active:
-            return self.watch(active, end_time=until, until="any").ended
-        time.sleep(max(0.0, until - time.time()))
+        with metrics.timed("room.wait"):
+            if wait.until_job_ends and active:
+                return self.watch(active, end_time=until, until="any").ended
+            time.sleep(max(0.0, until - time.time()))
         return {}
 
 

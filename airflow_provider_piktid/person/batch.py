@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_piktid.common import metrics
 from airflow_provider_piktid.common.paid import PaidRequests, Terms
 from airflow_provider_piktid.common.protocols import SlotWait
 from airflow_provider_piktid.exceptions import (
@@ -79,6 +80,7 @@ class PersonPort:
             item.id_image or "", item.id_person, {group: word}, options=self._options, wait=False
         )
         item.id_task = accepted.id_task
+        metrics.count("generations.submitted")
         self._log.info("Requested %s.", item.label)
 
     def find(self, item: Generation) -> None:
@@ -89,6 +91,8 @@ class PersonPort:
         item.paid_requests -= 1
         if isinstance(error, PiktidRateLimitError):
             pause = max(1.0, error.retry_after or BUSY_SECONDS * random.uniform(0.8, 1.2))
+            metrics.count("refused.rate")
+            metrics.waited("room.wait", pause)
             self._log.info("Rate limit of the account reached; continuing in %.0f s.", pause)
             return SlotWait("submission rate limit of the account reached", self._clock() + pause)
         if isinstance(error, PiktidNotFoundError) and self._record.uploaded_at and not self._renewed:

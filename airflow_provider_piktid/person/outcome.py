@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from airflow_provider_piktid.common import metrics
 from airflow_provider_piktid.exceptions import (
     PiktidDownloadError,
     PiktidError,
@@ -32,10 +33,12 @@ def result_rows(record: PersonRecord, links: Mapping[str, str]) -> list[dict[str
 
 
 def summary(record: PersonRecord, late: Sequence[Generation]) -> dict[str, Any]:
-    """Return counts, and one line for each missing generation."""
+    """Return counts, and one line for each missing generation; report the counts."""
     missing = record.in_state("failed", "refused", "expired")
     lines = [f"{item.label}: {item.error}" for item in missing]
     lines += [f"{item.label}: {_lateness(item)}" for item in late]
+    metrics.count("generations.done", len(record.in_state("done")))
+    metrics.count("generations.failed", len(lines))
     return {
         "id_image": record.id_image,
         "generations": len(record.generations),

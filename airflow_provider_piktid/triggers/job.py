@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_provider_piktid.common import metrics
 from airflow_provider_piktid.common.events import JobEvent
 from airflow_provider_piktid.exceptions import PiktidError
 from airflow_provider_piktid.jobs.queue import AccountLimits, ActiveJobs, admission_queue
@@ -244,7 +245,8 @@ class PiktidSlotTrigger(JobWatchTrigger):
                     jobs=self.jobs,
                 )
                 async with asyncio.timeout(None if self.end_time is None else max(0.0, self.end_time - now)):
-                    ticket = await turn
+                    with metrics.timed("room.wait"):
+                        ticket = await turn
             except TimeoutError:
                 return JobEvent("timeout", ended=self._ended)
             finally:

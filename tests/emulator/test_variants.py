@@ -66,6 +66,13 @@ def unfinished(api: Any) -> int:
     return len(api.get(f"/jobs/{api.start()}/results").json()["results"])
 
 
+def pending_listing(api: Any) -> list[int]:
+    """Return the number of listed images of each job in the gallery, of which one is running."""
+    api.server.faults.add("job", "never_end")
+    api.start()
+    return [len(job["images"]) for job in api.get("/gallery/by-job").json()["jobs"]]
+
+
 def zip_twice(api: Any) -> list[int]:
     link = api.post("/download", {"job_id": api.run()}).json()["download_url"]
     return [api.fetch(link).status_code for _ in range(2)]
@@ -179,6 +186,8 @@ CASES: list[tuple[str, str, Check, Any]] = [
     ("checksum", "content_md5", checksum, ("Content-MD5", True)),
     ("checksum", "x_goog_hash", checksum, ("x-goog-hash", True)),
     ("checksum", "x_amz_checksum", checksum, ("x-amz-checksum-sha256", True)),
+    ("gallery_pending", "no_images", pending_listing, [0]),
+    ("gallery_pending", "hidden", pending_listing, []),
     ("refund_failed", "yes", lambda api: failed_job(api)["credits_used"], 1.0),
     (
         "unuploaded",

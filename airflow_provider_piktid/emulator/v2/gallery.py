@@ -75,14 +75,20 @@ async def gallery_by_job(request: Request, state: State) -> Response:
         return _job(state, job, most, query.get("sort_by"), base_url)
 
     with state.lock:
-        jobs = [job for job in state.v2.jobs.all() if _matches(job, query)]
+        jobs = [job for job in state.v2.jobs.all() if _matches(job, query) and not _is_hidden(state, job)]
         shapes, pagination = _listed(request, state, jobs, shape, "max_images_per_job")
     return JSONResponse({"pagination": pagination, "jobs": shapes})
+
+
+def _is_hidden(state: State, job: Job) -> bool:
+    return not job.ended and state.variants["gallery_pending"] == "hidden"
 
 
 def _job(state: State, job: Job, most: int, sort_by: str | None, base_url: str) -> dict[str, Any]:
     outputs = job.newest()
     rows = _sorted([(job, output) for output in outputs], sort_by)[:most]
+    if not job.ended and state.variants["gallery_pending"] == "no_images":
+        rows = []
     return {
         "job_id": job.job_id,
         "job_type": job.job_type,
