@@ -31,7 +31,7 @@ def _summaries(run: Any) -> dict[str, Any]:
     from airflow.utils.session import create_session
 
     with create_session() as session:
-        rows = session.scalars(XComModel.get_many(run_id=run.run_id, dag_ids=run.dag_id, key="summary"))
+        rows: Any = session.scalars(XComModel.get_many(run_id=run.run_id, dag_ids=run.dag_id, key="summary"))
         return {row.task_id: XComModel.deserialize_value(row) for row in rows}
 
 
