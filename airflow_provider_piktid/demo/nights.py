@@ -7,7 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from airflow_provider_piktid.demo.environment import WORK, DagRunner, dag_runner, service
+from airflow_provider_piktid.demo.environment import (
+    WORK,
+    DagRunner,
+    DemoError,
+    dag_runner,
+    has_own_service,
+    service,
+)
 from airflow_provider_piktid.demo.pictures import catalogue, retouch
 from airflow_provider_piktid.demo.progress import step
 
@@ -23,9 +30,10 @@ def run(dags: Path, output: Path, identity: str) -> None:
     """
     WORK.mkdir(exist_ok=True)
     source, target = WORK / "catalogue", output / "refresh"
-    # The catalogue of an earlier demo would spare everything in the first night.
-    for folder in (source, target):
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(source, ignore_errors=True)
+    if not has_own_service():
+        # The catalogue of an earlier demo would spare everything in the first night; emulated outputs cost nothing.
+        shutil.rmtree(target, ignore_errors=True)
     log = WORK / "airflow-refresh.log"
     params = {
         "source": str(catalogue(source).resolve()),
@@ -53,6 +61,8 @@ def _change(source: Path) -> None:
 def _night(runner: DagRunner, params: dict[str, Any], log: Path, name: str, text: str) -> None:
     with step(name, text, log):
         summaries = runner.run(DAG_ID, params)
+    if not summaries:
+        raise DemoError("this demo needs Airflow 3")
     for line in report(summaries[f"{TASKS}.plan"], summaries[f"{TASKS}.summary"]):
         print(f"{'':<11}{line}", flush=True)
 

@@ -23,6 +23,15 @@ from tests.support.stack import ENDED, free_port, quoted
 pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
 CHROMIUM = Path("/usr/bin/chromium")
+#: Without these it looks for Google's hosts at every start.
+SWITCHES = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+REFRESH, SUMMARY = "example_piktid_refresh", "piktid_refresh.summary"
 #: For a machine that is busy; the start takes half a minute, the runs take one to two minutes.
 SECONDS = 900.0
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -118,3 +127,25 @@ def test_examples_write_outputs_where_their_docs_say(demo: Demo, states: dict[st
     expected = {"swapped": 3, "repaired": 3, "generated": 3, "anna": 3, "mapped": 6, "rescued": 1}
     found = {name: len([*(demo.folder / name).rglob("*.jpg")]) for name in expected}
     assert found == expected
+
+
+def test_contact_sheet_opens_with_one_click(demo: Demo, states: dict[str, str], tmp_path: Path) -> None:
+    """In Chromium, the button of the summary opens the sheet of a bucket; its pictures are there."""
+    browser_kit = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright")
+    if not CHROMIUM.exists():
+        pytest.skip("needs Chromium, Debian's package chromium")
+    (run,) = [
+        run for run in demo.call("GET", f"dags/{REFRESH}/dagRuns")["dag_runs"] if run["run_type"] == "manual"
+    ]
+    with browser_kit.sync_playwright() as kit:
+        browser = kit.chromium.launch(executable_path=str(CHROMIUM), args=SWITCHES)
+        page = browser.new_page()
+        page.set_default_timeout(SECONDS * 1000)
+        page.goto(f"{demo.url}/dags/{REFRESH}/runs/{quoted(run['dag_run_id'])}/tasks/{SUMMARY}/details")
+        page.get_by_role("link", name="Contact sheet").first.click()
+        page.wait_for_selector("figure img")
+        drawn = page.eval_on_selector_all("img", "pictures => pictures.map(picture => picture.naturalWidth)")
+        page.screenshot(path=tmp_path / "sheet.png")
+        browser.close()
+    assert len(drawn) == 6
+    assert all(drawn)
