@@ -3,12 +3,13 @@
 #
 #   make demo [IMAGES=folder]   run a model swap batch against the emulator
 #   make demo-person            generate persons in one photograph, against the emulator
+#   make demo-refresh           refresh a small catalogue on three nights, against the emulator
 #   make test [ARGS="-k hook"]  run the test suite
 #   make install-check          install the wheel beside each supported Airflow
 #   make chaos                  kill components of a running Airflow (takes some minutes)
 #   make cluster                start a distributed Airflow (Postgres, Redis, Celery) with the emulator
 #   make cluster-down           stop it
-#   make ui                     start Airflow with the emulator, a connection and the example DAGs
+#   make ui                     start Airflow with the emulator, a local S3 server and the example DAGs
 #   make ci                     run all checks (.ci/run)
 
 PYTHON ?= python3
@@ -29,9 +30,17 @@ export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 # uv takes seconds, pip half a minute; pip is used if uv cannot reach its index.
 install = $(UV) pip install --quiet --python $(PY) $(1) || $(PYTHON) -m pip --python $(PY) install --quiet $(1)
 
+# $(call waiting,TEXT,COMMAND): run a command; on a terminal, show the seconds that it takes.
+define waiting
+@printf '%s ...' '$(1)'; test -t 1 || echo; ( $(2) ) & command=$$!; start=$$(date +%s); \
+trap 'kill $$command 2>/dev/null; exit 130' INT TERM; \
+if test -t 1; then while kill -0 $$command 2>/dev/null; do \
+printf '\r%s ... %s s' '$(1)' $$(( $$(date +%s) - start )); sleep 0.5; done; echo; fi; wait $$command
+endef
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help chaos cluster cluster-down demo demo-person test ui install format lint types docs bench versions wheel-check install-check ci clean
+.PHONY: help chaos cluster cluster-down demo demo-person demo-refresh test ui install format lint types docs bench versions wheel-check install-check ci clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -45,19 +54,20 @@ $(VENV)/.uv:
 	@touch $@
 
 $(VENV)/.demo: $(VENV)/.uv pyproject.toml
-	@echo "installing the package with the demo"
-	@$(call install,--editable '.[demo]')
+	$(call waiting,installing the package with the demo,$(call install,--editable '.[demo]'))
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.uv pyproject.toml
-	@echo "installing the package with everything for development"
-	@$(call install,--editable '.[dev]')
+$(VENV)/.ui: $(VENV)/.uv pyproject.toml
+	$(call waiting,installing the package with the demo and a local S3 server,$(call install,--editable '.[ui]'))
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.cluster: $(VENV)/.demo
-	@echo "installing Celery and the drivers of Postgres and Redis"
-	@$(call install,--editable '.[cluster]')
+	$(call waiting,installing Celery and the drivers of Postgres and Redis,$(call install,--editable '.[cluster]'))
 	@touch $@
+
+$(VENV)/.dev: $(VENV)/.uv pyproject.toml
+	$(call waiting,installing the package with everything for development,$(call install,--editable '.[dev]'))
+	@touch $@ $(VENV)/.demo $(VENV)/.ui
 
 install: $(VENV)/.dev
 
@@ -67,7 +77,10 @@ demo: $(VENV)/.demo
 demo-person: $(VENV)/.demo
 	@$(PY) -m airflow_provider_piktid.demo person $(if $(IMAGES),--images '$(IMAGES)') $(ARGS)
 
-ui: $(VENV)/.demo
+demo-refresh: $(VENV)/.demo
+	@$(PY) -m airflow_provider_piktid.demo refresh $(ARGS)
+
+ui: $(VENV)/.ui
 	@$(PY) -m airflow_provider_piktid.demo ui $(ARGS)
 
 cluster: $(VENV)/.cluster

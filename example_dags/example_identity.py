@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Upload your own face as an identity, and swap it into images."""
+"""
+Upload your own face as an identity, and swap it into images.
+
+**What to look at:** `identity` returns the code of the new identity, which the emulator's page lists with its face. The
+outputs of the swap are in the folder `output_path`. A second run uses the identity that exists and uploads none.
+"""
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, Param
 
 from airflow_provider_piktid.operators.download import PiktidDownloadOperator
 from airflow_provider_piktid.operators.identity import PiktidUploadIdentityOperator
 from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
 from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
+
+#: Folder of the example files. `make ui` sets it; elsewhere the parameters name your own files.
+DATA = os.environ.get("PIKTID_EXAMPLE_DATA", "/data")
 
 with DAG(
     dag_id="example_piktid_identity",
@@ -18,7 +27,12 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     tags=["piktid", "example"],
-    params={"face": "/data/faces/anna.jpg", "images": "/data/shoot", "output_path": "/data/anna"},
+    doc_md=__doc__,
+    params={
+        "face": Param(f"{DATA}/faces/anna.jpg", type="string", description="Picture with exactly one face."),
+        "images": Param(f"{DATA}/shoot", type="string", description="Folder, prefix or glob of photographs."),
+        "output_path": Param(f"{DATA}/anna", type="string", description="Folder or prefix of the outputs."),
+    },
 ):
     # [START howto_operator_piktid_identity]
     identity = PiktidUploadIdentityOperator(

@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Map the tasks over folders: each folder is uploaded, swapped and downloaded on its own."""
+"""
+Map the tasks over folders: each folder is uploaded, swapped and downloaded on its own.
+
+**What to look at:** the grid shows two instances of each task, named after their folders. If one fails, clear only
+that one. The outputs are in the folder `output_path`, in one folder for each shoot.
+"""
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, Param
 
 from airflow_provider_piktid.operators.download import PiktidDownloadOperator
 from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
@@ -13,13 +19,23 @@ from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
 
 SHOOTS = ["shirts", "dresses"]
 
+#: Folder of the example files. `make ui` sets it; elsewhere the parameters name your own files.
+DATA = os.environ.get("PIKTID_EXAMPLE_DATA", "/data")
+
 with DAG(
     dag_id="example_piktid_mapped",
     schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     tags=["piktid", "example"],
-    params={"root": "/data/shoots", "output_path": "/data/swapped", "shoots": SHOOTS},
+    doc_md=__doc__,
+    params={
+        "root": Param(
+            f"{DATA}/shoots", type="string", description="Folder or prefix with a folder for each shoot."
+        ),
+        "output_path": Param(f"{DATA}/mapped", type="string", description="Folder or prefix of the outputs."),
+        "shoots": Param(SHOOTS, type="array", description="Names of the folders, in the order of the tasks."),
+    },
 ):
     # [START howto_piktid_mapped]
     upload = PiktidUploadImagesOperator.partial(

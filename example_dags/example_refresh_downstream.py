@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run after each nightly refresh with new outputs, and read its catalogue."""
+"""
+Run after each nightly refresh with new outputs, and read its catalogue.
+
+**What to look at:** trigger `example_piktid_refresh`; when it has bought something, this DAG starts by itself, and
+`publish` returns the new outputs. Triggered by hand, it returns none, as no refresh has sent an event.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,7 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     tags=["piktid", "example"],
+    doc_md=__doc__,
 ):
     # [START howto_piktid_refresh_read]
     @task

@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Swap two identities into the same catalogue every night, each with its own output."""
+"""
+Swap two identities into the same catalogue every night, each with its own output.
+
+**What to look at:** each group has a `summary` with a link to its own contact sheet, in its **Details**. Each
+photograph is bought once for each identity; trigger the DAG again, and nothing is bought.
+"""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, Param
 
 from airflow_provider_piktid.task_groups.refresh import piktid_refresh
 
@@ -16,9 +21,16 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     tags=["piktid", "example"],
+    doc_md=__doc__,
     params={
-        "source": "s3://aws_default@catalogue/photographs",
-        "output_path": "s3://aws_default@catalogue-swapped",
+        "source": Param(
+            "s3://aws_default@catalogue/photographs", type="string", description="Folder, prefix or glob."
+        ),
+        "output_path": Param(
+            "s3://aws_default@catalogue-swapped",
+            type="string",
+            description="Folder or prefix, with a folder for each identity.",
+        ),
     },
     default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
 ):

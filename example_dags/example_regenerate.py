@@ -1,17 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Regenerate the failed images of a batch once, and download the newest versions."""
+"""
+Regenerate the failed images of a batch once, and download the newest versions.
+
+**What to look at:** `repair` regenerates only what failed, so if all images of the swap succeeded, it costs nothing and
+its log says so. The outputs are in the folder `output_path`; the emulator's page shows the version of each.
+"""
 
 from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, Param
 
 from airflow_provider_piktid.operators.download import PiktidDownloadOperator
 from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
 from airflow_provider_piktid.operators.regenerate import PiktidRegenerateOperator
 from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
+
+#: Folder of the example files. `make ui` sets it; elsewhere the parameters name your own files.
+DATA = os.environ.get("PIKTID_EXAMPLE_DATA", "/data")
 
 with DAG(
     dag_id="example_piktid_regenerate",
@@ -19,9 +27,12 @@ with DAG(
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     tags=["piktid", "example"],
+    doc_md=__doc__,
     params={
-        "images": os.environ.get("PIKTID_EXAMPLE_IMAGES", "/data/shoot"),
-        "output_path": os.environ.get("PIKTID_EXAMPLE_OUTPUT", "/data/swapped"),
+        "images": Param(f"{DATA}/shoot", type="string", description="Folder, prefix or glob of photographs."),
+        "output_path": Param(
+            f"{DATA}/repaired", type="string", description="Folder or prefix of the outputs."
+        ),
     },
 ):
     upload = PiktidUploadImagesOperator(

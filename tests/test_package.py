@@ -78,11 +78,11 @@ def test_relative_links_of_the_readme_exist(repository: Path) -> None:
 
 
 def test_make_commands_of_the_readme_exist(repository: Path) -> None:
-    """The three `make` commands in the README are targets of the Makefile."""
+    """The `make` commands in the README are targets of the Makefile."""
     makefile = (repository / "Makefile").read_text()
     readme = (repository / "README.md").read_text()
-    commands = set(re.findall(r"^make (\w+)", readme, re.MULTILINE))
-    assert commands == {"demo", "test", "ui"}
+    commands = set(re.findall(r"(?:^|`)make ([\w-]+)", readme, re.MULTILINE))
+    assert commands == {"demo", "demo-person", "demo-refresh", "test", "ui"}
     assert [name for name in commands if not re.search(rf"^{name}:", makefile, re.MULTILINE)] == []
 
 

@@ -8,7 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
-from airflow_provider_piktid.demo import batch, person, ui
+from airflow_provider_piktid.demo import batch, nights, person, ui
 from airflow_provider_piktid.demo.environment import DemoError, example_dags
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -23,9 +23,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command",
         nargs="?",
-        choices=("swap", "person", "ui"),
+        choices=("swap", "person", "refresh", "ui"),
         default="swap",
-        help="model swap, generated persons, or the web interface (default: %(default)s)",
+        help="model swap, generated persons, three nights of a refresh, or the web interface "
+        "(default: %(default)s)",
     )
     parser.add_argument(
         "--images",
@@ -39,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         help="folder for the results (default: %(default)s)",
     )
     parser.add_argument(
-        "--identity", default="PiktidSummer", help="identity that swap uses (default: %(default)s)"
+        "--identity", default="PiktidSummer", help="identity that swap and refresh use (default: %(default)s)"
     )
     parser.add_argument(
         "--dags", type=Path, default=example_dags(), help="folder of the example DAGs (default: %(default)s)"
@@ -63,6 +64,8 @@ def main() -> int:
             return ui.run(args.dags)
         if args.command == "person":
             person.run(args.dags, args.images, args.output)
+        elif args.command == "refresh":
+            nights.run(args.dags, args.output, args.identity)
         else:
             batch.run(args.dags, args.images, args.output, args.identity)
         return 0

@@ -14,8 +14,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from airflow_provider_piktid.demo.progress import step
 
 CONNECTION_VARIABLE = "AIRFLOW_CONN_PIKTID_DEFAULT"
+#: The connection of generated persons: PiktID's v1 API has accounts of its own.
+V1_VARIABLE = "AIRFLOW_CONN_PIKTID_V1"
 #: Photographs, logs and the temporary Airflow homes, in the current folder.
 WORK = Path(".piktid-demo")
 
@@ -24,27 +29,38 @@ class DemoError(Exception):
     """The demo cannot continue; the message says why."""
 
 
-@contextlib.contextmanager
-def service() -> Iterator[dict[str, str]]:
-    """
-    Yield the variable of a connection to a new emulator, which stops with the context.
+def has_own_service() -> bool:
+    """Return whether the user's own connection is set, so that the demo spends credits."""
+    return bool(os.environ.get(CONNECTION_VARIABLE))
 
-    Yield nothing if the user's own connection is set already.
+
+@contextlib.contextmanager
+def service(*options: str, **extra: int) -> Iterator[dict[str, str]]:
     """
-    if os.environ.get(CONNECTION_VARIABLE):
+    Yield the variables of the connections, one for each API, to a new emulator, which stops with the context.
+
+    If the user's own connection is set already, only that of the v1 API is added, with the same content.
+
+    :param options: Options of the emulator.
+    :param extra: Fields of the v2 connection's extra.
+    """
+    if has_own_service():
         print(f"service:   the one in {CONNECTION_VARIABLE} (this costs credits)", flush=True)
-        yield {}
+        yield {V1_VARIABLE: os.environ.get(V1_VARIABLE) or os.environ[CONNECTION_VARIABLE]}
         return
-    with emulator() as url:
+    with emulator(*options) as url:
         print(f"service:   emulator at {url} (open it in a browser while it runs)", flush=True)
-        connection = {"conn_type": "piktid", "host": url, "password": "piktid-emulator"}
-        yield {CONNECTION_VARIABLE: json.dumps(connection)}
+        shared = {"conn_type": "piktid", "host": url, "password": "piktid-emulator"}
+        yield {
+            CONNECTION_VARIABLE: json.dumps({**shared, "extra": extra}),
+            V1_VARIABLE: json.dumps({**shared, "login": "demo@example.com"}),
+        }
 
 
 @contextlib.contextmanager
-def emulator() -> Iterator[str]:
+def emulator(*options: str) -> Iterator[str]:
     """Start the emulator on a free port and yield its base URL."""
-    command = [sys.executable, "-m", "airflow_provider_piktid.emulator", "--port", "0"]
+    command = [sys.executable, "-m", "airflow_provider_piktid.emulator", "--port", "0", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         url = process.stdout.readline().strip() if process.stdout else ""
@@ -84,25 +100,87 @@ def airflow_environment(home: Path, dags: Path) -> dict[str, str]:
     }
 
 
-def run_dag(dag_id: str, params: dict[str, str], dags: Path, connection: dict[str, str], log: Path) -> None:
+class DagRunner:
+    """
+    Runs DAGs in a process with a new Airflow home; use :func:`dag_runner`.
+
+    :param log: Where Airflow logs to.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    def run(self, dag_id: str, params: dict[str, Any]) -> dict[str, Any]:
+        """
+        Run a DAG to its end; return the summaries that its tasks pushed to XCom, by task id.
+
+        :raises DemoError: The run failed. The message is the task's own error if the log has one.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps([dag_id, params]) + "\n")
+            self._process.stdin.flush()
+        state, summaries = json.loads(self._process.stdout.readline() or '["died", {}]')
+        if state.rpartition(".")[2].lower() == "success":
+            found: dict[str, Any] = summaries
+            return found
+        reason = task_error(self._log)
+        if reason is None:
+            print_end(self._log)
+        raise DemoError(f"{reason or f'the run of {dag_id} failed'} (log: {self._log})")
+
+
+@contextlib.contextmanager
+def dag_runner(dags: Path, variables: dict[str, str], log: Path) -> Iterator[DagRunner]:
+    """
+    Yield a runner of DAGs; its Airflow home is removed at the end.
+
+    :param variables: Environment variables of the connections.
+    """
+    with tempfile.TemporaryDirectory(prefix="airflow-", dir=WORK) as home, log.open("w") as output:
+        environment = airflow_environment(Path(home), dags) | variables
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-W",
+                "ignore",
+                "-m",
+                "airflow_provider_piktid.demo.dag_process",
+                str(dags.resolve()),
+            ],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=output,
+            text=True,
+        )
+        try:
+            yield DagRunner(process, log)
+        finally:
+            stop(process)
+
+
+def run_dag(dag_id: str, params: dict[str, Any], dags: Path, variables: dict[str, str], log: Path) -> None:
     """
     Run one DAG to its end in a new Airflow home.
 
     :raises DemoError: The run failed.
     """
-    with tempfile.TemporaryDirectory(prefix="airflow-", dir=WORK) as home:
-        environment = airflow_environment(Path(home), dags) | connection
-        print(f"airflow:   running {dag_id}, log in {log}", flush=True)
-        log.unlink(missing_ok=True)
-        airflow(["db", "migrate"], environment, log)
-        airflow(["dags", "test", dag_id, "--conf", json.dumps(params)], environment, log)
+    log.unlink(missing_ok=True)
+    with (
+        step("airflow", f"running {dag_id}, log in {log}", log),
+        dag_runner(dags, variables, log) as runner,
+    ):
+        runner.run(dag_id, params)
 
 
 def airflow(arguments: list[str], environment: dict[str, str], log: Path) -> None:
     """
     Run one Airflow command and append its output to ``log``.
 
-    :raises DemoError: The command failed. The message is the task's own error if the log has one.
+    :raises DemoError: The command failed.
     """
     with log.open("a") as file:
         command = [sys.executable, "-m", "airflow", *arguments]
@@ -110,12 +188,8 @@ def airflow(arguments: list[str], environment: dict[str, str], log: Path) -> Non
             command, env=environment, stdout=file, stderr=subprocess.STDOUT, check=False
         ).returncode
     if code:
-        reason = task_error(log)
-        if reason is None:
-            print_end(log)
-        raise DemoError(
-            f"{reason or f'`airflow {arguments[0]} {arguments[1]}` failed with code {code}'} (log: {log})"
-        )
+        print_end(log)
+        raise DemoError(f"`airflow {' '.join(arguments[:2])}` failed with code {code} (log: {log})")
 
 
 def task_error(log: Path) -> str | None:

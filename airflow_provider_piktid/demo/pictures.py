@@ -44,6 +44,50 @@ def two_persons(path: Path) -> Path:
     return path
 
 
+def example_files(folder: Path) -> Path:
+    """Write the files that the example DAGs name in their default parameters, and return the folder."""
+    from PIL import Image
+
+    photographs(folder / "shoot")
+    for name in ("shirts", "dresses"):
+        photographs(folder / "shoots" / name)
+    two_persons(folder / "street.jpg")
+    face = folder / "faces" / "anna.jpg"
+    face.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(folder / "shoot" / "look-1" / "detail.jpg") as picture:
+        picture.save(face, quality=92)
+    return folder
+
+
+def catalogue(folder: Path) -> Path:
+    """Write six photographs, all different, and return their folder."""
+    from PIL import Image, ImageOps
+
+    photographs(folder)
+    with (
+        Image.open(folder / "look-1" / "front.jpg") as front,
+        Image.open(folder / "look-1" / "detail.jpg") as detail,
+    ):
+        further = {
+            "look-2/detail.jpg": ImageOps.mirror(detail),
+            "look-3/front.jpg": ImageOps.autocontrast(front, cutoff=5),
+            "look-3/detail.jpg": ImageOps.expand(detail, border=40, fill="white"),
+        }
+        for name, picture in further.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            picture.save(folder / name, quality=92)
+    return folder
+
+
+def retouch(photograph: Path) -> None:
+    """Replace a photograph by a visibly different version of it."""
+    from PIL import Image, ImageEnhance
+
+    with Image.open(photograph) as picture:
+        brighter = ImageEnhance.Brightness(picture).enhance(1.2)
+    brighter.save(photograph, quality=92)
+
+
 def differs(result: Path, original: Path) -> bool:
     """Return whether two pictures differ visibly; compressing one again is not a visible difference."""
     from PIL import Image, ImageChops

@@ -258,6 +258,11 @@ def has_atomic_put(location: Location) -> bool:
     return not _OBJECT_STORES.isdisjoint([protocol] if isinstance(protocol, str) else protocol)
 
 
+def is_file_or_object(protocol: str) -> bool:
+    """Return whether a protocol is that of local files or of an object store."""
+    return protocol == "file" or protocol in _OBJECT_STORES
+
+
 def copy_file(source: Location, target: Location) -> None:
     """
     Copy a file within a store atomically; an object store does it on its side.

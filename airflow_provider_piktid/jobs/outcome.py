@@ -137,11 +137,14 @@ def summarize(outcomes: Sequence[JobOutcome], *, images: int) -> dict[str, Any]:
     }
 
 
-def raise_for_outcome(outcomes: Iterable[JobOutcome], *, fail_on_partial: bool, connection: str) -> list[str]:
+def raise_for_outcome(
+    outcomes: Iterable[JobOutcome], *, fail_on_partial: bool, connection: str, bought_here: bool = True
+) -> list[str]:
     """
     Decide whether jobs that ended are a success.
 
     :param fail_on_partial: Whether failed or missing outputs fail the task. A job without any output always does.
+    :param bought_here: Whether the task submitted the jobs, so that its `rerun_key` buys them again. Default: True.
     :return: Warnings to log.
     :raises PiktidJobAbortedError: A job was aborted.
     :raises PiktidJobFailedError: A job failed, was lost, or has no output at all.
@@ -153,13 +156,16 @@ def raise_for_outcome(outcomes: Iterable[JobOutcome], *, fail_on_partial: bool, 
     failed = [outcome for outcome in ended if outcome.status != "completed" or not outcome.successful]
     partial = [outcome for outcome in ended if outcome not in failed and outcome.problems]
     if aborted:
+        again = (
+            "set `rerun_key` to a new value to do so" if bought_here else "submit them where they came from"
+        )
         raise PiktidJobAbortedError(
             f"{connection}: {_jobs(aborted)} aborted at PiktID. A retry does not buy them again; "
-            "set `rerun_key` to a new value to do so. Outputs made before the abort can be downloaded.",
+            f"{again}. Outputs made before the abort can be downloaded.",
             job_ids=tuple(outcome.job_id for outcome in aborted),
         )
     if failed:
-        raise _failure(failed, connection)
+        raise _failure(failed, connection, bought_here)
     if partial and fail_on_partial:
         raise PiktidPartialResultError(
             f"{' '.join(_partial_line(outcome, connection) for outcome in partial)} The other outputs can be "
@@ -174,9 +180,13 @@ def raise_for_outcome(outcomes: Iterable[JobOutcome], *, fail_on_partial: bool, 
     ] + [_partial_line(outcome, connection) for outcome in partial]
 
 
-def _failure(failed: list[JobOutcome], connection: str) -> PiktidJobFailedError:
+def _failure(failed: list[JobOutcome], connection: str, bought_here: bool) -> PiktidJobFailedError:
     if any(outcome.status == LOST for outcome in failed):
         remedy = "Look for it in the account, then clear the task: it asks for the same job again."
+    elif not bought_here:
+        remedy = (
+            "A retry submits nothing: regenerate the failed images, or submit them where the job came from."
+        )
     else:
         remedy = (
             "A retry resubmits only what certainly cost nothing; for the rest set `rerun_key` to a new value, or "

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import posixpath
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from airflow_provider_piktid.common.records import CurrentTask
 from airflow_provider_piktid.exceptions import PiktidConfigError
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.hooks.piktid import PiktidHook
-from airflow_provider_piktid.links import SHEET_URL_KEY, PiktidContactSheetLink
+from airflow_provider_piktid.links import SHEET_URL_KEY, PiktidContactSheetLink, sheet_page
 from airflow_provider_piktid.operators.base import fail_fast_if_permanent
 from airflow_provider_piktid.refresh.active import end_run, working
 from airflow_provider_piktid.refresh.batches import (
@@ -28,6 +29,7 @@ from airflow_provider_piktid.refresh.carry_out import carry_out
 from airflow_provider_piktid.refresh.catalogue import options_key
 from airflow_provider_piktid.refresh.checks import check_no_overlap
 from airflow_provider_piktid.refresh.collect import Collection
+from airflow_provider_piktid.refresh.contact_sheet import page_uri
 from airflow_provider_piktid.refresh.entries import batch_entries
 from airflow_provider_piktid.refresh.plan import make_plan
 from airflow_provider_piktid.refresh.plan_report import log_plan, plan_summary
@@ -296,7 +298,7 @@ class PiktidRefreshSummaryOperator(BaseOperator):
     :param skip_unchanged: Skip this task if the run changed nothing, so that no asset event is sent. Default: True.
     :param contact_sheet: Write a page and a picture that show sources and outputs side by side. Default: True.
     :param browse_url: URL of ``output_path`` in a browser, for the link to the contact sheet. Default: none; the
-        link is the URI of the sheet.
+        link is that of a page on Airflow's web server, before Airflow 3.1 the URI of the sheet.
     :return: Counts of sources and outputs, credits, and URIs of catalogue and sheet; also the extra of the event.
     :raises PiktidPartialResultError: See ``fail_on_partial``.
     """
@@ -332,7 +334,8 @@ class PiktidRefreshSummaryOperator(BaseOperator):
             parts = context["ti"].xcom_pull(task_ids=self.plan_task_id, key="parts", map_indexes=-1)
             run = RunSummary(storage.locate(self.output_path), planned, self.plan_task_id, parts)
             sheet = run.write_sheet(self.log) if self.contact_sheet and run.rows else None
-            CurrentTask(context).push(SHEET_URL_KEY, self._sheet_url(run.folder, sheet) if sheet else "")
+            url = self._sheet_url(run.folder, sheet, context["ti"]) if sheet else ""
+            CurrentTask(context).push(SHEET_URL_KEY, url)
             totals = run.to_xcom()
             self.log.info("%s", totals)
             CurrentTask(context).push("summary", totals)
@@ -344,9 +347,10 @@ class PiktidRefreshSummaryOperator(BaseOperator):
                 context["outlet_events"][outlet].extra = event_extra(totals)
         return totals
 
-    def _sheet_url(self, folder: Location, sheet: Location) -> str:
+    def _sheet_url(self, folder: Location, sheet: Location, ti: Any) -> str:
         if not self.browse_url:
-            return sheet.uri
+            name = posixpath.basename(sheet.path)
+            return (sheet_page(ti, name) if page_uri(sheet.uri, name) else None) or sheet.uri
         return f"{self.browse_url.rstrip('/')}/{sheet.path[len(folder.path.rstrip('/')) + 1 :]}"
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:

@@ -2,7 +2,7 @@
 """
 The contact sheet of a refresh: sources and outputs side by side, for a visual check.
 
-The page is one self-contained HTML file, with a PNG of the same content beside it.
+Each page is one self-contained HTML file; a PNG of the first pairs lies beside the first page.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import html
 import io
+import posixpath
+import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,10 +28,17 @@ if TYPE_CHECKING:
 #: Pixels of the longer side of a thumbnail.
 THUMBNAIL_PX = 240
 
-#: Pairs on the page and on the picture; the page states how many are not shown.
+#: Pairs and bytes of one page; the last page states how many pairs are not shown.
 PAGE_PAIRS = 200
-PICTURE_PAIRS = 40
+PAGE_BYTES = 4_500_000
+MAX_PAGES = 10
+
+#: Pairs on the picture.
+PICTURE_PAIRS = 16
 PICTURE_COLUMNS = 4
+
+#: Pairs that are read at a time.
+CHUNK = 40
 
 #: Maximum length of a note, and of a name on the picture, in characters.
 NOTE_LENGTH = 300
@@ -40,12 +49,14 @@ UNREADABLE = "cannot be read"
 STYLE = """
 :root { color-scheme: light dark; font: 15px/1.4 system-ui, sans-serif; }
 body { margin: 2rem; }
-main { display: grid; grid-template-columns: repeat(auto-fill, minmax(32rem, 1fr)); gap: 1.5rem;
+main { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(32rem, 100%), 1fr)); gap: 1.5rem;
   align-items: start; }
+nav { margin: 1rem 0; }
+nav a { margin-left: 1rem; }
 figure { margin: 0; padding: .75rem; border: 1px solid #8886; border-radius: .5rem; }
 figure.failed { border-color: #c33; border-width: 2px; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: .75rem; min-height: 8rem; align-items: center; }
-.pair > * { display: block; margin: auto; max-width: 100%; }
+.pair > * { display: block; margin: auto; max-width: 100%; height: auto; }
 .none { color: #c33; text-align: center; overflow-wrap: anywhere; }
 figcaption { margin-top: .5rem; overflow-wrap: anywhere; }
 figcaption small { opacity: .7; }
@@ -68,24 +79,94 @@ class Pair:
     failed: bool
 
 
-def write_sheet(target: Location, pairs: Sequence[Pair], facts: str, *, page_pairs: int = PAGE_PAIRS) -> None:
-    """
-    Write a page, and a picture of the same name with ``.png``.
+#: The path of a sheet, which ends with the digest of its run, and the stores from which Airflow's page serves it: never
+#: an address on the web, which would make the API server send a request there.
+_SHEET = re.compile(
+    rf"(?P<protocol>\w+)://[^?#:]*/{storage.PRIVATE_FOLDER}/contact_sheet/(?P<stem>[0-9a-f]{{16}})\.html"
+)
 
-    :param target: The page, with the extension ``.html``.
-    :param pairs: In order; failures should come first, as a long list is truncated.
+
+def page_uri(sheet: str, name: str) -> str | None:
+    """
+    Return the URI of a page of a sheet; None if it is no page of it, or the sheet has no path of a sheet.
+
+    :param sheet: URI of the first page.
+    :param name: Name of the page's file.
+    """
+    found = _SHEET.fullmatch(sheet)
+    if not found or ".." in sheet.split("/") or not storage.is_file_or_object(found["protocol"]):
+        return None
+    if not re.fullmatch(rf"{found['stem']}(-[1-9][0-9]?)?\.html", name):
+        return None
+    return posixpath.join(posixpath.dirname(sheet), name)
+
+
+def _page_name(target: Location, number: int) -> str:
+    name = posixpath.basename(target.path)
+    return name if number == 1 else f"{name.removesuffix('.html')}-{number}.html"
+
+
+def write_sheet(
+    target: Location,
+    pairs: Sequence[Pair],
+    facts: str,
+    *,
+    page_pairs: int = PAGE_PAIRS,
+    page_bytes: int = PAGE_BYTES,
+    max_pages: int = MAX_PAGES,
+) -> None:
+    """
+    Write the pages, and a picture of the same name with ``.png``.
+
+    :param target: The first page, with the extension ``.html``; the others are ``-2.html`` and so on.
+    :param pairs: In order; failures should come first, as a very long list is truncated.
     :param facts: One line about the run.
-    :param page_pairs: Pairs on the page. Default: 200.
+    :param page_pairs: Maximum number of pairs on a page. Default: 200.
+    :param page_bytes: Bytes of a page, which ends with the pair that exceeds them. Default: 4.5 million.
+    :param max_pages: Maximum number of pages. Default: 10.
     :raises OSError: The store cannot be written.
     """
-    shown = pairs[:page_pairs]
-    places = [place for pair in shown for place in (pair.before, pair.after)]
-    with ThreadPoolExecutor(8) as pool:
-        pictures = list(pool.map(_thumbnail, places))
-    both = list(zip(pictures[::2], pictures[1::2], strict=True))
-    storage.write_bytes(target, _page(shown, both, facts, left_out=len(pairs) - len(shown)))
+    drawn: list[tuple[Image | None, Image | None]] = []
+    figures: list[str] = []
+    shown = number = 0
+
+    def write_page(*, is_last: bool) -> None:
+        nonlocal number
+        number += 1
+        names = [
+            _page_name(target, number - 1) if number > 1 else "",
+            "" if is_last else _page_name(target, number + 1),
+        ]
+        count = f"{shown - len(figures) + 1} to {shown} of {len(pairs)}" if number > 1 or not is_last else ""
+        page = _page(figures, facts, count, names, left_out=len(pairs) - shown if is_last else 0)
+        place = f"{posixpath.dirname(target.path)}/{_page_name(target, number)}"
+        storage.write_bytes(storage.Location(target.fs, place, target.prefix), page)
+        figures.clear()
+
+    for both, figure in _figures(pairs):
+        if figures and (len(figures) >= page_pairs or sum(map(len, figures)) + len(figure) > page_bytes):
+            if number + 1 == max_pages:
+                break
+            write_page(is_last=False)
+        figures.append(figure)
+        shown += 1
+        if len(drawn) < PICTURE_PAIRS:
+            drawn.append(both)
+    write_page(is_last=True)
     beside = storage.Location(target.fs, target.path.removesuffix(".html") + ".png", target.prefix)
-    storage.write_bytes(beside, _picture(shown[:PICTURE_PAIRS], both[:PICTURE_PAIRS], facts))
+    storage.write_bytes(beside, _picture(pairs[: len(drawn)], drawn, facts))
+
+
+def _figures(pairs: Sequence[Pair]) -> Iterator[tuple[tuple[Image | None, Image | None], str]]:
+    """Yield the thumbnails and the HTML of each pair; only some pairs are in memory at a time."""
+    with ThreadPoolExecutor(8) as pool:
+        for start in range(0, len(pairs), CHUNK):
+            chunk = pairs[start : start + CHUNK]
+            pictures = list(
+                pool.map(_thumbnail, [place for pair in chunk for place in (pair.before, pair.after)])
+            )
+            for pair, both in zip(chunk, zip(pictures[::2], pictures[1::2], strict=True), strict=True):
+                yield both, _figure(pair, *both)
 
 
 def _thumbnail(place: Location | None) -> Image | None:
@@ -107,15 +188,21 @@ def _thumbnail(place: Location | None) -> Image | None:
     return small
 
 
-def _page(
-    pairs: Sequence[Pair], pictures: Sequence[tuple[Image | None, Image | None]], facts: str, *, left_out: int
-) -> bytes:
-    figures = "\n".join(_figure(pair, *both) for pair, both in zip(pairs, pictures, strict=True))
+def _page(figures: Sequence[str], facts: str, count: str, names: Sequence[str], *, left_out: int) -> bytes:
+    """Return a page; ``names`` are those of the previous and the next page, empty if there is none."""
+    links = [
+        f'<a href="{html.escape(name)}">{text}</a>'
+        for name, text in zip(names, ("Previous page", "Next page"), strict=True)
+        if name
+    ]
+    navigation = f"<nav>{' '.join([html.escape(count), *links])}</nav>" if count else ""
     more = f"<p>{left_out} more are not shown; the catalogue lists them.</p>" if left_out else ""
+    content = "\n".join(figures)
     text = (
         '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Contact sheet</title>\n'
+        '<meta name="viewport" content="width=device-width">\n'
         f"<style>{STYLE}</style></head>\n<body>\n<h1>Before and after</h1>\n<p>{html.escape(facts)}</p>\n"
-        f"<main>\n{figures}\n</main>\n{more}\n</body>\n</html>\n"
+        f"{navigation}\n<main>\n{content}\n</main>\n{navigation}{more}\n</body>\n</html>\n"
     )
     return text.encode(errors="replace")
 

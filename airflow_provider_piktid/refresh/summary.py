@@ -115,7 +115,7 @@ class RunSummary:
                 note=row["error"] or row["model_used"] or "",
                 failed=row["status"] != "done",
             )
-            for row in sorted(self.rows, key=lambda row: (row["status"] == "done", row["relative"]))
+            for row in sorted(self.rows, key=_sheet_order)
         ]
         target = self.folder.join(f"{storage.PRIVATE_FOLDER}/contact_sheet/{self.planned['run']}.html")
         try:
@@ -150,6 +150,11 @@ class RunSummary:
         if fail_on_partial or (self.planned["images"] and not self.done):
             raise PiktidPartialResultError(text)
         log.warning(text)
+
+
+def _sheet_order(row: Mapping[str, Any]) -> tuple[bool, float, str]:
+    """Sort failures first, then the newest sources."""
+    return row["status"] == "done", -(row["source_modified"] or 0.0), row["relative"]
 
 
 def event_extra(summary: Mapping[str, Any]) -> dict[str, Any]:

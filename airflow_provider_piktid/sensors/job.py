@@ -166,7 +166,10 @@ class PiktidJobSensor(BaseSensorOperator):
     def _raise_for_outcome(self, client: PiktidClient, ended: dict[str, str]) -> None:
         outcomes = client.run(fetch_outcomes, ended)
         warnings = raise_for_outcome(
-            outcomes, fail_on_partial=self.fail_on_partial, connection=self.piktid_conn_id
+            outcomes,
+            fail_on_partial=self.fail_on_partial,
+            connection=self.piktid_conn_id,
+            bought_here=False,
         )
         for warning in warnings:
             self.log.warning(warning)

@@ -17,7 +17,7 @@ from airflow_provider_piktid.client import PiktidClient
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.models.model_swap import ModelSwap
 from tests.conftest import EXAMPLE_DAGS
-from tests.support.batch import jobs, uploaded
+from tests.support.batch import buy, jobs, uploaded
 from tests.support.service import picture
 
 HAS_ASSETS = find_spec("airflow.sdk") is not None
@@ -79,6 +79,26 @@ def test_examples_parse_without_a_connection(lookups: list[str]) -> None:
     assert set(refused) == (set() if HAS_ASSETS else ONLY_AIRFLOW_3), refused
     assert len(bag.dags) == len(EXAMPLES) - len(refused)
     assert lookups == []
+
+
+def test_examples_say_what_to_look_at_and_describe_their_parameters() -> None:
+    """Airflow shows each example's docs beside it, and a description of each parameter in the trigger form."""
+    for dag in dag_bag().dags.values():
+        assert "What to look at" in (dag.doc_md or ""), dag.dag_id
+        assert [name for name in dag.params if not dag.params.get_param(name).description] == [], dag.dag_id
+
+
+@pytest.mark.skipif(not HAS_ASSETS, reason="Airflow 2 does not load it")
+def test_job_events_example_started_by_hand_downloads_the_given_jobs(
+    connected: EmulatorServer, tmp_path: Path
+) -> None:
+    """Without an event, the jobs of the form are downloaded."""
+    job_id = buy(connected)
+    connected.state.complete_job(job_id)
+
+    run_example("example_job_events", job_ids=[job_id], output_path=str(tmp_path / "out"))
+
+    assert len(outputs(tmp_path / "out")) == 1
 
 
 def test_model_swap_example_mirrors_the_source_folders(

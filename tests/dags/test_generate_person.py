@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,8 @@ def test_example_writes_a_file_for_each_person_and_keyword(
     """Two persons and three keywords result in six files, each bought once."""
     server = start(**QUICK_PERSONS)
     TOKENS.clear()
-    if account == "login":
-        monkeypatch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", account_json(server.url))
+    connection = account_json(server.url) if account == "login" else os.environ["AIRFLOW_CONN_PIKTID_DEFAULT"]
+    monkeypatch.setenv("AIRFLOW_CONN_PIKTID_V1", connection)
     monkeypatch.setattr(
         PiktidGeneratePersonOperator, "execute", _hurried(PiktidGeneratePersonOperator.execute)
     )

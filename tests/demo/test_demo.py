@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from airflow_provider_piktid.demo import batch, person
+from airflow_provider_piktid.demo import batch, nights, person
 from airflow_provider_piktid.demo.environment import DemoError, airflow_environment, example_dags
 from airflow_provider_piktid.demo.pictures import differs, photographs, two_persons
+from airflow_provider_piktid.demo.progress import step
+from tests.conftest import EXAMPLE_DAGS
 
 
 @pytest.fixture
@@ -93,3 +95,57 @@ def test_persons_that_equal_the_photograph_fail(tmp_path: Path, log: Path) -> No
         (tmp_path / f"persons_person0_{keyword}.jpg").write_bytes(photograph.read_bytes())
     with pytest.raises(DemoError, match=r"^3 of 3 results; not different .*persons_person0_a\.jpg"):
         person.report(tmp_path, photograph, log, persons=1)
+
+
+def test_step_shows_what_the_operators_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a terminal a step prints a plain line for each state that its log shows, each once."""
+    log = tmp_path / "airflow.log"
+    log.write_text("2026 [info     ] an earlier run [airflow.task.operators.airflow_provider_piktid.x.Y]\n")
+    own = "[airflow_provider_piktid.triggers.job.PiktidJobTrigger] loc=job.py:120"
+    lines = [
+        f"2026 [info     ] Job job_{'0' * 32}: processing, 1/3 images {own}",
+        f"2026 [info     ] Job job_{'0' * 32}: processing, 1/3 images {own}",
+        "2026 [info     ] Pushing xcom  [task] loc=task_runner.py:2280",
+    ]
+
+    with step("airflow", "running", log), log.open("a") as file:
+        file.write("\n".join(lines) + "\n")
+
+    assert capsys.readouterr().out.splitlines() == [
+        "airflow:   running ...",
+        "           Job: processing, 1/3 images",
+    ]
+
+
+def test_report_of_a_night_counts_what_was_bought_and_spared() -> None:
+    """The lines name what was bought, spared and rejected, and the sheet."""
+    planned = {"listed": 6, "images": 1, "unchanged": 3, "reused": 1, "rejected": 1}
+
+    assert nights.report(planned, {"credits": 1.0, "contact_sheet": "file:///sheet.html"}) == [
+        "bought:   1 of 6, for 1 credits",
+        "spared:   3 unchanged, 1 copied under a new name",
+        "rejected: 1, no credits spent; the sheet says why",
+        "sheet:    file:///sheet.html",
+    ]
+
+
+@pytest.mark.slow
+def test_three_nights_buy_all_then_nothing_then_what_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`make demo-refresh` buys six photographs, then none, then the changed one, and names a sheet that exists."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(EXAMPLE_DAGS.parent))
+    monkeypatch.delenv("AIRFLOW_HOME")
+
+    nights.run(EXAMPLE_DAGS, tmp_path / "out", "PiktidSummer")
+
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[1].split()[:3] for line in printed if "bought:" in line] == [
+        ["6", "of", "6,"],
+        ["0", "of", "6,"],
+        ["1", "of", "6,"],
+    ]
+    sheets = [Path(line.partition("file://")[2]) for line in printed if "sheet: " in line]
+    assert len(sheets) == 2
+    assert all(sheet.is_file() for sheet in sheets)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from airflow_provider_piktid.files import storage
-from airflow_provider_piktid.refresh.contact_sheet import Pair, write_sheet
+from airflow_provider_piktid.refresh.contact_sheet import Pair, page_uri, write_sheet
 from tests.support.service import picture
 
 
@@ -36,12 +36,16 @@ class References(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()
         self.loaded: list[str] = []
+        self.links: list[str] = []
         self.tags: list[str] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.loaded += [value or "" for name, value in attrs if name in ("src", "href")]
+        self.loaded += [
+            value or "" for name, value in attrs if name == "src" or (name == "href" and tag != "a")
+        ]
+        self.links += [value or "" for name, value in attrs if name == "href" and tag == "a"]
 
 
 def test_page_is_self_contained(tmp_path: Path) -> None:
@@ -89,12 +93,82 @@ def test_unreadable_image_is_replaced_by_a_note(tmp_path: Path) -> None:
     assert (len(References(page).loaded), page.count("cannot be read")) == (2, 1)
 
 
-def test_page_is_limited_in_length(tmp_path: Path) -> None:
-    """The page shows at most ``page_pairs`` pairs and says how many are not shown."""
-    page, _ = written(tmp_path, *[pair(tmp_path)] * 5, page_pairs=2)
+def test_long_lists_have_several_pages(tmp_path: Path) -> None:
+    """A page has at most ``page_pairs`` pairs, names its place, and links the pages beside it by file name."""
+    pairs = [pair(tmp_path, title=f"number {number}") for number in range(5)]
+    first, _ = written(tmp_path, *pairs, page_pairs=2)
+    second, third = ((tmp_path / f"sheet-{number}.html").read_text() for number in (2, 3))
 
-    assert page.count("<figure") == 2
-    assert "3 more are not shown" in page
+    assert [page.count("<figure") for page in (first, second, third)] == [2, 2, 1]
+    assert [References(page).links for page in (first, second, third)] == [
+        ["sheet-2.html"] * 2,
+        ["sheet.html", "sheet-3.html"] * 2,
+        ["sheet-2.html"] * 2,
+    ]
+    assert "3 to 4 of 5" in second
+
+
+def test_pages_are_limited_in_bytes(tmp_path: Path) -> None:
+    """A page ends before the pair that would make it larger than ``page_bytes``, and has at least one pair."""
+    first, _ = written(tmp_path, *[pair(tmp_path)] * 3, page_bytes=1)
+
+    assert first.count("<figure") == 1
+    assert sorted(path.name for path in tmp_path.glob("*.html")) == [
+        "sheet-2.html",
+        "sheet-3.html",
+        "sheet.html",
+    ]
+
+
+def test_last_page_says_what_is_not_shown(tmp_path: Path) -> None:
+    """With more pairs than ``max_pages`` can show, the last page says how many are missing."""
+    written(tmp_path, *[pair(tmp_path)] * 5, page_pairs=2, max_pages=2)
+
+    assert "1 more are not shown" in (tmp_path / "sheet-2.html").read_text()
+    assert not (tmp_path / "sheet-3.html").exists()
+
+
+SHEET = "s3://aws@bucket/summer/_piktid/contact_sheet/0123456789abcdef.html"
+
+
+@pytest.mark.parametrize(
+    ("sheet", "name", "expected"),
+    [
+        (SHEET, "0123456789abcdef.html", SHEET),
+        (SHEET, "0123456789abcdef-2.html", SHEET.replace("f.html", "f-2.html")),
+        (
+            "file:///o/_piktid/contact_sheet/0123456789abcdef.html",
+            "0123456789abcdef.html",
+            "file:///o/_piktid/contact_sheet/0123456789abcdef.html",
+        ),
+        (SHEET, "0123456789abcdef.png", None),
+        (SHEET, "../../catalogue.html", None),
+        (SHEET, "0000000000000000.html", None),
+        (SHEET, "0123456789abcdef-2.html/..", None),
+        ("file:///etc/passwd", "passwd", None),
+        ("file:///a/../etc/_piktid/contact_sheet/0123456789abcdef.html", "0123456789abcdef.html", None),
+        ("http://169.254.169.254/_piktid/contact_sheet/0123456789abcdef.html", "0123456789abcdef.html", None),
+        ("simplecache::s3://b/_piktid/contact_sheet/0123456789abcdef.html", "0123456789abcdef.html", None),
+        ("file:///o/_piktid/contact_sheet/0123456789abcdef.html\n", "0123456789abcdef.html", None),
+    ],
+    ids=[
+        "first page",
+        "second page",
+        "local",
+        "picture",
+        "path",
+        "another run",
+        "more path",
+        "no sheet",
+        "dots",
+        "web",
+        "chained store",
+        "line end",
+    ],
+)
+def test_only_pages_of_a_sheet_are_named(sheet: str, name: str, expected: str | None) -> None:
+    """Whatever was recorded as a sheet, and whatever page a visitor names, only a file of a sheet comes out."""
+    assert page_uri(sheet, name) == expected
 
 
 @pytest.mark.parametrize("count", [1, 4, 9])

@@ -71,13 +71,14 @@ def test_sensor_of_an_ended_job_does_not_defer(server: EmulatorServer) -> None:
 def test_sensor_of_a_failed_job_fails_permanently(
     server: EmulatorServer, deferrable: bool, fault: str, error: type[Exception]
 ) -> None:
-    """The sensor of a failed or aborted job fails without a retry."""
+    """The sensor of a failed or aborted job fails without a retry, and advises no parameter that it does not have."""
     server.faults.add("job", fault)
 
-    with pytest.raises(AirflowFailException) as caught:
+    with pytest.raises(AirflowFailException, match=r"submit them where .* came from") as caught:
         sensor(buy(server), deferrable=deferrable).run()
 
     assert isinstance(caught.value.__cause__, error)
+    assert "rerun_key" not in str(caught.value)
 
 
 @BOTH
