@@ -49,7 +49,7 @@ class JobKind:
         """Return the outputs of a new job."""
         return []
 
-    def price(self, settings: Settings) -> float:
+    def price(self, settings: Settings, options: dict[str, Any], planned: PlannedOutput) -> float:
         """Return the price of one output."""
         return settings.credits_per_output
 
