@@ -52,7 +52,7 @@ class Terms:
     delete_notifications: bool = True
     max_images: Any = None
     max_credits: Any = None
-    credits_per_output: float = 1.0
+    credits_per_output: float | None = None
     rerun_key: str | None = None
     on_lost_reply: OnLostReply = "fail"
     lost_reply_grace: float = 30.0
@@ -67,19 +67,19 @@ class Terms:
             raise PiktidConfigError(
                 f"poll_interval must be {MIN_POLL_INTERVAL:g} seconds or more, not {self.poll_interval}"
             )
-        if not 0 <= self.credits_per_output < math.inf:
+        if self.credits_per_output is not None and not 0 <= self.credits_per_output < math.inf:
             raise PiktidConfigError(
                 f"credits_per_output must be a number from 0, not {self.credits_per_output}"
             )
         if self.on_lost_reply not in ("fail", "resubmit"):
             raise PiktidConfigError(f"on_lost_reply must be 'fail' or 'resubmit', not {self.on_lost_reply!r}")
 
-    def check_budget(self, images: int, cost: float) -> None:
+    def check_budget(self, images: int, outputs: int, price: float = 1.0) -> None:
         """
         Compare paid work with the author's limits, which may be text, as templates give it.
 
         :param images: Number of pictures that are paid for.
-        :param cost: Their estimated credits.
+        :param price: Credits for one output, unless the author states another price. Default: 1.
         :raises PiktidBudgetError: It is larger. Nothing was sent.
         :raises PiktidConfigError: A limit is not a number.
         """
@@ -89,6 +89,7 @@ class Terms:
                 f"{self.connection}: {images} images exceed max_images={self.max_images}. Nothing was submitted. "
                 "Raise the limit or pass fewer images."
             )
+        cost = outputs * (price if self.credits_per_output is None else self.credits_per_output)
         if cost > _limit(self.connection, "max_credits", self.max_credits):
             raise PiktidBudgetError(
                 f"{self.connection}: an estimated {cost:g} credits exceed max_credits={self.max_credits}. Nothing "

@@ -216,7 +216,7 @@ class JobRun(RecordedWork[JobRecord]):
         except ValueError as error:
             raise PiktidConfigError(f"{self._terms.connection}: {error}. Nothing was submitted.") from error
         outputs = sum(self._job.outputs(count) for count in counts)
-        self._terms.check_budget(len(self._images), self._job.price(outputs, self._terms.credits_per_output))
+        self._terms.check_budget(len(self._images), outputs, self._job.credits_per_output)
         if self._job.identity and self._check_identity:
             self._require_identity(self._job.identity)
 
