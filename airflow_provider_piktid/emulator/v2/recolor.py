@@ -17,7 +17,7 @@ from ..settings import Settings
 from ..state import State
 from ..wire import Check, read_json
 from .entities import StoredFile
-from .job import Job, JobKind, Output, PlannedOutput
+from .job import Job, JobKind, Output, PlannedOutput, one_for_each
 from .paid_jobs import JobRequest, accepted, files_of, submit
 
 ENGINES = ("auto", "nano_banana_2", "nano_banana_pro", "seedream", "gpt_image")
@@ -32,11 +32,7 @@ class GarmentRecolor(JobKind):
     auto_model = "nano_banana_2"
 
     def plan(self, files: Sequence[StoredFile], options: dict[str, Any]) -> list[PlannedOutput]:
-        return [
-            PlannedOutput(image_index, group_index, (file,), file.filename)
-            for image_index, file in enumerate(files)
-            for group_index in range(options["num_variations"])
-        ]
+        return one_for_each(files, options["num_variations"])
 
     def price(self, settings: Settings, options: dict[str, Any], planned: PlannedOutput) -> float:
         return PRICES[options["processing_size"]]
