@@ -32,8 +32,6 @@ from airflow_provider_piktid.exceptions import (
 #: PiktID's own clients poll every 5 seconds; anything below this only uses up the account's rate.
 MIN_POLL_INTERVAL = 3.0
 
-OnLostReply = Literal["fail", "resubmit"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
@@ -53,9 +51,9 @@ class Terms:
     delete_notifications: bool = True
     max_images: Any = None
     max_credits: Any = None
-    credits_per_output: float = 1.0
+    credits_per_output: float | None = None
     rerun_key: str | None = None
-    on_lost_reply: OnLostReply = "fail"
+    on_lost_reply: Literal["fail", "resubmit"] = "fail"
     lost_reply_grace: float = 30.0
 
     def check(self) -> None:
@@ -64,7 +62,8 @@ class Terms:
 
         :raises PiktidConfigError: Not a number, polling too often, or a policy that does not exist.
         """
-        for name in ("timeout", "queue_timeout", "lost_reply_grace", "poll_interval", "credits_per_output"):
+        price = () if self.credits_per_output is None else ("credits_per_output",)
+        for name in ("timeout", "queue_timeout", "lost_reply_grace", "poll_interval", *price):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
                 raise PiktidConfigError(f"{name} must be a number from 0, not {value!r}")
@@ -75,12 +74,12 @@ class Terms:
         if self.on_lost_reply not in ("fail", "resubmit"):
             raise PiktidConfigError(f"on_lost_reply must be 'fail' or 'resubmit', not {self.on_lost_reply!r}")
 
-    def check_budget(self, images: int, cost: float) -> None:
+    def check_budget(self, images: int, outputs: int, price: float = 1.0) -> None:
         """
         Compare paid work with the author's limits, which may be text, as templates give it.
 
         :param images: Number of pictures that are paid for.
-        :param cost: Their estimated credits.
+        :param price: Credits for one output, unless the author states another price. Default: 1.
         :raises PiktidBudgetError: It is larger. Nothing was sent.
         :raises PiktidConfigError: A limit is not a number.
         """
@@ -90,6 +89,7 @@ class Terms:
                 f"{self.connection}: {images} images exceed max_images={self.max_images}. Nothing was submitted. "
                 "Raise the limit or pass fewer images."
             )
+        cost = outputs * (price if self.credits_per_output is None else self.credits_per_output)
         if cost > _limit(self.connection, "max_credits", self.max_credits):
             raise PiktidBudgetError(
                 f"{self.connection}: an estimated {cost:g} credits exceed max_credits={self.max_credits}. Nothing "

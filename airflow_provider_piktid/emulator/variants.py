@@ -77,6 +77,11 @@ _TABLE = (
     Variant("retry_after", ("none", "seconds", "date"), "Retry-After of a 429"),
     Variant("validation_status", ("422", "400"), "status of a validation error"),
     Variant("engines", ("four", "seed"), "swap engines accepted: with nano_banana_2, or the guide's three"),
+    Variant(
+        "packshot_index",
+        ("variation", "instruction"),
+        "what image_index of a packshot counts; group_index counts the other one",
+    ),
     Variant("billing", ("usage", "balance"), "what GET /billing/credits returns"),
     Variant("zip_expired", ("404", "410"), "status of an expired ZIP link"),
     Variant("zip_use", ("many", "once"), "whether a ZIP link can be used more than once"),

@@ -119,7 +119,7 @@ class RegenerationRun(RecordedWork[RegenerationRecord]):
         if self._task.is_retry and self.other is None:
             items = self._adopt(items, results)
         unsent = sum(item.state == "planned" for item in items)
-        self._terms.check_budget(unsent, unsent * self._terms.credits_per_output)
+        self._terms.check_budget(unsent, unsent)
         if not items:
             self.log.info("No image of these jobs has failed: there is nothing to make again.")
         self.warn_if_volatile()

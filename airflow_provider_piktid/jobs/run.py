@@ -19,12 +19,19 @@ from airflow_provider_piktid.exceptions import (
     PiktidNotFoundError,
     PiktidSubmissionError,
 )
-from airflow_provider_piktid.jobs.arguments import checked_images, unknown_identity
+from airflow_provider_piktid.jobs.arguments import unknown_identity
 from airflow_provider_piktid.jobs.lookup import Lookup, find_job, look_up
 from airflow_provider_piktid.jobs.outcome import fetch_outcomes, raise_for_outcome, summarize
 from airflow_provider_piktid.jobs.queue import AccountLimits
 from airflow_provider_piktid.jobs.reuse import Purchases, content_of
-from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, JobPort, JobRecord, Submission, plan
+from airflow_provider_piktid.jobs.submission import (
+    CLOCK_SLACK_SECONDS,
+    JobPort,
+    JobRecord,
+    Submission,
+    checked_images,
+    plan,
+)
 from airflow_provider_piktid.jobs.waiting import (
     SyncWaiter,
     deadline,
@@ -218,7 +225,7 @@ class JobRun(RecordedWork[JobRecord]):
         except ValueError as error:
             raise PiktidConfigError(f"{self._terms.connection}: {error}. Nothing was submitted.") from error
         outputs = sum(self._job.outputs(count) for count in counts)
-        self._terms.check_budget(len(self._images), self._job.price(outputs, self._terms.credits_per_output))
+        self._terms.check_budget(len(self._images), outputs, self._job.credits_per_output)
         if self._job.identity and self._check_identity:
             self._require_identity(self._job.identity)
 

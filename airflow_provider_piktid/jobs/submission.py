@@ -21,6 +21,7 @@ from airflow_provider_piktid.common.protocols import Log, SlotWait
 from airflow_provider_piktid.common.records import PaidRecord, shared_fields
 from airflow_provider_piktid.exceptions import (
     PiktidActiveJobsError,
+    PiktidConfigError,
     PiktidError,
     PiktidNotFoundError,
     PiktidRateLimitError,
@@ -39,6 +40,10 @@ CLOCK_SLACK_SECONDS = 300.0
 
 #: Check again for room after this long, even if none of our jobs was seen to end.
 FULL_ACCOUNT_SECONDS = 60.0
+
+#: File extensions that a ``file_id`` never has.
+_OF_FILES = (".jpg", ".jpeg", ".png", ".webp")
+_FILE_IDS = 'Pass `upload.output["file_ids"]`, where `upload` is the task that uploaded them.'
 
 
 @dataclass
@@ -329,3 +334,39 @@ def wait_for_limit(error: PiktidError, limits: AccountLimits, now: float) -> Slo
         seconds = max(1.0, limits.rate_window / limits.jobs_per_minute)
     seconds = error.retry_after if error.retry_after is not None else seconds * random.uniform(0.8, 1.2)
     return SlotWait(reason, now + seconds, is_full)
+
+
+def checked_images(images: Any) -> list[str]:
+    """
+    Return file ids as a list.
+
+    :param images: File ids, or rows of an upload.
+    :raises PiktidConfigError: None, not a list, paths of files, or one of them twice.
+    """
+    if isinstance(images, str) or not isinstance(images, Sequence):
+        raise PiktidConfigError(f"`images` must be a list of file ids, not {type_name(images)}. {_FILE_IDS}")
+    ids = [_file_id(image) for image in images]
+    if not ids:
+        raise PiktidConfigError("images is empty: there is nothing to do. Pass the file ids of an upload.")
+    if len(set(ids)) != len(ids):
+        raise PiktidConfigError(
+            "images names a file id twice, which would be paid for twice. Remove the duplicate."
+        )
+    return ids
+
+
+def _file_id(image: Any) -> str:
+    if isinstance(image, Mapping):
+        if not image.get("file_id"):
+            raise PiktidConfigError(f"`images` has a row without a file_id. {_FILE_IDS}")
+        return str(image["file_id"])
+    if str(image).lower().endswith(_OF_FILES):
+        raise PiktidConfigError(
+            f"`images` has the file {image}, but needs file ids: upload it with PiktidUploadImagesOperator. {_FILE_IDS}"
+        )
+    return str(image)
+
+
+def type_name(value: Any) -> str:
+    """Return how a message shows a value that has the wrong type: content only if there is none."""
+    return "None" if value is None else type(value).__name__

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -31,6 +31,8 @@ class JobType(ABC):
     path: ClassVar[str]
     #: Name of the job in messages: "model swap".
     noun: ClassVar[str]
+    #: Whether all images of a job go into each of its outputs.
+    combines: ClassVar[bool] = False
     #: Options that change how the request is checked or sent, but not the outputs.
     not_content: ClassVar[frozenset[str]] = frozenset({"project_id"})
 
@@ -78,9 +80,10 @@ class JobType(ABC):
         """Return the number of images in each job, in the order of the images."""
         return [min(images_per_job, images - start) for start in range(0, images, images_per_job)]
 
-    def price(self, outputs: int, credits_per_output: float) -> float:
-        """Return the credits that so many outputs cost. PiktID documents no price for most types."""
-        return outputs * credits_per_output
+    @property
+    def credits_per_output(self) -> float:
+        """The price that PiktID states for one output with these options; 1 where it states none."""
+        return 1.0
 
     def content(self) -> dict[str, Any]:
         """Return all options that change the outputs, as JSON values: equal content is the same purchase."""
@@ -99,7 +102,7 @@ class JobType(ABC):
         """
         defaults = {field.name: field.default for field in fields(cls)}
         known = {name: value for name, value in arguments.items() if name in defaults}
-        return cls(**{name: _untemplated(value, defaults[name]) for name, value in known.items()})
+        return cls(**{name: untemplated(value, defaults[name]) for name, value in known.items()})
 
 
 def check_text(name: str, value: object) -> None:
@@ -132,7 +135,58 @@ def check_number(name: str, value: object, least: int, most: int) -> None:
         raise ValueError(f"{name} must be a whole number from {least} to {most}, got {value!r}")
 
 
-def _untemplated(value: Any, default: object) -> Any:
+def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
+    """
+    Check that an argument is one of the values that PiktID documents.
+
+    :raises ValueError: It is not.
+    """
+    if value not in choices or isinstance(value, bool):
+        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")
+
+
+def check_engine(value: object, known: Sequence[str], *, force: bool) -> None:
+    """
+    Check the engine of a job.
+
+    :param known: Engines that PiktID documents for the type.
+    :param force: Accept another one.
+    :raises ValueError: It is not text, or not known.
+    """
+    check_text("model", value)
+    if value not in known and not force:
+        raise ValueError(
+            f"model must be one of {', '.join(known)}, got {value!r}; another one needs force_model=True"
+        )
+
+
+def check_extra(extra: Mapping[str, Any], fixed: Collection[str]) -> None:
+    """
+    Check that fields which are passed through repeat no argument.
+
+    :raises ValueError: One does.
+    """
+    if repeated := sorted(set(fixed) & set(extra)):
+        raise ValueError(f"extra repeats arguments: {', '.join(repeated)}")
+
+
+def agrees(
+    told: Mapping[str, object], wanted: Mapping[str, object], decisive: Collection[str]
+) -> bool | None:
+    """
+    Compare what PiktID returns about a job with a request.
+
+    :param told: What PiktID returns; None where it returns nothing.
+    :param wanted: What it would return about a job that this request started.
+    :param decisive: Names without which a job cannot be recognised.
+    :return: None if nothing differs, but a decisive name is missing.
+    """
+    if any(value not in (None, wanted[name]) for name, value in told.items() if name in wanted):
+        return False
+    return None if any(told.get(name) is None for name in decisive) else True
+
+
+def untemplated(value: Any, default: object) -> Any:
     """Return a rendered template as a number where a number is expected: templates render to text."""
     is_number = isinstance(default, int) and not isinstance(default, bool)
     text = value.strip() if isinstance(value, str) else ""

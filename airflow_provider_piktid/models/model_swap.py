@@ -7,7 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from airflow_provider_piktid.models.job_type import JobType, check_flag, check_number, check_text
+from airflow_provider_piktid.models.job_type import (
+    JobType,
+    agrees,
+    check_engine,
+    check_extra,
+    check_flag,
+    check_number,
+    check_text,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.models.v2 import Job
@@ -96,9 +104,7 @@ class ModelSwap(JobType):
         listed, ours = self._listed(job, images), self._expected(images)
         # The server's default for an anchor that was not sent is undocumented.
         ours.setdefault("use_anchor", listed["use_anchor"])
-        if any(value not in (None, ours[name]) for name, value in listed.items()):
-            return False
-        return None if any(listed[name] is None for name in _DECISIVE) else True
+        return agrees(listed, ours, _DECISIVE)
 
     def _listed(self, job: Job, images: int) -> dict[str, object]:
         """Return what PiktID returns about a job, under the names of :meth:`_expected`."""
@@ -138,9 +144,7 @@ class ModelSwap(JobType):
             check_flag(name, getattr(self, name))
         if self.use_anchor is not None:
             check_flag("use_anchor", self.use_anchor)
-        check_text("model", self.model)
-        if self.model not in SWAP_MODELS and not self.force_model:
-            raise ValueError(f"model must be one of {', '.join(SWAP_MODELS)}, got {self.model!r}")
+        check_engine(self.model, SWAP_MODELS, force=self.force_model)
         if self.engine == "nano_banana_pro" and self.model not in ("auto", "nano_banana_pro"):
             raise ValueError(f"use_alternative_method means nano_banana_pro, but model is {self.model!r}")
 
@@ -148,5 +152,4 @@ class ModelSwap(JobType):
         repeated = sorted(_TYPED_OPTIONS & set(self.swap_options))
         if repeated:
             raise ValueError(f"swap_options repeats arguments: {', '.join(repeated)}")
-        if _FIXED_FIELDS & set(self.extra):
-            raise ValueError(f"extra repeats arguments: {', '.join(sorted(_FIXED_FIELDS & set(self.extra)))}")
+        check_extra(self.extra, _FIXED_FIELDS)

@@ -76,8 +76,8 @@ class PaidOperator(BaseOperator):
     :param delete_notifications: Delete this task's own notifications from the account after use. Default: True.
     :param max_images: Refuse to pay for more images than this. Default: no limit.
     :param max_credits: Refuse to submit if the estimated credits exceed this. Default: no limit.
-    :param credits_per_output: Credits that one output costs, for ``max_credits``. Default: 1; PiktID states no
-        price.
+    :param credits_per_output: Credits that one output costs, for ``max_credits``. Default: the price that PiktID
+        states, else 1.
     :param state_path: Folder for the record of paid requests, on any object storage. Default:
         ``[piktid] state_path``, else Airflow's task state store (3.3+), else none.
     :param rerun_key: Any text; another value submits the same work again, which is billed. Default: none.
@@ -107,7 +107,7 @@ class PaidOperator(BaseOperator):
         delete_notifications: bool = True,
         max_images: int | None = None,
         max_credits: float | None = None,
-        credits_per_output: float = 1.0,
+        credits_per_output: float | None = None,
         state_path: str | None = None,
         rerun_key: str | None = None,
         on_lost_reply: Literal["fail", "resubmit"] = "fail",
@@ -263,6 +263,11 @@ class PaidJobOperator(PaidOperator):
 
     def _shared_folder(self, job: JobType, terms: Terms) -> str:
         """Return the folder of the records of all tasks that reuse what this one buys."""
+        if job.combines:
+            raise PiktidConfigError(
+                f"{self.task_id}: reuse=True works image by image, and a {job.noun} job combines its images. "
+                "Remove it; the record keeps a retry from paying again. Nothing was submitted."
+            )
         state_path = self.state_path or configured_folder()
         if not state_path or self.record_beside:
             raise PiktidConfigError(

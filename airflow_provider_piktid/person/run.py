@@ -149,7 +149,7 @@ class PersonRun(RecordedWork[PersonRecord]):
             record.assume_paid(now)
         self._take_up(now)
         count = len(record.in_state("planned"))
-        self._terms.check_budget(count, count * self._terms.credits_per_output)
+        self._terms.check_budget(count, count)
         self.save()
 
     def _take_up(self, now: float) -> None:

@@ -11,8 +11,8 @@ from airflow_provider_piktid.common.paid import Terms
 from airflow_provider_piktid.exceptions import PiktidBudgetError, PiktidConfigError
 
 
-def check(images: int = 3, cost: float = 6.0, **limits: Any) -> None:
-    Terms(connection="piktid_test", **limits).check_budget(images, cost)
+def check(images: int = 3, outputs: int = 6, **limits: Any) -> None:
+    Terms(connection="piktid_test", **limits).check_budget(images, outputs)
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,7 @@ def check(images: int = 3, cost: float = 6.0, **limits: Any) -> None:
         pytest.param({"max_images": 3, "max_credits": 6}, id="exactly"),
         pytest.param({"max_images": "3", "max_credits": "6.0"}, id="text, as templates render"),
         pytest.param({"max_credits": float("inf")}, id="infinity"),
+        pytest.param({"max_credits": 3, "credits_per_output": 0.5}, id="the author's price"),
     ],
 )
 def test_work_within_the_limits_is_allowed(limits: dict[str, Any]) -> None:

@@ -132,11 +132,6 @@ def test_split_fills_the_jobs_in_order(images: int, limit: int, jobs: list[int])
     assert swap().split(images, limit) == jobs
 
 
-def test_price_is_paid_for_each_output() -> None:
-    """The price is counted per output, not per image."""
-    assert swap(num_variations=2).price(6, 1.5) == 9.0
-
-
 def test_content_leaves_out_what_changes_no_picture() -> None:
     """The content does not depend on the project or on ``force_model``."""
     plain, forced = swap(), swap(project_id="prj-2", force_model=True)

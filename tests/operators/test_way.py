@@ -60,4 +60,4 @@ def test_swap_reaches_the_wire_through_at_most_twelve_files(server: EmulatorServ
     way = trace(server)
 
     assert way.ended
-    assert len(way.files) <= 12, sorted(way.files)
+    assert len(way.files) <= 12, " ".join(sorted(way.files))

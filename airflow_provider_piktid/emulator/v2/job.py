@@ -33,6 +33,15 @@ class PlannedOutput:
     filename: str
 
 
+def one_for_each(files: Sequence[StoredFile], variations: int) -> list[PlannedOutput]:
+    """Return an output for each file and variation: the index of the image, and the variation as group."""
+    return [
+        PlannedOutput(image_index, group_index, (file,), file.filename)
+        for image_index, file in enumerate(files)
+        for group_index in range(variations)
+    ]
+
+
 class JobKind:
     """
     What is specific to one job type. Types with outputs override ``plan`` and ``picture``.
@@ -49,7 +58,7 @@ class JobKind:
         """Return the outputs of a new job."""
         return []
 
-    def price(self, settings: Settings) -> float:
+    def price(self, settings: Settings, options: dict[str, Any], planned: PlannedOutput) -> float:
         """Return the price of one output."""
         return settings.credits_per_output
 

@@ -82,7 +82,7 @@ async def regenerate_image(request: Request, state: State) -> Response:
         newest = _versions(job, index, group_index)[-1]
         if not newest.finished:
             raise Refused(409, {"error": "The image is being regenerated"})
-        price = job.kind.price(state.settings)
+        price = job.kind.price(state.settings, job.options, newest.plan())
         state.v2.jobs.charge(price)
         job.credits += price
         state.v2.runner.regenerate(job, newest)

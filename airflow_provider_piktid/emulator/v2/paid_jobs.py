@@ -45,7 +45,7 @@ def submit(state: State, kind: JobKind, body: object, read: Callable[[State, Che
         identity, project = _identity(state, request.identity_code), _project(state, request.project_key)
         jobs.admit_active()
         planned = kind.plan(request.files, request.options)
-        price = kind.price(state.settings) * len(planned)
+        price = sum(kind.price(state.settings, request.options, output) for output in planned)
         jobs.charge(price)
         jobs.count_submission(kind.job_type)
         job = jobs.create(

@@ -6,7 +6,20 @@ from __future__ import annotations
 from functools import partial
 
 from ..operation import route
-from . import downloads, gallery, identities, jobs, login, notifications, projects, swap, webhooks
+from . import (
+    downloads,
+    flat_to_model,
+    gallery,
+    identities,
+    jobs,
+    login,
+    notifications,
+    packshot,
+    projects,
+    recolor,
+    swap,
+    webhooks,
+)
 
 _route = partial(route, guard=login.guard)
 
@@ -27,6 +40,9 @@ ROUTES = [
     _route("PATCH", "/identity/{identity_code}/metadata", "identity_metadata", identities.patch_metadata),
     _route("POST", "/identity/{identity_code}/pov", "identity_pov", identities.upload_pov),
     _route("POST", "/model-swap", "model_swap", swap.create_model_swap),
+    _route("POST", "/flat-2-model", "flat_2_model", flat_to_model.create_flat_to_model),
+    _route("POST", "/create-packshot", "create_packshot", packshot.create_packshot),
+    _route("POST", "/garment-recolor", "garment_recolor", recolor.create_garment_recolor),
     _route("GET", "/jobs/stuck-images", "stuck_images", jobs.list_stuck_images),
     _route("POST", "/jobs/stuck-images/bulk-update", "stuck_update", jobs.update_stuck_images),
     _route("GET", "/jobs/{job_id}/status", "job_status", jobs.get_job_status),

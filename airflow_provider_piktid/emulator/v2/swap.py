@@ -16,7 +16,7 @@ from ..state import State
 from ..wire import Check, read_json
 from .checks import body_check
 from .entities import StoredFile
-from .job import Job, JobKind, Output, PlannedOutput
+from .job import Job, JobKind, Output, PlannedOutput, one_for_each
 from .paid_jobs import JobRequest, accepted, files_of, submit
 
 ENGINES = {
@@ -32,11 +32,7 @@ class ModelSwap(JobKind):
     auto_model = "onda"
 
     def plan(self, files: Sequence[StoredFile], options: dict[str, Any]) -> list[PlannedOutput]:
-        return [
-            PlannedOutput(image_index, group_index, (file,), file.filename)
-            for image_index, file in enumerate(files)
-            for group_index in range(options["num_variations"])
-        ]
+        return one_for_each(files, options["num_variations"])
 
     def picture(self, core: Core, job: Job, output: Output, sources: list[Blob]) -> Blob:
         if not core.settings.transform:

@@ -28,7 +28,7 @@ class Combined(JobKind):
     def plan(self, files: Sequence[StoredFile], options: dict[str, Any]) -> list[PlannedOutput]:
         return [PlannedOutput(n, 0, tuple(files), f"look{n}.jpg") for n in range(options["instructions"])]
 
-    def price(self, settings: Settings) -> float:
+    def price(self, settings: Settings, options: dict[str, Any], planned: PlannedOutput) -> float:
         return 3.0
 
     def picture(self, core: Core, job: Job, output: Output, sources: list[Blob]) -> Blob:
