@@ -51,7 +51,8 @@ def piktid_refresh(
     Tasks: ``plan``, then ``upload``, ``swap`` and ``collect`` for each batch, then ``summary``. A batch that fails
     does not stop the others; the next run processes it again. Allow only one active run of the DAG
     (``max_active_runs=1``): the plan of a second one fails while the first one works. Every task is retried three
-    times, after 2 to 4, 4 to 8 and 8 to 16 minutes, unless ``default_args`` of the DAG or the group say otherwise.
+    times, after 2 to 4, 4 to 8 and 8 to 16 minutes, and later tasks of a batch start before earlier ones of another
+    (``weight_rule="upstream"``), unless ``default_args`` of the DAG or the group say otherwise.
 
     :param source: Folder, prefix or glob of images; templated.
     :param output_path: Folder or prefix of outputs and catalogue, used by this refresh only; templated.
@@ -85,7 +86,7 @@ def piktid_refresh(
     shared: dict[str, Any] = {"output_path": output_path, "piktid_conn_id": piktid_conn_id}
     arguments: Any = dict(default_args or {})
     with TaskGroup(group_id, default_args=arguments) as group:
-        _add_retries(group)
+        _add_defaults(group)
         planned = PiktidPlanRefreshOperator(
             task_id="plan",
             source=source,
@@ -117,9 +118,15 @@ def piktid_refresh(
     return group
 
 
-def _add_retries(group: TaskGroup) -> None:
-    """Let the tasks of the group be retried, where neither the DAG nor the group says how."""
-    group.default_args = _retries({**group.dag.default_args, **group.default_args}) | group.default_args
+def _add_defaults(group: TaskGroup) -> None:
+    """
+    Set retries and the order of the tasks, where neither the DAG nor the group says how.
+
+    Airflow's own order starts all uploads before the first swap, so that PiktID is idle meanwhile.
+    """
+    given = {**group.dag.default_args, **group.default_args}
+    order = {} if {"weight_rule", "priority_weight"} & set(given) else {"weight_rule": "upstream"}
+    group.default_args = _retries(given) | order | group.default_args
 
 
 def _retries(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -149,3 +149,35 @@ def test_retries_of_one_task() -> None:
     found = retries(dag_with({"retries": 5}, swap={"retries": 1}, plan={"retries": 2}))
 
     assert [found[name][0] for name in ("batch.swap", "plan", "batch.upload")] == [1, 2, 5]
+
+
+@pytest.mark.parametrize(
+    ("dag_args", "group_args", "rule"),
+    [
+        pytest.param({}, {}, "upstream", id="neither says"),
+        pytest.param({"weight_rule": "absolute"}, {}, "absolute", id="rule of the DAG"),
+        pytest.param({"priority_weight": 5}, {}, "downstream", id="weight of the DAG"),
+        pytest.param(
+            {"weight_rule": "absolute"}, {"weight_rule": "downstream"}, "downstream", id="group before DAG"
+        ),
+    ],
+)
+def test_later_tasks_of_a_batch_start_first(
+    dag_args: dict[str, Any], group_args: dict[str, Any], rule: str
+) -> None:
+    """A swap starts before the uploads that wait; ``default_args`` of DAG and group take precedence."""
+    dag = dag_with(dag_args, default_args=group_args)
+
+    tasks: list[Any] = [
+        dag.get_task(f"piktid_refresh.batch.{name}") for name in ("upload", "swap", "collect")
+    ]
+    assert {_rule(task.weight_rule) for task in tasks} == {rule}
+
+
+def _rule(value: Any) -> str:
+    """Return the name of a weight rule: newer versions have an object for it."""
+    name = type(value).__name__
+    known = {"_UpstreamPriorityWeightStrategy": "upstream", "_AbsolutePriorityWeightStrategy": "absolute"}
+    return (
+        known.get(name, "downstream") if not isinstance(value, str) else str(getattr(value, "value", value))
+    )
