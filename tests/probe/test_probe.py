@@ -116,6 +116,8 @@ NOT_PROBED = {
     *("images_limit", "post_process_default", "identity_status", "identity_conflict", "identity_face"),
     *("rate_429", "rate_counts", "retry_after", "engines", "zip_expired", "undecodable", "unuploaded"),
     *("post_process_event", "refresh_reuse", "v1_refresh", "v1_too_many_persons", "v1_unusable"),
+    # Only a paid packshot would show it.
+    "packshot_index",
     *("v1_keyword_key", "v1_locations", "v1_category", "v1_error_ids", "v1_poll_limit"),
 }
 

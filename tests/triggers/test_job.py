@@ -200,7 +200,7 @@ def test_unknown_connection_yields_an_error_event(monkeypatch: pytest.MonkeyPatc
     event = fire(job_trigger("job-x", poll_interval=0.01, piktid_conn_id="piktid_nowhere"))
 
     assert event["status"] == "error"
-    assert event["message"].startswith("piktid_nowhere: ")
+    assert event["message"].startswith("Connection piktid_nowhere does not exist")
 
 
 @pytest.mark.parametrize(
