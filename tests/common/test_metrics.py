@@ -33,10 +33,20 @@ def statsd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Statsd]:
         with monkeypatch.context() as patch:
             for name, value in receiver.settings.items():
                 patch.setenv(name, value)
-            metrics._stats.cache_clear()
+            _choose_backend()
             yield receiver
-        metrics._stats.cache_clear()
-        metrics._stats()
+        _choose_backend()
+
+
+def _choose_backend() -> None:
+    """Let Airflow read again where metrics go."""
+    metrics._stats.cache_clear()
+    stats: Any = metrics._stats()
+    kind: Any = type(stats)
+    if hasattr(kind, "factory"):  # before 3.2, chosen when the module was imported
+        del kind.factory
+        stats.instance = None
+        kind.__init__(stats)
 
 
 def test_dag_reports_jobs_images_and_credits(
