@@ -9,7 +9,7 @@ outputs of the swap are in the folder `output_path`. A second run uses the ident
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from airflow.providers.common.compat.sdk import DAG, Param
 
@@ -33,6 +33,8 @@ with DAG(
         "images": Param(f"{DATA}/shoot", type="string", description="Folder, prefix or glob of photographs."),
         "output_path": Param(f"{DATA}/anna", type="string", description="Folder or prefix of the outputs."),
     },
+    # A retry re-attaches to the submitted jobs instead of paying again.
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
 ):
     # [START howto_operator_piktid_identity]
     identity = PiktidUploadIdentityOperator(

@@ -9,7 +9,7 @@ that one. The outputs are in the folder `output_path`, in one folder for each sh
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from airflow.providers.common.compat.sdk import DAG, Param
 
@@ -36,6 +36,8 @@ with DAG(
         "output_path": Param(f"{DATA}/mapped", type="string", description="Folder or prefix of the outputs."),
         "shoots": Param(SHOOTS, type="array", description="Names of the folders, in the order of the tasks."),
     },
+    # A retry re-attaches to the submitted jobs instead of paying again.
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
 ):
     # [START howto_piktid_mapped]
     upload = PiktidUploadImagesOperator.partial(

@@ -9,7 +9,7 @@ its log says so. The outputs are in the folder `output_path`; the emulator's pag
 from __future__ import annotations
 
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from airflow.providers.common.compat.sdk import DAG, Param
 
@@ -34,6 +34,8 @@ with DAG(
             f"{DATA}/repaired", type="string", description="Folder or prefix of the outputs."
         ),
     },
+    # A retry re-attaches to the submitted jobs instead of paying again.
+    default_args={"retries": 3, "retry_delay": timedelta(minutes=1)},
 ):
     upload = PiktidUploadImagesOperator(
         task_id="upload", images="{{ params.images }}", project_name="repaired"
