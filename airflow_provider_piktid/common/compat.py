@@ -45,12 +45,20 @@ async def async_connection(conn_id: str) -> tuple[Any, dict[str, Any]]:
     if hasattr(Connection, "aextra_dejson"):
         try:
             conn = await BaseHook.aget_connection(conn_id)
-            return conn, await conn.aextra_dejson()
         except AirflowNotFoundException:
             pass
+        else:
+            # Within the API server the metadata database gives connections of another class.
+            has_async = hasattr(conn, "aextra_dejson")
+            return conn, await (conn.aextra_dejson() if has_async else sync_to_async(_extra)(conn))
     return await sync_to_async(_connection)(conn_id)
 
 
 def _connection(conn_id: str) -> tuple[Any, dict[str, Any]]:
     conn = BaseHook.get_connection(conn_id)
-    return conn, conn.extra_dejson
+    return conn, _extra(conn)
+
+
+def _extra(conn: Any) -> dict[str, Any]:
+    extra: dict[str, Any] = conn.extra_dejson
+    return extra

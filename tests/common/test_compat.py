@@ -53,3 +53,19 @@ async def test_lookup_before_3_3_2_does_not_run_in_the_event_loop(monkeypatch: p
 
     assert len(seen) == 2
     assert threading.get_ident() not in seen
+
+
+@pytest.mark.anyio
+@pytest.mark.skipif(not hasattr(Connection, "aextra_dejson"), reason="older versions have one class")
+async def test_connection_of_the_metadata_database_has_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the API server the lookup gives a connection of another class, which cannot decode its extra in the loop."""
+    from airflow.models.connection import Connection as StoredConnection
+
+    stored = StoredConnection(conn_id="piktid_default", conn_type="piktid", extra='{"timeout": 5}')
+
+    async def aget_connection(conn_id: str) -> Any:
+        return stored
+
+    monkeypatch.setattr(BaseHook, "aget_connection", aget_connection)
+
+    assert await async_connection("piktid_default") == (stored, {"timeout": 5})
