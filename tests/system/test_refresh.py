@@ -105,7 +105,7 @@ def test_three_runs_of_the_example(airflow: AirflowStack, emulate: Emulate, buck
     link = airflow.get(f"dags/{DAG}/dagRuns/{quoted(third)}/taskInstances/piktid_refresh.summary/links")[
         "extra_links"
     ]["Contact sheet"]
-    assert link.startswith(f"{bucket}/out/_piktid/contact_sheet/")
+    assert link.startswith("/piktid-contact-sheet/dags/example_piktid_refresh/runs/")
     assert SECRET not in "".join(airflow.all_logs().values())
 
 
