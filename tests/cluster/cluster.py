@@ -7,7 +7,6 @@ import contextlib
 import json
 import shutil
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -25,7 +24,7 @@ from tests.cluster.services import (
     stop_postgres,
 )
 from tests.cluster.settings import PARTS, REPOSITORY, STARTED, airflow_environment
-from tests.support.rest import AirflowRest, StackError
+from tests.support.rest import OPENER, AirflowRest, StackError
 
 START_SECONDS = 150.0
 #: Another text after each start of the machine.
@@ -197,7 +196,7 @@ class Cluster(AirflowRest):
 
     def _sick(self, api: str) -> list[str]:
         try:
-            with _opener().open(f"{self.url_of(api)}/api/v2/monitor/health", timeout=5) as answer:
+            with OPENER.open(f"{self.url_of(api)}/api/v2/monitor/health", timeout=5) as answer:
                 health = json.load(answer)
         except (OSError, ValueError):
             return [api]
@@ -220,10 +219,6 @@ class Cluster(AirflowRest):
     def tail(self, name: str, lines: int = 25) -> str:
         path = self.home / f"{name}.log"
         return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def example_dags() -> Path:

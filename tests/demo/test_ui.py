@@ -3,22 +3,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.conftest import EXAMPLE_DAGS, REPOSITORY
-from tests.support.stack import ENDED, free_port, quoted
+from tests.support.rest import AirflowRest, quoted
+from tests.support.stack import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
@@ -34,45 +31,25 @@ SWITCHES = [
 REFRESH, SUMMARY = "example_piktid_refresh", "piktid_refresh.summary"
 #: For a machine that is busy; the start takes half a minute, the runs take one to two minutes.
 SECONDS = 900.0
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-class Demo:
+class Demo(AirflowRest):
     """A running ``demo ui``."""
 
+    request_timeout = 120.0
+
     def __init__(self, process: subprocess.Popen[str], url: str, folder: Path) -> None:
+        super().__init__(url)
         self._process = process
-        self.url = url
         self.folder = folder
 
-    def call(self, method: str, path: str, body: Any = None) -> Any:
-        request = urllib.request.Request(
-            f"{self.url}/api/v2/{path}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        with OPENER.open(request, timeout=120) as answer:
-            return json.load(answer)
+    def check(self) -> None:
+        assert self._process.poll() is None, "the demo ended by itself"
 
     def click(self, dag_id: str) -> str:
         """Trigger a DAG as the button does, which also switches it on; return the run's id."""
         self.call("PATCH", f"dags/{dag_id}", {"is_paused": False})
-        return str(self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None})["dag_run_id"])
-
-    def wait_for(self, runs: dict[str, str]) -> dict[str, str]:
-        """Wait until the runs have ended; return their states."""
-        states: dict[str, str] = {}
-        deadline = time.monotonic() + SECONDS
-        while len(states) < len(runs):
-            for dag_id in runs.keys() - states.keys():
-                state = self.call("GET", f"dags/{dag_id}/dagRuns/{quoted(runs[dag_id])}")["state"]
-                if state in ENDED:
-                    states[dag_id] = state
-            assert self._process.poll() is None, "the demo ended by itself"
-            assert time.monotonic() < deadline, f"still running: {runs.keys() - states.keys()}"
-            time.sleep(0.5)
-        return states
+        return self.trigger(dag_id)
 
 
 @pytest.fixture(scope="module")
@@ -108,13 +85,14 @@ def states(demo: Demo) -> dict[str, str]:
     names = sorted(
         f"example_piktid_{path.stem.removeprefix('example_')}" for path in EXAMPLE_DAGS.glob("*.py")
     )
-    deadline = time.monotonic() + SECONDS
-    while {dag["dag_id"] for dag in demo.call("GET", "dags")["dags"]} < set(names):
-        assert time.monotonic() < deadline, "not all examples are there"
-        time.sleep(0.5)
+    demo.wait(
+        lambda: {dag["dag_id"] for dag in demo.get("dags")["dags"]} >= set(names),
+        "the examples",
+        seconds=SECONDS,
+    )
     with ThreadPoolExecutor(len(names)) as pool:
         runs = dict(zip(names, pool.map(demo.click, names), strict=True))
-    return demo.wait_for(runs)
+    return {dag_id: demo.wait_for_run(dag_id, run_id, seconds=SECONDS) for dag_id, run_id in runs.items()}
 
 
 def test_every_example_succeeds_when_all_are_clicked_at_once(states: dict[str, str]) -> None:
@@ -134,9 +112,7 @@ def test_contact_sheet_opens_with_one_click(demo: Demo, states: dict[str, str], 
     browser_kit = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright")
     if not CHROMIUM.exists():
         pytest.skip("needs Chromium, Debian's package chromium")
-    (run,) = [
-        run for run in demo.call("GET", f"dags/{REFRESH}/dagRuns")["dag_runs"] if run["run_type"] == "manual"
-    ]
+    (run,) = [run for run in demo.get(f"dags/{REFRESH}/dagRuns")["dag_runs"] if run["run_type"] == "manual"]
     with browser_kit.sync_playwright() as kit:
         browser = kit.chromium.launch(executable_path=str(CHROMIUM), args=SWITCHES)
         page = browser.new_page()

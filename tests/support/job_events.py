@@ -16,6 +16,7 @@ from typing import Any
 
 from airflow_provider_piktid.client import PiktidClient
 from tests.support.batch import JPEG
+from tests.support.rest import OPENER
 from tests.support.stack import AirflowStack, emulator_call, free_port
 
 TOKEN = "emulator-token-5f1c9e"
@@ -70,7 +71,7 @@ class EventStack:
         call = urllib.request.Request(
             f"{self.url}/webhooks", method="DELETE", headers={"Authorization": f"Bearer {TOKEN}"}
         )
-        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(call, timeout=10).close()
+        OPENER.open(call, timeout=10).close()
 
     def has_ended(self, job_id: str) -> bool:
         with PiktidClient(TOKEN, base_url=self.url) as client:
@@ -123,8 +124,7 @@ class EventStack:
 
 
 def _answers(url: str) -> bool:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(f"{url}/api/v2/version", timeout=5) as answer:
+    with OPENER.open(f"{url}/api/v2/version", timeout=5) as answer:
         return bool(answer.status == 200)
 
 

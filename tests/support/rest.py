@@ -13,6 +13,10 @@ from typing import Any
 ENDED = ("success", "failed")
 
 
+#: For loopback, whatever proxy the environment names.
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
 class StackError(AssertionError):
     """Airflow did not reach a state in time."""
 
@@ -23,6 +27,8 @@ class AirflowRest:
 
     :param url: Base URL of an API server that asks for no login.
     """
+
+    request_timeout: float = 30.0
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -36,16 +42,7 @@ class AirflowRest:
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Send a request to the REST API; return the decoded response."""
-        request = urllib.request.Request(
-            f"{self.url}/api/v2/{path}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
-        )
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=30) as answer:
-            content = answer.read()
-        return json.loads(content) if content else None
+        return send(method, f"{self.url}/api/v2/{path}", body, timeout=self.request_timeout)
 
     def get(self, path: str) -> Any:
         return self.call("GET", path)
@@ -110,6 +107,19 @@ class AirflowRest:
             if time.monotonic() > deadline:
                 raise StackError(f"Waited {seconds:g} s for {what} in vain.\n{self.explain()}")
             time.sleep(interval)
+
+
+def send(method: str, url: str, body: Any = None, *, timeout: float = 30.0) -> Any:
+    """Send a request with a JSON body; return the decoded answer."""
+    request = urllib.request.Request(
+        url,
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with OPENER.open(request, timeout=timeout) as answer:
+        content = answer.read()
+    return json.loads(content) if content else None
 
 
 def quoted(run_id: str) -> str:

@@ -9,7 +9,6 @@ tenths of a second after its event, and the triggers of a dead triggerer are rea
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -17,12 +16,11 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from tests.support.rest import ENDED, AirflowRest, StackError, quoted
+from tests.support.rest import ENDED, AirflowRest, StackError, quoted, send
 
 __all__ = ["ENDED", "AirflowStack", "StackError", "emulator_call", "emulator_process", "free_port", "quoted"]
 
@@ -189,15 +187,7 @@ def emulator_process(*options: str) -> Iterator[str]:
 
 def emulator_call(url: str, path: str, body: Any = None) -> Any:
     """Send a request to the emulator's control API; return the decoded response."""
-    request = urllib.request.Request(
-        f"{url}/_emulator/{path}",
-        data=None if body is None else json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=30) as answer:
-        content = answer.read()
-    return json.loads(content) if content else None
+    return send("GET" if body is None else "POST", f"{url}/_emulator/{path}", body)
 
 
 def free_port() -> int:
