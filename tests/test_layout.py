@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import subprocess
 import sys
@@ -164,10 +165,11 @@ def _is_private(module: str, imported: str) -> bool:
     return any(part.startswith("_") for part in parts[1:])
 
 
-def _all_imports() -> Iterator[tuple[str, Import]]:
-    for module, path in _modules():
-        for entry in _imports(path.read_text(), module):
-            yield module, entry
+@functools.cache
+def _all_imports() -> tuple[tuple[str, Import], ...]:
+    return tuple(
+        (module, entry) for module, path in _modules() for entry in _imports(path.read_text(), module)
+    )
 
 
 #: Upward imports that an earlier list of forbidden imports let pass, in today's places, and other ways to write one.
@@ -357,10 +359,11 @@ def test_files_stay_small() -> None:
     assert {module: count for module, count in counts.items() if count > 400} == {}
 
 
-def _lengths() -> dict[str, int]:
-    """Return the lines of each function from ``def`` to its end."""
+@functools.cache
+def _functions() -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Return all functions of the package by their places."""
     return {
-        f"{module}.py:{node.lineno} {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        f"{module}.py:{node.lineno} {node.name}": node
         for module, path in _modules()
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
@@ -369,19 +372,17 @@ def _lengths() -> dict[str, int]:
 
 def test_functions_stay_small() -> None:
     """Half of all functions have at most 8 lines and 95 % at most 25, signature and docstring included."""
-    lengths = sorted(_lengths().values())
+    lengths = sorted((node.end_lineno or 0) - node.lineno + 1 for node in _functions().values())
     assert (lengths[len(lengths) // 2], lengths[len(lengths) * 95 // 100]) <= (8, 25)
 
 
 def test_no_function_is_long() -> None:
     """No function of the package is longer than 40 lines, signature and docstring left out."""
     found = []
-    for module, path in _modules():
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
-                if (node.end_lineno or 0) - body[0].lineno + 1 > 40:
-                    found.append(f"{module}.py:{node.lineno} {node.name}")
+    for place, node in _functions().items():
+        body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
+        if (node.end_lineno or 0) - body[0].lineno + 1 > 40:
+            found.append(place)
     assert found == []
 
 

@@ -10,14 +10,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_piktid import links
-from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.links import SHEET_PREFIX, sheet_page
-from tests.dags.conftest import shoot
 from tests.dags.test_refresh import night
-from tests.support.fixtures import server, start
+from tests.support.service import connection_json, emulator, picture
 from tests.support.tasks import TaskInstance
-
-__all__ = ["server", "shoot", "start"]
 
 pytest.importorskip("s3fs", reason="the example's asset is one of Amazon's provider")
 security = pytest.importorskip("airflow.api_fastapi.core_api.security", reason="Airflow 2 has no such pages")
@@ -28,13 +24,22 @@ if sheet_page(TaskInstance(), "sheet.html") is None:
 Get = Callable[..., Any]
 
 
-@pytest.fixture
-def page(server: EmulatorServer, shoot: Any, tmp_path: Path, airflow_db: Path) -> str:
-    """The address of the contact sheet of a refresh that has run, as its task has recorded it."""
+@pytest.fixture(scope="module")
+def output(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of a refresh that has run."""
+    return tmp_path_factory.mktemp("refreshed")
+
+
+@pytest.fixture(scope="module")
+def page(output: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of its contact sheet, as its task has recorded it."""
     from airflow.models.xcom import XComModel
     from airflow.utils.session import create_session
 
-    run = night("example_refresh", source=str(shoot("shirts")), output_path=str(tmp_path / "out"))
+    source = picture(tmp_path_factory.mktemp("source") / "shirts" / "front.jpg").parent.parent
+    with emulator() as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_PIKTID_DEFAULT", connection_json(server.url))
+        run = night("example_refresh", source=str(source), output_path=str(output))
     query = XComModel.get_many(run_id=run.run_id, dag_ids=run.dag_id, key=links.SHEET_URL_KEY)
     with create_session() as session:
         return str(XComModel.deserialize_value(session.scalars(query).first()))
@@ -106,11 +111,13 @@ def test_recorded_path_that_is_no_sheet_is_not_found(
     assert get(f"{page.rpartition('/')[0]}/secret.html").status_code == 404
 
 
-def test_removed_sheet_is_not_found(page: str, get: Get, tmp_path: Path) -> None:
+def test_removed_sheet_is_not_found(page: str, get: Get, output: Path) -> None:
     """If the web server cannot read the sheet, the answer says where it should be."""
-    (sheet,) = (tmp_path / "out" / "_piktid" / "contact_sheet").glob("*.html")
-    sheet.unlink()
-
-    answer = get(page)
+    (sheet,) = (output / "_piktid" / "contact_sheet").glob("*.html")
+    removed = sheet.rename(output / "removed.html")
+    try:
+        answer = get(page)
+    finally:
+        removed.rename(sheet)
 
     assert (answer.status_code, str(sheet) in answer.text) == (404, True)
