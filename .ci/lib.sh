@@ -57,6 +57,28 @@ airflow_of_its_day() {
   AS_OF+=(--constraint "$folder/constraints.txt")
 }
 
+# check_pins FOLDER VERSION: fail if a package that came with Airflow has another version now.
+check_pins() {
+  local folder="$1" moved package
+  moved="$(.venv/bin/uv pip freeze --quiet --python "$folder/bin/python" | sort | comm -23 <(sort "$folder/installed.txt") -)"
+  case "$2" in
+    3.0.*) for package in "${NEWER_THAN_3_0[@]}"; do moved="$(sed "/^$package==/d" <<<"$moved")"; done ;;
+  esac
+  [ -z "$moved" ] || { printf 'installing the package moved:\n%s\n' "$moved" >&2; return 1; }
+}
+
+# install_beside FOLDER VERSION WHEEL: create an environment with Airflow as of its own day, install the wheel beside it as a
+# user does, and check that this moves no pin, that Airflow finds the provider, and that a batch runs. Sets AS_OF.
+install_beside() {
+  local folder="$1" version="$2" wheel="$3"
+  airflow_of_its_day "$folder" "$version"
+  .venv/bin/uv pip install --quiet --python "$folder/bin/python" "${AS_OF[@]}" "$wheel"
+  check_provider "$folder"
+  .venv/bin/uv pip install --quiet --python "$folder/bin/python" "${AS_OF[@]}" "$wheel[emulator]"
+  check_pins "$folder" "$version"
+  check_demo "$folder"
+}
+
 # Read airflow commands from the standard input, one a line, and run them in one process with the environment at $1, with
 # a new home and without the developer's connection.
 airflow_in() {
@@ -114,9 +136,10 @@ check_demo() {
   rm -rf "$elsewhere"
 }
 
-# Build the wheel and print its path.
+# Build the wheel into the folder $1, build/wheel-check if not given, and print its path.
 build_wheel() {
-  rm -rf build/wheel-check
-  .venv/bin/python -m build --wheel --no-isolation --outdir build/wheel-check . >/dev/null
-  echo build/wheel-check/*.whl
+  local folder="${1:-build/wheel-check}"
+  rm -rf "$folder"
+  .venv/bin/python -m build --wheel --no-isolation --outdir "$folder" . >/dev/null
+  echo "$folder"/*.whl
 }

@@ -13,34 +13,22 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import threading
 import time
-import traceback
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 from tests.cluster.settings import PARTS, STARTED, command_line, own_environment
+from tests.support.forks import fork, import_airflow
 
 #: Seconds from the end of a part to its next start, and between two looks.
 RESTART_SECONDS = 1.0
 LOOK_SECONDS = 0.1
 
-#: None of these starts a thread or opens a connection, so that the parent can be forked.
+#: What the parts need here beside the modules of a plain Airflow.
 MODULES = (
-    "airflow.cli.cli_parser",
-    "airflow.api_fastapi.main",
-    "airflow.jobs.dag_processor_job_runner",
-    "airflow.jobs.scheduler_job_runner",
-    "airflow.jobs.triggerer_job_runner",
     "airflow.providers.celery.cli.celery_command",
     "airflow.providers.celery.executors.celery_executor",
-    "airflow.sdk.execution_time.supervisor",
-    "airflow.sdk.execution_time.task_runner",
-    "airflow.serialization.serialized_objects",
-    "httpx",
     "psycopg2",
-    "uvicorn",
 )
 
 
@@ -59,13 +47,7 @@ class Parent:
 
     def prepare(self) -> None:
         """Import, and migrate the database in a child."""
-        for name in MODULES:
-            import_module(name)
-        from airflow.providers_manager import ProvidersManager
-
-        ProvidersManager().initialize_providers_list()
-        if threading.active_count() > 1:
-            raise RuntimeError(f"threads at the fork: {threading.enumerate()}")
+        import_airflow(*MODULES)
         while not (self.home / "database.ready").exists():
             time.sleep(LOOK_SECONDS)
         child = self.fork("migrate", ["db", "migrate"], {})
@@ -109,35 +91,7 @@ class Parent:
 
     def fork(self, name: str, arguments: list[str], environment: dict[str, str]) -> int:
         """Run ``airflow ARGUMENTS`` in a child with a session and a log of its own; return its process id."""
-        pid = os.fork()
-        if pid:
-            return pid
-        code = 1
-        try:
-            os.setsid()
-            log = os.open(self.home / f"{name}.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
-            os.dup2(log, 1)
-            os.dup2(log, 2)
-            print(STARTED, flush=True)
-            os.environ.update(environment)
-            code = _airflow(arguments)
-        except BaseException:  # noqa: BLE001 - written to the log; the child must not go on as the parent
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-
-
-def _airflow(arguments: list[str]) -> int:
-    from airflow.__main__ import main
-
-    sys.argv = ["airflow", *arguments]
-    try:
-        main()
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(bool(end.code))
-    return 0
+        return fork(arguments, environment, self.home / f"{name}.log", heading=STARTED)
 
 
 if __name__ == "__main__":

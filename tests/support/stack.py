@@ -20,6 +20,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+from tests.cluster.processes import is_alive, kill_group
+from tests.support.forks import Forks
 from tests.support.rest import ENDED, AirflowRest, StackError, quoted, send
 
 __all__ = ["ENDED", "AirflowStack", "StackError", "emulator_call", "emulator_process", "free_port", "quoted"]
@@ -56,7 +58,8 @@ class AirflowStack(AirflowRest):
     ) -> None:
         self.home = home
         super().__init__(f"http://127.0.0.1:{free_port()}")
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        #: Process ids by name; each process leads a group with its children.
+        self.processes: dict[str, int] = {}
         self._environment = _environment(home, self.url, parallelism) | dict(environment or {})
         (home / "dags").mkdir(parents=True)
         for path in dags:
@@ -66,8 +69,10 @@ class AirflowStack(AirflowRest):
     # -- processes ------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
+        self._forks = Forks(self._environment, self.home / "forks.log")
         try:
-            self.command("db", "migrate")
+            if self._forks.run(["db", "migrate"], self.home / "migrate.log"):
+                raise StackError(f"airflow db migrate failed:\n{self.tail('migrate')}")
             for part in PARTS:
                 self.start(part)
             self.wait_until_healthy()
@@ -80,52 +85,28 @@ class AirflowStack(AirflowRest):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def command(self, *arguments: str) -> None:
-        """Run an Airflow command to its end."""
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", *arguments],
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=START_SECONDS,
-        )
-        if done.returncode:
-            raise StackError(f"airflow {' '.join(arguments[:2])}: {done.stdout[-3000:]}")
-
     def start(self, part: str, name: str | None = None, environment: Mapping[str, str] | None = None) -> int:
         """Start a part, or a second one under another ``name``; return its process id."""
         name = name or part
-        with (self.home / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "airflow", *PARTS[part]],
-                env=self._environment | dict(environment or {}),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # A separate process group, so that ``kill`` ends exactly the part and its children.
-                start_new_session=True,
-            )
-        self.processes[name] = process
-        return process.pid
+        pid = self._forks.start(PARTS[part], environment or {}, self.home / f"{name}.log")
+        self.processes[name] = pid
+        return pid
 
     def kill(self, name: str) -> None:
         """Kill a part and all its children with SIGKILL."""
-        process = self.processes.pop(name)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill_group(self.processes.pop(name))
 
     def stop(self) -> None:
         """Stop all processes."""
-        for process in self.processes.values():
+        for pid in self.processes.values():
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
+                os.killpg(pid, signal.SIGTERM)
         deadline = time.monotonic() + 10
-        for process in self.processes.values():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.1, deadline - time.monotonic()))
+        while any(map(is_alive, self.processes.values())) and time.monotonic() < deadline:
+            time.sleep(0.05)
         for name in list(self.processes):
             self.kill(name)
+        self._forks.close()
 
     def wait_until_healthy(self, *parts: str) -> None:
         """Wait until the given parts, by default all, are healthy."""
@@ -139,8 +120,8 @@ class AirflowStack(AirflowRest):
 
     def check(self) -> None:
         """Raise if a part has ended by itself."""
-        for name, process in self.processes.items():
-            if process.poll() is not None:
+        for name, pid in self.processes.items():
+            if not is_alive(pid):
                 raise StackError(f"{name} ended by itself:\n{self.tail(name)}")
 
     def explain(self) -> str:

@@ -49,8 +49,10 @@ def windows(ledger: list[dict[str, Any]], account: Account) -> list[float]:
 
 @pytest.mark.parametrize(
     ("dag_id", "account"),
-    [("admission_one_task", ONE_TASK), ("admission_mapped", MAPPED)],
-    ids=["one task", "mapped"],
+    [
+        pytest.param("admission_one_task", ONE_TASK, id="one task", marks=pytest.mark.exhaustive),
+        pytest.param("admission_mapped", MAPPED, id="mapped"),
+    ],
 )
 def test_thirty_jobs_succeed_within_the_account_limits(
     airflow: AirflowStack, emulate: Emulate, dag_id: str, account: Account, record_property: Any

@@ -26,7 +26,9 @@ from tests.system.conftest import TOKEN, Emulate
 pytestmark = [pytest.mark.slow, pytest.mark.stack, pytest.mark.chaos]
 
 IMAGES = 4
-BOTH_STORES = pytest.mark.parametrize("kept", ["task state store", "state_path"])
+BOTH_STORES = pytest.mark.parametrize(
+    "kept", ["task state store", pytest.param("state_path", marks=pytest.mark.exhaustive)]
+)
 
 
 @dataclass
@@ -109,7 +111,14 @@ def begin(airflow: AirflowStack, emulate: Emulate, tmp_path: Path) -> Begin:
 
 
 @BOTH_STORES
-@pytest.mark.parametrize("point", ["before the intent", "before the record", "after the record"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        pytest.param("before the intent", marks=pytest.mark.exhaustive),
+        "before the record",
+        pytest.param("after the record", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_worker_killed_around_the_record_buys_once(begin: Begin, point: str, kept: str) -> None:
     """After a kill before or after a write of the record, Airflow's retry submits only what is missing."""
     batch = begin("crash_deferred", kept, point=point)
@@ -139,7 +148,13 @@ def test_worker_killed_between_request_and_reply_buys_once(begin: Begin, kept: s
     batch.assert_bought_once(retried="swap")
 
 
-@pytest.mark.parametrize("with_supervisor", [False, True], ids=["task", "task and supervisor"])
+@pytest.mark.parametrize(
+    "with_supervisor",
+    [
+        pytest.param(False, id="task", marks=pytest.mark.exhaustive),
+        pytest.param(True, id="task and supervisor"),
+    ],
+)
 def test_worker_killed_during_its_wait_reattaches(begin: Begin, with_supervisor: bool) -> None:
     """After a kill during a sync wait, with or without its supervisor, the retry re-attaches to the jobs."""
     batch = begin("crash_sync", job_seconds=5)
@@ -171,15 +186,15 @@ def test_two_triggerers_do_not_interfere(begin: Begin, airflow: AirflowStack) ->
     batch.wait(lambda: batch.requests("events") >= 1, "the first triggerer to listen")
     second = airflow.start("triggerer", "triggerer-2")
     sleeper = airflow.processes["triggerer"]
-    os.kill(sleeper.pid, signal.SIGSTOP)  # the supervisor; its runner goes on and keeps the trigger
+    os.kill(sleeper, signal.SIGSTOP)  # the supervisor; its runner goes on and keeps the trigger
     try:
         batch.wait(lambda: batch.requests("events") >= 2, "the second triggerer to listen")
     finally:
-        os.kill(sleeper.pid, signal.SIGCONT)
+        os.kill(sleeper, signal.SIGCONT)
 
     assert airflow.wait_for_run(batch.dag_id, batch.run_id) == "success"
     airflow.kill("triggerer-2")
-    assert second != sleeper.pid
+    assert second != sleeper
     assert len(batch.ledger()) == 2
     assert len(batch.pictures()) == IMAGES
 
