@@ -9,10 +9,13 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from airflow import __version__ as airflow_version
+
 from airflow_provider_piktid import __version__
 from airflow_provider_piktid.cli.connection import CommandHook
 from airflow_provider_piktid.cli.output import Progress, Text
 from airflow_provider_piktid.cli.runner import DONE, WRONG, Result
+from airflow_provider_piktid.common.compat import has_task_state_store
 from airflow_provider_piktid.common.records import configured_folder
 from airflow_provider_piktid.exceptions import PiktidError, PiktidNotFoundError
 from airflow_provider_piktid.hooks.webhook import shown
@@ -34,7 +37,7 @@ def collect(arguments: Namespace, progress: Progress) -> Result:
     began = time.monotonic()
     works, message = hook.test_connection()
     rows = [
-        _row("versions", None, f"airflow-provider-piktid {__version__}, Airflow {_airflow_version()}"),
+        _row("versions", None, f"airflow-provider-piktid {__version__}, Airflow {airflow_version}"),
         _row("connection", works, f"{message} ({time.monotonic() - began:.2f} s)"),
         _row("limits", None, _limits(settings)),
         _row("records", *_records()),
@@ -70,22 +73,6 @@ def _asked(name: str, question: Callable[[], str]) -> dict[str, Any]:
         return _row(name, None, f"not known: {error}")
 
 
-def _airflow_version() -> str:
-    from importlib.metadata import version
-
-    return version("apache-airflow-core" if _has("apache-airflow-core") else "apache-airflow")
-
-
-def _has(distribution: str) -> bool:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        version(distribution)
-    except PackageNotFoundError:
-        return False
-    return True
-
-
 def _limits(settings: PiktidSettings) -> str:
     return (
         f"{settings.jobs_per_minute} jobs in {settings.rate_window:g} s, {settings.active_jobs} active jobs, "
@@ -97,18 +84,12 @@ def _records() -> tuple[bool | None, str]:
     folder = configured_folder()
     if folder:
         return None, f"[piktid] state_path = {folder}"
-    if _has_state_store():
+    if has_task_state_store():
         return None, "Airflow's task state store ([piktid] state_path is not set)"
     return False, (
         "nowhere, unless operators have a state_path: a retry cannot re-attach reliably. Set [piktid] state_path to a "
         "folder that all workers can write to"
     )
-
-
-def _has_state_store() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("airflow.models.task_state_store") is not None
 
 
 def _running(client: PiktidClient, settings: PiktidSettings) -> str:

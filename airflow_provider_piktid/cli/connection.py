@@ -27,7 +27,7 @@ class CommandHook(PiktidHook):
             return Connection.get_connection_from_secrets(conn_id)
         except AirflowNotFoundException as error:
             raise PiktidConfigError(
-                f"There is no connection {conn_id}. Pass --conn-id, or create it: airflow connections add {conn_id} "
+                f"Connection {conn_id} does not exist. Pass --conn-id, or create it: airflow connections add {conn_id} "
                 "--conn-type piktid --conn-password <API token>"
             ) from error
         except Exception as error:

@@ -27,23 +27,22 @@ def collect(arguments: Namespace, progress: Progress) -> Result:
     """Read the newest jobs and group them by project."""
     if arguments.limit < 1:
         raise PiktidConfigError(f"--limit must be 1 or more, not {arguments.limit}.")
-    looked = 0
+    read = 0
     projects: dict[str, dict[str, Any]] = {}
-    with CommandHook(arguments.conn_id).get_conn() as client, progress.watch(lambda: f"{looked} jobs read"):
-        found = 0
-        for job in _listed(client, arguments):
-            looked += 1
-            if not _is_wanted(job, arguments):
-                continue
-            if found == arguments.limit:
-                break
-            found += 1
+    with CommandHook(arguments.conn_id).get_conn() as client, progress.watch(lambda: f"{read} jobs read"):
+
+        def listed() -> Iterator[GalleryJob]:
+            nonlocal read
+            for job in _listed(client, arguments):
+                read += 1
+                yield job
+
+        wanted = (job for job in listed() if _is_wanted(job, arguments))
+        for job in itertools.islice(wanted, arguments.limit):
             key = job.project_key or job.project_id or ""
             project = projects.setdefault(key, {"project": job.project_name or key, "key": key, "jobs": []})
             project["jobs"].append(_row(job))
-        else:
-            found = -1 if looked >= SCANNED else found
-    more = found == -1 or (found == arguments.limit and looked > found)
+        more = next(wanted, None) is not None or read >= SCANNED
     return Result({"connection": arguments.conn_id, "projects": list(projects.values()), "more": more})
 
 

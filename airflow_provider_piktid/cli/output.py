@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: Columns of the output where there is no terminal: tables are not cut for a file or a pipe.
+#: Columns of the output without a terminal: tables are not cut for a file or a pipe.
 PIPE_WIDTH = 240
 
 

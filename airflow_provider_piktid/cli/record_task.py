@@ -12,6 +12,7 @@ from airflow_provider_piktid.cli.asking import add_answers, show_records
 from airflow_provider_piktid.cli.output import Progress, Text
 from airflow_provider_piktid.cli.runner import DONE, WRONG, Result
 from airflow_provider_piktid.cli.words import KINDS, describe
+from airflow_provider_piktid.common.compat import has_task_state_store
 from airflow_provider_piktid.common.records import configured_folder, record_key
 from airflow_provider_piktid.exceptions import PiktidConfigError
 from airflow_provider_piktid.files import storage
@@ -75,10 +76,9 @@ def _bases(place: Location) -> list[Location]:
 
 def _in_state_store(arguments: Namespace) -> list[dict[str, Any]]:
     """Return the records of Airflow's task state store (3.3+), read from the metadata database."""
-    try:
-        from airflow.models.task_state_store import TaskStateStoreModel as Row
-    except ImportError:
+    if not has_task_state_store():
         return []
+    from airflow.models.task_state_store import TaskStateStoreModel as Row
     from airflow.utils.session import create_session
     from sqlalchemy import select
     from sqlalchemy.exc import SQLAlchemyError
@@ -98,6 +98,4 @@ def _in_state_store(arguments: Namespace) -> list[dict[str, Any]]:
 
 
 def _stores() -> list[str]:
-    from importlib.util import find_spec
-
-    return ["Airflow's task state store"] if find_spec("airflow.models.task_state_store") else []
+    return ["Airflow's task state store"] if has_task_state_store() else []

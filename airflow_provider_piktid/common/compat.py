@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Final
 
 from airflow.providers.common.compat.sdk import BaseHook
 
-__all__ = ["async_connection", "mask_secret"]
+__all__ = ["async_connection", "has_task_state_store", "mask_secret"]
 
 #: Where ``mask_secret`` is, newest Airflow first; ``common.compat.sdk`` has it only from 1.22 on.
 MASKERS: Final = (
@@ -28,6 +29,11 @@ def mask_secret(secret: str) -> None:
         mask(secret)
         return
     raise ImportError("This Airflow has no mask_secret in a known place.")
+
+
+def has_task_state_store() -> bool:
+    """Return whether Airflow keeps state for tasks (3.3 and newer)."""
+    return find_spec("airflow.models.task_state_store") is not None
 
 
 async def async_connection(conn_id: str) -> tuple[Any, dict[str, Any]]:

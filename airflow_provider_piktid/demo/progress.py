@@ -31,7 +31,7 @@ class Step:
         self._is_terminal = sys.stdout.isatty()
 
     def note(self, text: str) -> None:
-        """Show a new state; it is printed as a line of its own where there is no terminal."""
+        """Show a new state; without a terminal it is printed as a line of its own."""
         if text == self._note:
             return
         self._note = text

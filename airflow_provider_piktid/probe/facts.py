@@ -339,7 +339,7 @@ _PERSON = (
     ),
     Fact(
         "v1_delete_unknown",
-        "v1: deleting a notification that is gone",
+        "v1: deleting a notification that does not exist",
         "person",
         "not stated",
         {"200": _NOTHING, "404": _NOTHING},

@@ -111,7 +111,7 @@ def _checksum(probe: Probe, url: str) -> None:
         raise ProbeError(f"a result link was answered with HTTP {answer.status}")
     kind = checksum_of(answer.headers, answer.content)
     seen = (
-        "an ETag that is no checksum"
+        "an ETag that is not a checksum"
         if kind == "none" and "etag" in answer.headers
         else "headers of a result link"
     )
