@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -21,6 +22,9 @@ from airflow_provider_piktid.exceptions import (
     PiktidConfigError,
     PiktidError,
 )
+
+#: Airflow's variable for what kind of process this is.
+PROCESS_CONTEXT = "_AIRFLOW_PROCESS_CONTEXT"
 
 DONE, WRONG, INVALID, REFUSED, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
@@ -40,14 +44,10 @@ class Result:
 
 def run(command: Command, arguments: Namespace) -> int:
     """Run a command and print its result; return the exit code."""
-    # As Airflow's own commands do: connections of the metadata database are visible to this process.
-    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
-    # Results are printed; what else the package logs is for task logs.
-    logging.getLogger("airflow_provider_piktid").setLevel(logging.ERROR)
     stdout = sys.stdout
     try:
         # Airflow and its plugins may print and log to stdout, which is for the result alone.
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(sys.stderr), _beside_airflow():
             module = import_module(f"{PACKAGE}.{command.module}")
             result: Result = module.collect(
                 arguments, Progress(shown=not arguments.json and sys.stderr.isatty())
@@ -66,6 +66,22 @@ def run(command: Command, arguments: Namespace) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     return result.code
+
+
+@contextlib.contextmanager
+def _beside_airflow() -> Iterator[None]:
+    """Let this process see connections of the metadata database, as Airflow's own commands do, and log errors only."""
+    logger = logging.getLogger("airflow_provider_piktid")
+    level, context = logger.level, os.environ.get(PROCESS_CONTEXT)
+    os.environ.setdefault(PROCESS_CONTEXT, "server")
+    # Results are printed; what else the package logs is for task logs.
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if context is None:
+            os.environ.pop(PROCESS_CONTEXT, None)
 
 
 def _report(text: str, code: int) -> int:

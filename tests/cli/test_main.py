@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -140,6 +141,13 @@ def test_check_shows_limits_credits_and_running_jobs(server: EmulatorServer, run
     assert {"connection", "limits", "records", "running jobs", "credits used", "webhook"} <= set(rows)
     assert rows["credits used"].startswith("1 (model_swap 1)")
     assert "5 jobs in 60 s, 5 active jobs, 10 images" in rows["limits"]
+
+
+def test_command_leaves_the_process_as_it_was(server: EmulatorServer, run: Run) -> None:
+    """A program that calls a command logs afterwards as before, and looks connections up as before."""
+    before = dict(os.environ), logging.getLogger("airflow_provider_piktid").level
+    assert run("check").code == 0
+    assert (dict(os.environ), logging.getLogger("airflow_provider_piktid").level) == before
 
 
 def test_check_of_a_login_uses_v1(server: EmulatorServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
