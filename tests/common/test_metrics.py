@@ -43,7 +43,8 @@ def _choose_backend() -> None:
     metrics._stats.cache_clear()
     stats: Any = metrics._stats()
     kind: Any = type(stats)
-    if "factory" in vars(kind):  # before 3.2, chosen when the module was imported
+    if "factory" in vars(kind) and not hasattr(kind, "initialize"):
+        # Before 3.2, chosen when the module was imported.
         del kind.factory
         stats.instance = None
         kind.__init__(stats)
