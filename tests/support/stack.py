@@ -117,6 +117,16 @@ class AirflowStack(AirflowRest):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
+    @contextlib.contextmanager
+    def held(self, name: str) -> Iterator[None]:
+        """Let a part and all its children do nothing within the block; what reaches them meanwhile waits."""
+        group = self.processes[name].pid
+        os.killpg(group, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(group, signal.SIGCONT)
+
     def stop(self) -> None:
         """Stop all processes."""
         for process in self.processes.values():
