@@ -13,6 +13,10 @@ from typing import Any
 
 from airflow_provider_piktid.cli.output import counted, moment
 from airflow_provider_piktid.exceptions import PiktidRecordError
+from airflow_provider_piktid.jobs.preset import STATE_KEY as PRESETS
+from airflow_provider_piktid.jobs.preset import PresetRecord
+from airflow_provider_piktid.jobs.promotion import STATE_KEY as PROMOTIONS
+from airflow_provider_piktid.jobs.promotion import PromotionRecord
 from airflow_provider_piktid.jobs.regeneration import STATE_KEY as REGENERATIONS
 from airflow_provider_piktid.jobs.regeneration import RegenerationRecord
 from airflow_provider_piktid.jobs.submission import STATE_KEY as JOBS
@@ -107,6 +111,44 @@ def _regenerations(value: Any) -> dict[str, Any]:
     }
 
 
+def _promotions(value: Any) -> dict[str, Any]:
+    record = PromotionRecord.from_json(value)
+    item = record.item
+    what = f"draft {item.image_result_id} of {', '.join(record.jobs)}"
+    return {
+        "sentence": f"Promoted {what} to identity {item.identity_code}."
+        if item.identity_code
+        else f"Not promoted: {what}.",
+        "open": [
+            (
+                f"The reply to the promotion of {what} was lost, so it may have been paid for. A retry asks again, "
+                "which is not charged twice."
+            )
+        ]
+        if item.state == "intent"
+        else [],
+        "notes": _shared_notes(record, PromotionRecord),
+    }
+
+
+def _presets(value: Any) -> dict[str, Any]:
+    record = PresetRecord.from_json(value)
+    item = record.item
+    what = f"a preset of type {item.preset_type} from {item.file_id}"
+    return {
+        "sentence": f"Extracted {what}." if item.answer else f"Not extracted: {what}.",
+        "open": [
+            (
+                f"The reply to the extraction of {what} was lost, so it may have been paid for. PiktID does not show "
+                "it again; on_lost_reply='resubmit' pays for another one."
+            )
+        ]
+        if item.state == "intent"
+        else [],
+        "notes": _shared_notes(record, PresetRecord),
+    }
+
+
 def _generations(value: Any) -> dict[str, Any]:
     record = PersonRecord.from_json(value)
     requests = sum(item.paid_requests for item in [*record.generations, *record.set_aside])
@@ -160,4 +202,6 @@ KINDS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     JOBS: _jobs,
     REGENERATIONS: _regenerations,
     GENERATIONS: _generations,
+    PROMOTIONS: _promotions,
+    PRESETS: _presets,
 }

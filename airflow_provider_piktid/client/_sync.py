@@ -26,6 +26,7 @@ from airflow_provider_piktid.get_provider_info import (
 from airflow_provider_piktid.models import (
     CreditsUsed,
     DownloadLink,
+    ExtractedPreset,
     GalleryJob,
     Identity,
     IdentityStatus,
@@ -36,6 +37,7 @@ from airflow_provider_piktid.models import (
     JobType,
     Notification,
     Project,
+    PromotedIdentity,
     UploadTicket,
     Webhook,
 )
@@ -204,6 +206,16 @@ class PiktidClient(Facade[AsyncPiktidClient]):
 
     def get_identity_status(self, identity_code: str) -> IdentityStatus:
         return self.run(AsyncPiktidClient.get_identity_status, identity_code)
+
+    def promote_identity(
+        self, image_result_id: int, *, name: str | None = None, wait: bool = True
+    ) -> PromotedIdentity:
+        return self.run(AsyncPiktidClient.promote_identity, image_result_id, name=name, wait=wait)
+
+    def extract_preset(
+        self, file_id: str, preset_type: str = "flat_2_model", *, wait: bool = True
+    ) -> ExtractedPreset:
+        return self.run(AsyncPiktidClient.extract_preset, file_id, preset_type, wait=wait)
 
     def create_job(
         self,

@@ -64,6 +64,8 @@ METRICS = (
     Metric("generations.done", "counter", "generations", "the result of a generation is stored"),
     Metric("generations.failed", "counter", "generations", "a task ended without the result of a generation"),
     Metric("regenerations.submitted", "counter", "images", "PiktID accepted to make an image again"),
+    Metric("promotions.submitted", "counter", "drafts", "PiktID made an identity of a draft"),
+    Metric("presets.submitted", "counter", "presets", "PiktID extracted a preset"),
     Metric("room.wait", "timer", "seconds", "a wait for room in the account, from its begin to its end"),
     Metric("refused.rate", "counter", "requests", "429: too many submissions in the window"),
     Metric("refused.active_jobs", "counter", "requests", "429: too many active jobs"),

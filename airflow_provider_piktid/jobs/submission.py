@@ -271,6 +271,8 @@ class JobPort:
         try:
             job_id = self._calls.submit(images)
         except PiktidNotFoundError as error:
+            if not images:
+                raise
             raise PiktidNotFoundError(
                 f"{error} Its `project_id` and `images` must be those that the upload returned; a project's name is "
                 "not its id.",
@@ -279,7 +281,7 @@ class JobPort:
         item.submitted(job_id, self._clock())
         metrics.count("jobs.submitted", type=self._noun)
         metrics.count("images.submitted", len(images), type=self._noun)
-        self._log.info("Submitted job %s with %d image(s).", item.job_id, len(images))
+        self._log.info("Submitted job %s%s.", item.job_id, _with_images(item))
 
     def find(self, item: Submission) -> bool:
         intent_at = item.intent_at = item.intent_at or self._record.created_at
@@ -309,12 +311,16 @@ class JobPort:
         )
 
     def label(self, item: Submission) -> str:
-        return f"a {self._noun} request with {item.count} image(s)"
+        return f"a {self._noun} request{_with_images(item)}"
 
     def _refresh(self) -> None:
         for item in self._record.submissions:
             if item.job_id and not item.ended:
                 item.ended = self._calls.ended(item.job_id)
+
+
+def _with_images(item: Submission) -> str:
+    return f" with {item.count} image(s)" if item.count else ""
 
 
 def wait_for_limit(error: PiktidError, limits: AccountLimits, now: float) -> SlotWait:

@@ -160,6 +160,8 @@ CALLS: dict[str, Arguments] = {
     "get_identity": (("i",), {}),
     "iter_identities": ((), {"search": "s", "ownership": "mine", "include_locked": True}),
     "get_identity_status": (("i",), {}),
+    "promote_identity": ((501,), {"name": "n", "wait": False}),
+    "extract_preset": (("f", "model_swap"), {"wait": False}),
     "create_job": ((SWAP, ["a", "b"]), {"images_per_job": 2, "wait": False}),
     "get_job": (("j",), {}),
     "get_job_results": (("j",), {}),
@@ -199,6 +201,7 @@ def test_facade_call_sends_what_the_async_call_sends(script: Make, name: str) ->
         "download_url": "https://s3/z",
         "file_id": "f",
         "content_type": "image/png",
+        "instruction_data": {},
         **{key: [] for key in ("projects", "identities", "jobs", "versions", "notifications")},
     }
     headers = {"Content-Type": "text/event-stream"} if name == "stream_notifications" else {}
