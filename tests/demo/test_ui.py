@@ -32,6 +32,8 @@ SWITCHES = [
     "--disable-sync",
 ]
 REFRESH, SUMMARY = "example_piktid_refresh", "piktid_refresh.summary"
+#: This one asks a person.
+APPROVAL = "example_piktid_approval"
 #: For a machine that is busy; the start takes half a minute, the runs take one to two minutes.
 SECONDS = 900.0
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -60,8 +62,16 @@ class Demo:
         self.call("PATCH", f"dags/{dag_id}", {"is_paused": False})
         return str(self.call("POST", f"dags/{dag_id}/dagRuns", {"logical_date": None})["dag_run_id"])
 
+    def approve(self, run_id: str) -> None:
+        """Press the button of the question that a run asks, if it has come to it."""
+        path = f"dags/{APPROVAL}/dagRuns/{quoted(run_id)}"
+        asked = self.call("GET", f"{path}/hitlDetails?response_received=false")["hitl_details"]
+        if asked:
+            answer = {"chosen_options": ["Approve"], "params_input": {}}
+            self.call("PATCH", f"{path}/taskInstances/approve/-1/hitlDetails", answer)
+
     def wait_for(self, runs: dict[str, str]) -> dict[str, str]:
-        """Wait until the runs have ended; return their states."""
+        """Wait until the runs have ended, and approve what one of them asks for; return their states."""
         states: dict[str, str] = {}
         deadline = time.monotonic() + SECONDS
         while len(states) < len(runs):
@@ -69,6 +79,8 @@ class Demo:
                 state = self.call("GET", f"dags/{dag_id}/dagRuns/{quoted(runs[dag_id])}")["state"]
                 if state in ENDED:
                     states[dag_id] = state
+                elif dag_id == APPROVAL:
+                    self.approve(runs[dag_id])
             assert self._process.poll() is None, "the demo ended by itself"
             assert time.monotonic() < deadline, f"still running: {runs.keys() - states.keys()}"
             time.sleep(0.5)
@@ -125,6 +137,7 @@ def test_every_example_succeeds_when_all_are_clicked_at_once(states: dict[str, s
 def test_examples_write_outputs_where_their_docs_say(demo: Demo, states: dict[str, str]) -> None:
     """The folders of the default parameters have outputs."""
     expected = {"swapped": 3, "repaired": 3, "generated": 3, "anna": 3, "mapped": 6, "rescued": 1}
+    expected |= {"created/drafts": 3, "created/swapped": 3, "styled": 2, "published": 3}
     found = {name: len([*(demo.folder / name).rglob("*.jpg")]) for name in expected}
     assert found == expected
 
