@@ -136,7 +136,7 @@ def _presets(value: Any) -> dict[str, Any]:
     item = record.item
     what = f"a preset of type {item.preset_type} from {item.file_id}"
     return {
-        "sentence": f"Extracted {what}." if item.answer else f"Not extracted: {what}.",
+        "sentence": f"Extracted {what}." if item.state == "submitted" else f"Not extracted: {what}.",
         "open": [
             (
                 f"The reply to the extraction of {what} was lost, so it may have been paid for. PiktID does not show "

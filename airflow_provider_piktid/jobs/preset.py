@@ -3,25 +3,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from airflow_provider_piktid.common import metrics
-from airflow_provider_piktid.common.paid import PaidRequest, PaidRequests, RecordedWork, Terms
-from airflow_provider_piktid.common.protocols import Finished, SlotWait, Step
-from airflow_provider_piktid.common.records import PaidRecord, Store, fingerprint, shared_fields
-from airflow_provider_piktid.exceptions import PiktidError, PiktidSubmissionError
-from airflow_provider_piktid.jobs.queue import AccountLimits
-from airflow_provider_piktid.jobs.submission import wait_for_limit
-from airflow_provider_piktid.jobs.waiting import SyncWaiter, slot_timeout, slot_wait
+from airflow_provider_piktid.common.paid import PaidRequest, Terms
+from airflow_provider_piktid.common.protocols import Finished, Step
+from airflow_provider_piktid.common.records import fingerprint, shared_fields
+from airflow_provider_piktid.exceptions import PiktidSubmissionError
+from airflow_provider_piktid.jobs.one_request import OneRequestRecord, OneRequestRun
 
 if TYPE_CHECKING:
-    from airflow_provider_piktid.client import PiktidClient
     from airflow_provider_piktid.common.events import JobEvent
-    from airflow_provider_piktid.common.records import CurrentTask
-    from airflow_provider_piktid.hooks.piktid import PiktidSettings
 
 STATE_KEY = "piktid_preset"
 RECORD_VERSION = 1
@@ -46,7 +40,7 @@ class Extraction(PaidRequest):
 
 
 @dataclass
-class PresetRecord(PaidRecord):
+class PresetRecord(OneRequestRecord):
     """What a task instance has extracted."""
 
     WHAT: ClassVar[str] = "extracted presets"
@@ -59,48 +53,24 @@ class PresetRecord(PaidRecord):
     def job_ids(self) -> list[str]:
         return [f"preset of {self.item.file_id}"] if self.is_sent else []
 
-    @property
-    def is_sent(self) -> bool:
-        return self.item.state == "submitted"
-
     @classmethod
     def _build(cls, value: Mapping[str, Any]) -> Self:
         return cls(item=Extraction(**value["item"]), **shared_fields(value))
 
 
-class PresetRun(RecordedWork[PresetRecord]):
+class PresetRun(OneRequestRun[PresetRecord]):
     """
-    What one process does of a task that extracts a preset. It is its own port to the kernel.
+    What one process does of a task that extracts a preset. The result is the answer of PiktID.
 
-    The result of the work is the answer of PiktID.
+    :param parts: Those of :class:`OneRequestRun`.
     """
 
-    def __init__(
-        self,
-        file_id: str,
-        preset_type: str,
-        terms: Terms,
-        *,
-        task: CurrentTask,
-        settings: PiktidSettings,
-        client: PiktidClient,
-        store: Store[PresetRecord],
-        log: Any,
-    ) -> None:
-        super().__init__(store, PresetRecord.from_json, log)
+    pending: ClassVar[str] = "The preset is not extracted yet"
+
+    def __init__(self, file_id: str, preset_type: str, terms: Terms, **parts: Any) -> None:
+        super().__init__(terms, parse=PresetRecord.from_json, **parts)
         self._file_id = file_id
         self._preset_type = preset_type
-        self._terms = terms
-        self._task = task
-        self._settings = settings
-        self._client = client
-        self._limits = AccountLimits(settings.jobs_per_minute, settings.active_jobs, settings.rate_window)
-        self._queue_until = time.time() + terms.queue_timeout
-
-    @property
-    def outstanding(self) -> list[str]:
-        """An extraction is answered at once: nothing of it still runs."""
-        return []
 
     def begin(self) -> Step:
         if self.take_up(self._fingerprint()) is None:
@@ -116,14 +86,7 @@ class PresetRun(RecordedWork[PresetRecord]):
     def resume(self, event: JobEvent) -> Step:
         self.restore(event.resume_state, self._fingerprint())
         event.raise_for_error()
-        event.require("slot", "timeout")
-        self._queue_until = float(event.resume_state.get("queue_until") or self._queue_until)
-        if event.status == "timeout":
-            raise slot_timeout(self._terms.connection, 1, 1, self._terms.queue_timeout, [])
-        return self._submit()
-
-    def leave(self) -> None:
-        """There is nothing to publish before the end."""
+        return self._after_room(event)
 
     def _fingerprint(self) -> str:
         return fingerprint(
@@ -135,28 +98,8 @@ class PresetRun(RecordedWork[PresetRecord]):
             }
         )
 
-    def _submit(self) -> Step:
-        item = self.record.item
-        wait = PaidRequests([item], self, self._terms, save=self.save, log=self.log).advance()
-        if wait is None:
-            return Finished(item.answer)
-        self.save()
-        if time.time() >= self._queue_until:
-            raise slot_timeout(self._terms.connection, 1, 1, self._terms.queue_timeout, [])
-        return slot_wait(
-            wait,
-            SyncWaiter(self._client, self._settings, self._terms.poll_interval, self.log),
-            active=[],
-            unsent=1,
-            until=self._queue_until,
-            state={"record": self.record.to_json(), "queue_until": self._queue_until},
-            message=f"The preset is not extracted yet; waiting: {wait.reason}.",
-        )
-
-    # -- the port -------------------------------------------------------------------------------------------
-
-    def ready(self, item: Extraction) -> SlotWait | None:
-        return None
+    def _sent(self) -> Step:
+        return Finished(self.record.item.answer)
 
     def send(self, item: Extraction) -> None:
         preset = self._client.extract_preset(item.file_id, item.preset_type, wait=False)
@@ -167,13 +110,6 @@ class PresetRun(RecordedWork[PresetRecord]):
             "suggested_description": preset.suggested_description,
         }
         metrics.count("presets.submitted")
-
-    def find(self, item: Extraction) -> bool:
-        # PiktID lists no extractions.
-        return False
-
-    def refused(self, item: Extraction, error: PiktidError) -> SlotWait:
-        return wait_for_limit(error, self._limits, time.time())
 
     def unknown(self, item: Extraction) -> PiktidSubmissionError:
         return PiktidSubmissionError(

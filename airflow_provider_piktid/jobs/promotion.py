@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from airflow_provider_piktid.common.paid import PaidRequest
-from airflow_provider_piktid.common.records import PaidRecord, shared_fields
+from airflow_provider_piktid.common.records import shared_fields
 from airflow_provider_piktid.exceptions import PiktidConfigError
+from airflow_provider_piktid.jobs.one_request import OneRequestRecord
 from airflow_provider_piktid.jobs.outcome import is_downloadable
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Promotion(PaidRequest):
 
 
 @dataclass
-class PromotionRecord(PaidRecord):
+class PromotionRecord(OneRequestRecord):
     """
     What a task instance has promoted.
 
@@ -46,17 +47,13 @@ class PromotionRecord(PaidRecord):
     WHAT: ClassVar[str] = "promoted drafts"
     NEWEST: ClassVar[int] = RECORD_VERSION
 
-    jobs: list[str]
     item: Promotion
+    jobs: list[str]
     version: int = RECORD_VERSION
 
     @property
     def job_ids(self) -> list[str]:
         return [self.item.identity_code] if self.item.identity_code else []
-
-    @property
-    def is_sent(self) -> bool:
-        return self.item.state == "submitted"
 
     @classmethod
     def _build(cls, value: Mapping[str, Any]) -> Self:

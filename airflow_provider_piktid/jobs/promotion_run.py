@@ -4,44 +4,40 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_piktid.common import metrics
-from airflow_provider_piktid.common.paid import PaidRequests, RecordedWork, Terms
-from airflow_provider_piktid.common.protocols import Finished, SlotWait, Step, Wait
-from airflow_provider_piktid.common.records import Store, fingerprint
+from airflow_provider_piktid.common.paid import Terms
+from airflow_provider_piktid.common.protocols import Finished, Step, Wait
+from airflow_provider_piktid.common.records import fingerprint
 from airflow_provider_piktid.exceptions import (
     PiktidConflictError,
-    PiktidError,
     PiktidJobTimeout,
     PiktidNotFoundError,
     PiktidSubmissionError,
 )
+from airflow_provider_piktid.jobs.one_request import OneRequestRun
 from airflow_provider_piktid.jobs.preprocessing import wait_until_preprocessed
 from airflow_provider_piktid.jobs.promotion import Promotion, PromotionRecord, chosen_draft, drafts_of
-from airflow_provider_piktid.jobs.queue import AccountLimits
-from airflow_provider_piktid.jobs.submission import wait_for_limit
-from airflow_provider_piktid.jobs.waiting import SyncWaiter, slot_timeout, slot_wait
 from airflow_provider_piktid.jobs.watch import delete_notifications
 
 if TYPE_CHECKING:
-    from airflow_provider_piktid.client import PiktidClient
     from airflow_provider_piktid.common.events import JobEvent
-    from airflow_provider_piktid.common.records import CurrentTask
-    from airflow_provider_piktid.hooks.piktid import PiktidSettings
 
 #: Credits for the promotion of a draft. Source: PiktID's reference.
 PROMOTION_CREDITS = 50.0
+#: How much later than its job an identity may say that it is preprocessed.
+SETTLING_SECONDS = 60.0
 #: Key in the state of a wait that says that it is one of a promotion.
 PROMOTING = "promoting"
 
 
-class PromotionRun(RecordedWork[PromotionRecord]):
+class PromotionRun(OneRequestRun[PromotionRecord]):
     """
     What one process does of a task that promotes a draft.
 
-    It is its own port to the kernel: a request whose reply was lost is repeated, once it must have ended, because
-    PiktID refuses to promote a draft twice and names its identity.
+    A request whose reply was lost is repeated, once it must have ended, because PiktID refuses to promote a draft twice
+    and names its identity.
 
     :param draft: Number of the draft among those with a picture, from 0.
     :param name: Name of the identity; None: that of the job.
@@ -49,7 +45,10 @@ class PromotionRun(RecordedWork[PromotionRecord]):
     :param argument: The operator's name for ``draft``, for messages.
     :param wait_for_preprocessing: Whether the work is done only when the identity is preprocessed.
     :param bought: Number and price of the drafts that this task pays for as well, for its limits. Default: none.
+    :param parts: Those of :class:`OneRequestRun`.
     """
+
+    pending: ClassVar[str] = "The draft is not promoted yet"
 
     def __init__(
         self,
@@ -57,54 +56,30 @@ class PromotionRun(RecordedWork[PromotionRecord]):
         name: str | None,
         terms: Terms,
         *,
-        task: CurrentTask,
-        settings: PiktidSettings,
-        client: PiktidClient,
-        store: Store[PromotionRecord],
-        log: Any,
         job_ids: list[str] | None = None,
         argument: str = "draft",
         wait_for_preprocessing: bool = False,
         bought: tuple[int, float] = (0, 0.0),
+        **parts: Any,
     ) -> None:
-        super().__init__(store, PromotionRecord.from_json, log)
+        super().__init__(terms, parse=PromotionRecord.from_json, **parts)
         self._draft = draft
         self._name = name
-        self._terms = terms
-        self._task = task
-        self._settings = settings
-        self._client = client
         self._job_ids = job_ids
         self._argument = argument
         self._wait_for_preprocessing = wait_for_preprocessing
         self._bought = bought
-        self._limits = AccountLimits(settings.jobs_per_minute, settings.active_jobs, settings.rate_window)
-        self._queue_until = time.time() + terms.queue_timeout
-
-    @property
-    def outstanding(self) -> list[str]:
-        """PiktID's preprocessing is paid for with the promotion, and ends by itself."""
-        return []
 
     def begin(self, job_ids: list[str] | None = None) -> Step:
         self._open_record(job_ids or self._job_ids or [])
         return self._submit()
-
-    def leave(self) -> None:
-        """There is nothing to publish before the end."""
 
     def resume(self, event: JobEvent) -> Step:
         self.restore(event.resume_state)
         wanted = self._fingerprint(self._job_ids or self.record.jobs)
         self.require_same(self.record.fingerprint, wanted)
         event.raise_for_error()
-        self._queue_until = float(event.resume_state.get("queue_until") or self._queue_until)
-        if self.record.is_sent:
-            return self._preprocessed(event)
-        event.require("slot", "timeout")
-        if event.status == "timeout":
-            raise slot_timeout(self._terms.connection, 1, 1, self._terms.queue_timeout, [])
-        return self._submit()
+        return self._preprocessed(event) if self.record.is_sent else self._after_room(event)
 
     # -- promoting ------------------------------------------------------------------------------------------
 
@@ -130,28 +105,7 @@ class PromotionRun(RecordedWork[PromotionRecord]):
                 "Promoting another draft than before, which is identity %s.", self.other.job_ids[0]
             )
         self.warn_if_volatile()
-        self.start(PromotionRecord(wanted, job_ids, Promotion(number)))
-
-    def _submit(self) -> Step:
-        requests = PaidRequests([self.record.item], self, self._terms, save=self.save, log=self.log)
-        wait = requests.advance()
-        if wait is None:
-            return self._promoted()
-        self.save()
-        if time.time() >= self._queue_until:
-            raise slot_timeout(self._terms.connection, 1, 1, self._terms.queue_timeout, [])
-        return slot_wait(
-            wait,
-            self._waiter(),
-            active=[],
-            unsent=1,
-            until=self._queue_until,
-            state=self._state() | {"queue_until": self._queue_until},
-            message=f"The draft is not promoted yet; waiting: {wait.reason}.",
-        )
-
-    def ready(self, item: Promotion) -> SlotWait | None:
-        return None
+        self.start(PromotionRecord(wanted, Promotion(number), job_ids))
 
     def send(self, item: Promotion) -> None:
         try:
@@ -178,13 +132,6 @@ class PromotionRun(RecordedWork[PromotionRecord]):
         metrics.count("promotions.submitted")
         self.log.info("Promoted draft %d to identity %s.", self._draft, identity.identity_code)
 
-    def find(self, item: Promotion) -> bool:
-        # No listing says which draft an identity was: only a repeat does.
-        return False
-
-    def refused(self, item: Promotion, error: PiktidError) -> SlotWait:
-        return wait_for_limit(error, self._limits, time.time())
-
     def unknown(self, item: Promotion) -> PiktidSubmissionError:
         return PiktidSubmissionError(
             f"{self._terms.connection}: the replies to the promotion of draft {self._draft} were lost. It may or "
@@ -196,7 +143,7 @@ class PromotionRun(RecordedWork[PromotionRecord]):
 
     # -- ending ---------------------------------------------------------------------------------------------
 
-    def _promoted(self) -> Step:
+    def _sent(self) -> Step:
         item = self.record.item
         self._task.push("identity_code", item.identity_code)
         if not self._wait_for_preprocessing:
@@ -228,8 +175,7 @@ class PromotionRun(RecordedWork[PromotionRecord]):
                 f"{self._terms.connection}: identity {self.record.item.identity_code} is not preprocessed after "
                 f"{self._terms.timeout:g} s. It exists and is paid for; a retry waits for it again."
             )
-        # The identity may say so a moment later than its job.
-        return self._end(self._terms.timeout)
+        return self._end(min(self._terms.timeout, SETTLING_SECONDS))
 
     def _end(self, timeout: float) -> Finished:
         code = str(self.record.item.identity_code)
@@ -243,7 +189,4 @@ class PromotionRun(RecordedWork[PromotionRecord]):
         return Finished(code)
 
     def _state(self) -> dict[str, Any]:
-        return {"record": self.record.to_json(), PROMOTING: True}
-
-    def _waiter(self) -> SyncWaiter:
-        return SyncWaiter(self._client, self._settings, self._terms.poll_interval, self.log)
+        return super()._state() | {PROMOTING: True}
