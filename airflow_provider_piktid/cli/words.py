@@ -13,6 +13,7 @@ from typing import Any
 
 from airflow_provider_piktid.cli.output import counted, moment
 from airflow_provider_piktid.exceptions import PiktidRecordError
+from airflow_provider_piktid.jobs.one_request import OneRequestRecord
 from airflow_provider_piktid.jobs.preset import STATE_KEY as PRESETS
 from airflow_provider_piktid.jobs.preset import PresetRecord
 from airflow_provider_piktid.jobs.promotion import STATE_KEY as PROMOTIONS
@@ -115,37 +116,30 @@ def _promotions(value: Any) -> dict[str, Any]:
     record = PromotionRecord.from_json(value)
     item = record.item
     what = f"draft {item.image_result_id} of {', '.join(record.jobs)}"
-    return {
-        "sentence": f"Promoted {what} to identity {item.identity_code}."
-        if item.identity_code
-        else f"Not promoted: {what}.",
-        "open": [
-            (
-                f"The reply to the promotion of {what} was lost, so it may have been paid for. A retry asks again, "
-                "which is not charged twice."
-            )
-        ]
-        if item.state == "intent"
-        else [],
-        "notes": _shared_notes(record, PromotionRecord),
-    }
+    done = f"Promoted {what} to identity {item.identity_code}."
+    return _one_request(
+        record, done, f"Not promoted: {what}.", "A retry asks again, which is not charged twice."
+    )
 
 
 def _presets(value: Any) -> dict[str, Any]:
     record = PresetRecord.from_json(value)
-    item = record.item
-    what = f"a preset of type {item.preset_type} from {item.file_id}"
+    what = f"a preset of type {record.item.preset_type} from {record.item.file_id}"
+    lost = "PiktID does not show it again; on_lost_reply='resubmit' pays for another one."
+    return _one_request(record, f"Extracted {what}.", f"Not extracted: {what}.", lost)
+
+
+def _one_request(record: OneRequestRecord, done: str, not_done: str, lost: str) -> dict[str, Any]:
+    """
+    Describe a record of one request.
+
+    :param lost: What follows from a lost reply.
+    """
+    is_open = record.item.state == "intent"
     return {
-        "sentence": f"Extracted {what}." if item.state == "submitted" else f"Not extracted: {what}.",
-        "open": [
-            (
-                f"The reply to the extraction of {what} was lost, so it may have been paid for. PiktID does not show "
-                "it again; on_lost_reply='resubmit' pays for another one."
-            )
-        ]
-        if item.state == "intent"
-        else [],
-        "notes": _shared_notes(record, PresetRecord),
+        "sentence": done if record.is_sent else not_done,
+        "open": [f"{not_done} The reply was lost, so it may have been paid for. {lost}"] if is_open else [],
+        "notes": _shared_notes(record, type(record)),
     }
 
 

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from airflow_provider_piktid.common import metrics
-from airflow_provider_piktid.common.budget import limit_of
 from airflow_provider_piktid.common.protocols import Log, PaidPort, SlotWait
 from airflow_provider_piktid.common.records import PaidRecord, Store, taken_over
 from airflow_provider_piktid.exceptions import (
@@ -85,18 +84,31 @@ class Terms:
         :raises PiktidBudgetError: It is larger. Nothing was sent.
         :raises PiktidConfigError: A limit is not a number.
         """
-        allowed = limit_of(self.connection, "max_images", self.max_images)
+        allowed = _limit(self.connection, "max_images", self.max_images)
         if images > allowed:
             raise PiktidBudgetError(
                 f"{self.connection}: {images} images exceed max_images={self.max_images}. Nothing was submitted. "
                 "Raise the limit or pass fewer images."
             )
         cost = more + outputs * (price if self.credits_per_output is None else self.credits_per_output)
-        if cost > limit_of(self.connection, "max_credits", self.max_credits):
+        if cost > _limit(self.connection, "max_credits", self.max_credits):
             raise PiktidBudgetError(
                 f"{self.connection}: an estimated {cost:g} credits exceed max_credits={self.max_credits}. Nothing "
                 "was submitted. Raise the limit or ask for fewer outputs."
             )
+
+
+def _limit(connection: str, name: str, value: Any) -> float:
+    """Return a limit as a number, infinity for none. ``nan`` would allow anything, so it is refused."""
+    try:
+        limit = math.inf if value is None or value == "" else float(value)
+    except (TypeError, ValueError):
+        limit = math.nan
+    if not limit >= 0:
+        raise PiktidConfigError(
+            f"{connection}: {name} must be a number from 0, not {value!r}. Nothing was submitted."
+        )
+    return limit
 
 
 @dataclass(kw_only=True)
@@ -193,18 +205,13 @@ class PaidRequests(Generic[Item]):
 
     def resubmit(self, item: Item) -> bool:
         """Plan a request with unknown fate again if that is safe or the author's choice; at most once for each."""
-        if item.resubmitted or not (item.REPEATABLE or self._terms.on_lost_reply == "resubmit"):
+        is_safe = item.REPEATABLE
+        if item.resubmitted or not (is_safe or self._terms.on_lost_reply == "resubmit"):
             return False
+        how = "it is not charged twice" if is_safe else "`on_lost_reply='resubmit'`, may pay twice"
         label = self._port.label(item)
-        if item.REPEATABLE:
-            self._log.info("Sending %s again after a lost reply; it is not charged twice.", label)
-        else:
-            self._log.warning(
-                "PiktID shows no trace of %s after a lost reply. Resubmitting (`on_lost_reply='resubmit'`); may pay "
-                "twice.",
-                label,
-            )
-            metrics.count("bought_again")
+        self._log.warning("No trace of %s at PiktID after a lost reply. Sending it again: %s.", label, how)
+        metrics.count("bought_again", not is_safe)
         item.plan_again()
         item.resubmitted = True
         self._save()
