@@ -205,13 +205,12 @@ class PaidRequests(Generic[Item]):
 
     def resubmit(self, item: Item) -> bool:
         """Plan a request with unknown fate again if that is safe or the author's choice; at most once for each."""
-        is_safe = item.REPEATABLE
-        if item.resubmitted or not (is_safe or self._terms.on_lost_reply == "resubmit"):
+        if item.resubmitted or not (item.REPEATABLE or self._terms.on_lost_reply == "resubmit"):
             return False
-        how = "it is not charged twice" if is_safe else "`on_lost_reply='resubmit'`, may pay twice"
+        how = "it is not charged twice" if item.REPEATABLE else "`on_lost_reply='resubmit'`, may pay twice"
         label = self._port.label(item)
         self._log.warning("No trace of %s at PiktID after a lost reply. Sending it again: %s.", label, how)
-        metrics.count("bought_again", not is_safe)
+        metrics.count("bought_again", not item.REPEATABLE)
         item.plan_again()
         item.resubmitted = True
         self._save()
