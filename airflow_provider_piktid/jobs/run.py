@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.common.paid import PaidRequests, RecordedWork, Terms
@@ -19,7 +18,7 @@ from airflow_provider_piktid.exceptions import (
     PiktidNotFoundError,
     PiktidSubmissionError,
 )
-from airflow_provider_piktid.jobs.arguments import unknown_identity
+from airflow_provider_piktid.jobs.arguments import job_sizes, unknown_identity
 from airflow_provider_piktid.jobs.lookup import Lookup, find_job, look_up
 from airflow_provider_piktid.jobs.outcome import fetch_outcomes, raise_for_outcome, summarize
 from airflow_provider_piktid.jobs.queue import AccountLimits
@@ -183,9 +182,10 @@ class JobRun(RecordedWork[JobRecord]):
         record = plan((), fingerprint=wanted, now=time.time(), content=self._job.content())
         if self._purchases is not None:
             self._reuse(record, self._purchases)
-        counts = self._job.split(len(self._images), self._settings.images_per_job)
-        self._check(counts)
+        images = self._rows if self._purchases is None else self._images
+        counts = job_sizes(self._job, images, self._settings.images_per_job)
         record.submissions = [Submission(count) for count in counts]
+        self._check(record)
         self.start(record)
         if self.other is not None and self.other.fingerprint:
             self.log.warning(
@@ -215,16 +215,18 @@ class JobRun(RecordedWork[JobRecord]):
         if self._purchases is not None:
             self._images = list(self.record.contents)
 
-    def _check(self, counts: Sequence[int]) -> None:
+    def _check(self, record: JobRecord) -> None:
         """Refuse arguments that cannot work, or cost too much, before anything is paid for."""
-        if not counts:
+        chunks = record.chunks(self._images)
+        if not chunks:
             return
         try:
-            self._job.check(self._images[: counts[0]], self._settings.images_per_job)
-            self._job.body(self._images[: counts[0]])
+            for images in chunks:
+                self._job.check(images, self._settings.images_per_job)
+            self._job.body(chunks[0])
         except ValueError as error:
             raise PiktidConfigError(f"{self._terms.connection}: {error}. Nothing was submitted.") from error
-        outputs = sum(self._job.outputs(count) for count in counts)
+        outputs = sum(self._job.outputs(len(images)) for images in chunks)
         self._terms.check_budget(len(self._images), outputs, self._job.credits_per_output)
         if self._job.identity and self._check_identity:
             self._require_identity(self._job.identity)

@@ -81,6 +81,11 @@ class JobType(ABC):
         return [min(images_per_job, images - start) for start in range(0, images, images_per_job)]
 
     @property
+    def variations(self) -> tuple[int, ...]:
+        """Outputs of each instruction, in order; empty if the type has no instructions."""
+        return ()
+
+    @property
     def credits_per_output(self) -> float:
         """The price that PiktID states for one output with these options; 1 where it states none."""
         return 1.0

@@ -134,10 +134,14 @@ class Comparer:
         if row["run"] == self._request.run:
             found.has_run = True
         found.contents.add(state)
-        if len(found.prices) < PRICES:
+        if len(found.prices) < PRICES and self._has_price(state):
             found.prices += [
                 row["credits"] for row in state.rows if row["status"] == "done" and row["credits"]
             ]
+
+    def _has_price(self, state: SourceState) -> bool:
+        """Whether the price of a source's outputs is that of now: a stated price depends on the options."""
+        return self._request.price is None or state.options_key == self._request.options_key
 
     def _check_root(self, relative: str, state: SourceState) -> None:
         """Two refreshes with different sources in one output would prune, and pay for, each other's outputs."""

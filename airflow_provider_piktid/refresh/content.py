@@ -313,8 +313,23 @@ FROM_OWNER = (
 
 def copied_name(row: Mapping[str, Any], target: str) -> str:
     """Return the path of the copy of an output, named as a download of it would be."""
-    extension = posixpath.splitext(row["file"])[1]
-    return f"{output_stem(target)}_{row['group_index'] or 0}_v{row['version'] or 0}{extension}"
+    image_index = row["image_index"] if row.get("sources") else None
+    return output_name(target, image_index, row["group_index"], row["version"], row["file"])
+
+
+def output_name(
+    target: str, image_index: int | None, group_index: int | None, version: int | None, extension_of: str
+) -> str:
+    """
+    Return the path of an output.
+
+    :param image_index: Its first number, if its type of job combines images; the hyphen after it keeps such names
+        apart from all others.
+    :param extension_of: A name with its extension.
+    """
+    first = "" if image_index is None else f"{image_index}-"
+    extension = posixpath.splitext(extension_of)[1]
+    return f"{output_stem(target)}_{first}{group_index or 0}_v{version or 0}{extension}"
 
 
 def base_of(row: Mapping[str, Any]) -> dict[str, Any]:

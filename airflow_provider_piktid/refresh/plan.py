@@ -108,9 +108,11 @@ class Plan:
         equal = chain.from_iterable(self.equal.values())
         return [*(file for file, _ in self.work), *equal, *self.reused]
 
-    def average_price(self, default: float) -> float:
-        """Return the average credits of an output, from about a hundred outputs of the catalogue."""
-        return sum(self.prices) / len(self.prices) if self.prices else default
+    def average_price(self, stated: float | None) -> float:
+        """Return the average credits of an output, from about a hundred outputs of the catalogue, or what is stated."""
+        if self.prices:
+            return sum(self.prices) / len(self.prices)
+        return 1.0 if stated is None else stated
 
     def _is_known(self, row: CatalogueRow) -> bool:
         known = self.known.get(row.relative)

@@ -24,12 +24,14 @@ class RefreshRequest:
     :param prune: Remove outputs whose source no longer exists.
     :param dry_run: Write nothing.
     :param variations: Outputs of one source.
-    :param price: Credits of one output, if the catalogue has none.
+    :param price: Credits of one output; None if neither the author nor PiktID states them.
+    :param combines: Whether each source is a job of its own, which combines the files of the source.
+    :param instructions: Outputs of each instruction; empty if the type of job has none.
     """
 
     source: str
     output_path: str
-    identity_code: str
+    identity_code: str | None
     options_key: str
     producer: str
     run: str
@@ -42,7 +44,9 @@ class RefreshRequest:
     prune: bool = False
     dry_run: bool = False
     variations: int = 1
-    price: float = 1.0
+    price: float | None = None
+    combines: bool = False
+    instructions: tuple[int, ...] = ()
 
     def compare(self, known: SourceState | None, file: SourceFile) -> Reason:
         """Return what has to be done with a source."""
@@ -61,8 +65,10 @@ class RefreshRequest:
 
     def row_base(self, file: SourceFile, target: str) -> dict[str, Any]:
         """Return the fields of a row of a source that this run submits, without its outcome."""
+        combined = {"sources": [file.location.uri]} if self.combines else {}
         return {
             **source_fields(file, target),
+            **combined,
             "identity_code": self.identity_code,
             "options_key": self.options_key,
             "producer": self.producer,
