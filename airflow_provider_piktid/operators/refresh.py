@@ -63,7 +63,10 @@ class PiktidPlanRefreshOperator(BaseOperator):
     :param options: Arguments of the operator that submits the jobs. A change of those that affect the outputs makes
         all of them again. Default: none.
     :param job_type: Path of the class of the jobs, ``job_type`` of their operator. Default: the model swap.
-    :param exclude: Glob patterns of sources to skip. Their outputs are kept. Default: none.
+    :param group_by: Make sources of several files, for jobs that combine their images: ``folder``, each folder below
+        ``source`` that has images; or a regular expression for paths below ``source``, whose group in parentheses is
+        what the images of a source share. Default: none, each image is a source.
+    :param exclude: Glob patterns of sources to skip, or of images of a group. Their outputs are kept. Default: none.
     :param max_images: Maximum number of sources that one run submits. The rest is submitted by the next runs, oldest
         first. Default: no limit.
     :param max_attempts: How often a source that fails is submitted, until it changes. Default: 3.
@@ -111,6 +114,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
         identity_code: str | None = None,
         options: Mapping[str, Any] | None = None,
         job_type: str = MODEL_SWAP,
+        group_by: str | None = None,
         exclude: str | Sequence[str] = (),
         max_images: int | str | None = None,
         max_attempts: int = 3,
@@ -130,6 +134,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
         self.identity_code = identity_code
         self.options = options
         self.job_type = job_type
+        self.group_by = group_by
         self.exclude = exclude
         self.max_images = max_images
         self.max_attempts = max_attempts
@@ -146,7 +151,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
     def execute(self, context: Any) -> list[str]:
         with fail_fast_if_permanent():
             settings = PiktidHook(self.piktid_conn_id).settings
-            request = self._request(context)
+            request = self._request(context, settings.images_per_job)
             store = CatalogueStore(storage.locate(self.output_path))
             check_no_overlap(request.source, request.output_path)
             with nullcontext() if request.dry_run else working(store.private, context["ti"]):
@@ -169,12 +174,12 @@ class PiktidPlanRefreshOperator(BaseOperator):
         batches = [entries[start : start + size] for start in range(0, len(entries), size)]
         return store.write_batches(request.run, batches)
 
-    def _request(self, context: Any) -> RefreshRequest:
+    def _request(self, context: Any, images_per_job: int) -> RefreshRequest:
         ti = context["ti"]
         storage.check_named("source", self.source)
         storage.check_named("output_path", self.output_path)
         try:
-            job = job_of(self.job_type, self.options or {}, self.identity_code)
+            job = job_of(self.job_type, self.options or {}, self.identity_code, self.group_by)
         except ValueError as error:
             raise PiktidConfigError(f"{self.task_id}: {error}. Nothing was submitted.") from error
         return RefreshRequest(
@@ -196,6 +201,8 @@ class PiktidPlanRefreshOperator(BaseOperator):
             price=stated_price(job) if self.credits_per_output is None else self.credits_per_output,
             combines=job.combines,
             instructions=job.variations,
+            group_by=self.group_by,
+            most_images=images_per_job,
         )
 
 

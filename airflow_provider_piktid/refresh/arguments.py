@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_provider_piktid.common.records import fingerprint
 from airflow_provider_piktid.exceptions import PiktidConfigError
+from airflow_provider_piktid.refresh.groups import check_group_by
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.models import JobType
@@ -33,16 +34,23 @@ def class_of(path: str) -> type[JobType]:
     return found
 
 
-def job_of(path: str, options: Mapping[str, Any], identity_code: str | None) -> JobType:
+def job_of(
+    path: str, options: Mapping[str, Any], identity_code: str | None, group_by: str | None = None
+) -> JobType:
     """
     Return type and options of the jobs of a refresh.
 
     :param path: Path of the class.
     :param options: Arguments of the operator; those that do not affect the outputs are ignored.
+    :param group_by: How files become sources. Default: each is one.
     :raises ValueError: The type does not accept one.
     """
     check_no_file_ids(options)
-    return class_of(path).from_arguments({**options, "identity_code": identity_code})
+    check_group_by(group_by)
+    job = class_of(path).from_arguments({**options, "identity_code": identity_code})
+    if group_by is not None and not job.combines:
+        raise ValueError(f"group_by is for jobs that combine their images, and a {job.noun} job does not")
+    return job
 
 
 def check_no_file_ids(options: Collection[str]) -> None:

@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.names import output_stem
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.refresh.catalogue import (
@@ -28,6 +27,7 @@ from airflow_provider_piktid.refresh.catalogue import (
     equal_entries,
     same_content,
 )
+from airflow_provider_piktid.refresh.groups import digest_of
 from airflow_provider_piktid.refresh.outputs import PresentFiles
 from airflow_provider_piktid.refresh.request import RefreshRequest
 
@@ -176,7 +176,7 @@ class EqualContent:
 
         def read(file: SourceFile) -> str | None:
             try:
-                return storage.digest(file.location)
+                return digest_of(file)
             except OSError:
                 return None
 

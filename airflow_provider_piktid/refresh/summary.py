@@ -110,7 +110,7 @@ class RunSummary:
         pairs = [
             Pair(
                 title=row["relative"],
-                before=storage.locate(row["source"]),
+                before=tuple(map(storage.locate, row.get("sources") or [row["source"]])),
                 after=self.folder.join(row["file"]) if row["status"] == "done" else None,
                 note=row["error"] or _made_by(row),
                 failed=row["status"] != "done",

@@ -20,6 +20,7 @@ from airflow_provider_piktid.operators.refresh import (
 )
 from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
 from airflow_provider_piktid.refresh.arguments import check_no_file_ids
+from airflow_provider_piktid.refresh.groups import check_group_by
 from airflow_provider_piktid.retries import RETRIES
 
 #: One project for all runs of a DAG.
@@ -48,6 +49,7 @@ def piktid_refresh(
     swap: Mapping[str, Any] | None = None,
     plan: Mapping[str, Any] | None = None,
     summary: Mapping[str, Any] | None = None,
+    group_by: str | None = None,
     exclude: str | Sequence[str] = (),
     max_images: int | str | None = None,
     images_per_batch: int | None = None,
@@ -82,7 +84,10 @@ def piktid_refresh(
     :param swap: The same as ``arguments``, for the model swap. Default: none.
     :param plan: More arguments of ``PiktidPlanRefreshOperator``. Default: none.
     :param summary: More arguments of ``PiktidRefreshSummaryOperator``. Default: none.
-    :param exclude: Glob patterns of sources to skip. Default: none.
+    :param group_by: Make sources of several images, for operators that combine them: ``folder``, each folder below
+        ``source`` that has images; or a regular expression for paths below ``source``, whose group in parentheses is
+        what the images of a source share, such as ``"(.+)_[0-9]+[.]jpg"``. Default: none, each image is a source.
+    :param exclude: Glob patterns of sources to skip, or of images of a group. Default: none.
     :param max_images: Maximum number of sources that one run submits; the rest is submitted later, oldest first.
         Default: no limit.
     :param images_per_batch: Sources in one batch. Default: as many as the account can have in its active jobs, 50.
@@ -103,6 +108,7 @@ def piktid_refresh(
     :raises ValueError: The arguments do not fit the operator.
     """
     options = _options(operator, identity_code, swap, arguments)
+    check_group_by(group_by)
     outlet = asset or default_asset(output_path)
     shared: dict[str, Any] = {"output_path": output_path, "piktid_conn_id": piktid_conn_id}
     defaults: Any = dict(default_args or {})
@@ -114,6 +120,7 @@ def piktid_refresh(
             identity_code=identity_code,
             options=options,
             job_type=operator.job_type,
+            group_by=group_by,
             exclude=exclude,
             max_images=max_images,
             images_per_batch=images_per_batch,
