@@ -3,8 +3,8 @@
 Put the flat lays of each look on a model, every night, if a photograph of it is new or has changed.
 
 **What to look at:** each folder below `source` is a look: one job, and one row in the catalogue, whose `sources` are
-its photographs. `summary` has a link to the contact sheet in its **Details**: the flat lays of a look beside the picture
-on the model. Trigger the DAG again: nothing is bought. Change a photograph, and its look is bought again.
+its photographs. `summary` has a link to the contact sheet in its **Details**: the flat lays of a look beside the
+picture on the model. Trigger the DAG again: nothing is bought. Change a photograph, and its look is bought again.
 """
 
 from __future__ import annotations
