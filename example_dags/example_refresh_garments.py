@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Recolour the new and changed photographs of a folder every night, and make packshots of them.
+Recolour the new and changed photographs of a folder, and make packshots of them.
+
+Give it a `schedule` to run it every night, as `example_piktid_refresh` has.
 
 **What to look at:** two refreshes run side by side, each with its own folder below `output_path`. Each `summary` has a
 link to its contact sheet in its **Details**. A packshot is made by one of two instructions; the sheet and the rows of
@@ -23,7 +25,7 @@ DATA = os.environ.get("PIKTID_EXAMPLE_DATA", "/data")
 
 with DAG(
     dag_id="example_piktid_refresh_garments",
-    schedule="0 3 * * *",
+    schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     # A second run would plan, and buy, what the first one is about to download.

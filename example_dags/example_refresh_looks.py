@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """
-Put the flat lays of each look on a model, every night, if a photograph of it is new or has changed.
+Put the flat lays of each look on a model if a photograph of it is new or has changed.
+
+Give it a `schedule` to run it every night, as `example_piktid_refresh` has.
 
 **What to look at:** each folder below `source` is a look: one job, and one row in the catalogue, whose `sources` are
 its photographs. `summary` has a link to the contact sheet in its **Details**: the flat lays of a look beside the
@@ -22,7 +24,7 @@ DATA = os.environ.get("PIKTID_EXAMPLE_DATA", "/data")
 
 with DAG(
     dag_id="example_piktid_refresh_looks",
-    schedule="0 3 * * *",
+    schedule=None,
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     # A second run would plan, and buy, what the first one is about to download.
