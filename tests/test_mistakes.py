@@ -18,6 +18,8 @@ from airflow_provider_piktid.operators.download import PiktidDownloadOperator
 from airflow_provider_piktid.operators.generate_person import PiktidGeneratePersonOperator
 from airflow_provider_piktid.operators.identity import PiktidUploadIdentityOperator
 from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
+from airflow_provider_piktid.operators.packshot import PiktidPackshotOperator
+from airflow_provider_piktid.operators.recolor import PiktidGarmentRecolorOperator
 from airflow_provider_piktid.operators.refresh import PiktidPlanRefreshOperator
 from airflow_provider_piktid.operators.regenerate import PiktidRegenerateOperator
 from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
@@ -29,6 +31,7 @@ from tests.support.tasks import TaskRun
 
 TOKEN = "token-5f1c9e"
 NOBODY = "http://127.0.0.1:9"
+PACKSHOTS = {"instructions": [{"style": "free"}]}
 
 
 @dataclass
@@ -314,6 +317,24 @@ MISTAKES: dict[str, tuple[Callable[[Newcomer], Any], list[str]]] = {
     ),
     "refresh without an image": (lambda n: n.plan(max_images=0), ["max_images", "dry_run"]),
     "source that is not there": (lambda n: n.plan(source="/data/shoots"), ["/data/shoots", "`source`"]),
+    "identity of a refresh missing": (lambda n: n.plan(identity_code=None), ["identity_code", "Nothing was"]),
+    "reference picture by its file id": (
+        lambda n: n.plan(job_type=PiktidGarmentRecolorOperator.job_type, options={"reference_image": "id"}),
+        ["reference_image", "file ids", "in words"],
+    ),
+    "packshots without a style": (
+        lambda n: n.plan(job_type=PiktidPackshotOperator.job_type, options={"instructions": [{}]}),
+        ["instructions[0]", "'style'"],
+    ),
+    "groups of a swap": (lambda n: n.plan(group_by="folder"), ["group_by", "model swap"]),
+    "glob to group by": (
+        lambda n: n.plan(job_type=PiktidPackshotOperator.job_type, options=PACKSHOTS, group_by="*.jpg"),
+        ["group_by='*.jpg'", "regular expression"],
+    ),
+    "no folder to group by": (
+        lambda n: n.plan(job_type=PiktidPackshotOperator.job_type, options=PACKSHOTS, group_by="folder"),
+        ["shoot", "belong to no group", "front.jpg"],
+    ),
     "word as a switch": (lambda n: n.plan(dry_run="maybe"), ["dry_run", "'maybe'"]),
     # Other operators.
     "folder as an identity": (several_faces, ["shoot", "one"]),
