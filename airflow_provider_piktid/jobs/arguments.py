@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from airflow_provider_piktid.exceptions import PiktidConfigError
 from airflow_provider_piktid.jobs.submission import type_name
 
 if TYPE_CHECKING:
-    from airflow_provider_piktid.models import Identity, JobType
+    from airflow_provider_piktid.models import Identity
 
 _ROWS = '`images` must be `upload.output["images"]`, the rows of the upload'
 
@@ -30,18 +29,6 @@ def checked_rows(images: Any) -> list[Mapping[str, Any]] | None:
     if not all(isinstance(row, Mapping) and "file_id" in row for row in images):
         raise PiktidConfigError(f"{_ROWS}, not a list of {type(images[0]).__name__}.")
     return list(images)
-
-
-def job_sizes(job: JobType, images: Sequence[Any], images_per_job: int) -> list[int]:
-    """
-    Return the number of images in each job, in the order of the images.
-
-    :param images: File ids, or rows of an upload: of a type that combines images, those of a ``group`` are one job.
-    """
-    groups = [image.get("group") if isinstance(image, Mapping) else None for image in images]
-    if not job.combines or not any(groups):
-        return job.split(len(images), images_per_job)
-    return [len(list(same)) for _, same in itertools.groupby(groups)]
 
 
 def unknown_identity(connection: str, code: str, known: Iterable[Identity]) -> PiktidConfigError:

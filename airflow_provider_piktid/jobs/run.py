@@ -18,7 +18,7 @@ from airflow_provider_piktid.exceptions import (
     PiktidNotFoundError,
     PiktidSubmissionError,
 )
-from airflow_provider_piktid.jobs.arguments import job_sizes, unknown_identity
+from airflow_provider_piktid.jobs.arguments import unknown_identity
 from airflow_provider_piktid.jobs.lookup import Lookup, find_job, look_up
 from airflow_provider_piktid.jobs.outcome import fetch_outcomes, raise_for_outcome, summarize
 from airflow_provider_piktid.jobs.queue import AccountLimits
@@ -29,6 +29,7 @@ from airflow_provider_piktid.jobs.submission import (
     JobRecord,
     Submission,
     checked_images,
+    job_sizes,
     plan,
 )
 from airflow_provider_piktid.jobs.waiting import (

@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from airflow_provider_piktid.common import metrics
 from airflow_provider_piktid.common.paid import PaidRequest
@@ -28,6 +28,9 @@ from airflow_provider_piktid.exceptions import (
     PiktidSubmissionError,
 )
 from airflow_provider_piktid.jobs.queue import AccountLimits
+
+if TYPE_CHECKING:
+    from airflow_provider_piktid.models import JobType
 
 RECORD_VERSION = 1
 STATE_KEY = "piktid_jobs"
@@ -353,6 +356,18 @@ def checked_images(images: Any) -> list[str]:
             "images names a file id twice, which would be paid for twice. Remove the duplicate."
         )
     return ids
+
+
+def job_sizes(job: JobType, images: Sequence[Any], images_per_job: int) -> list[int]:
+    """
+    Return the number of images in each job, in the order of the images.
+
+    :param images: File ids, or rows of an upload: of a type that combines images, those of a ``group`` are one job.
+    """
+    groups = [image.get("group") if isinstance(image, Mapping) else None for image in images]
+    if not job.combines or not any(groups):
+        return job.split(len(images), images_per_job)
+    return [len(list(same)) for _, same in itertools.groupby(groups)]
 
 
 def _file_id(image: Any) -> str:
