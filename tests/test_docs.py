@@ -18,7 +18,7 @@ import airflow_provider_piktid
 from airflow_provider_piktid import exceptions
 from airflow_provider_piktid.get_provider_info import CONN_FIELDS
 from airflow_provider_piktid.jobs.manifest import Row
-from airflow_provider_piktid.operators.base import PaidJobOperator, PaidOperator
+from airflow_provider_piktid.operators.base import JobOperator, PaidJobOperator, PaidOperator
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
@@ -64,7 +64,7 @@ def _page_of(cls: type) -> Path:
 
 def _undocumented(cls: type) -> list[str]:
     """Return the parameters that neither the page of the class nor, for shared ones, that of paid operators names."""
-    bases = [base for base in (PaidOperator, PaidJobOperator) if issubclass(cls, base)]
+    bases = [base for base in (PaidOperator, JobOperator, PaidJobOperator) if issubclass(cls, base)]
     shared = set().union(*map(_parameters, bases))
     own, paid = _prose(_page_of(cls)), _prose(PAID_PAGE)
     return [
@@ -105,7 +105,7 @@ def test_parameters_are_documented(module: str) -> None:
     assert {name: left for name, left in missing.items() if left} == {}
 
 
-@pytest.mark.parametrize("base", [PaidOperator, PaidJobOperator])
+@pytest.mark.parametrize("base", [PaidOperator, JobOperator, PaidJobOperator])
 def test_shared_parameters_are_defined_on_the_page_of_paid_operators(base: type) -> None:
     """Each parameter that paid operators share has an entry in a definition list of one page."""
     defined = re.findall(r"^`(\w+)`\n: ", PAID_PAGE.read_text(), re.MULTILINE)

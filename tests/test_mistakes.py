@@ -16,8 +16,15 @@ from airflow_provider_piktid.exceptions import PiktidError
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.operators.download import PiktidDownloadOperator
 from airflow_provider_piktid.operators.generate_person import PiktidGeneratePersonOperator
-from airflow_provider_piktid.operators.identity import PiktidUploadIdentityOperator
+from airflow_provider_piktid.operators.identity import (
+    PiktidCreateIdentityOperator,
+    PiktidPromoteIdentityOperator,
+    PiktidUploadIdentityOperator,
+)
 from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
+from airflow_provider_piktid.operators.packshot import PiktidPackshotOperator
+from airflow_provider_piktid.operators.preset import PiktidExtractPresetOperator
+from airflow_provider_piktid.operators.recolor import PiktidGarmentRecolorOperator
 from airflow_provider_piktid.operators.refresh import PiktidPlanRefreshOperator
 from airflow_provider_piktid.operators.regenerate import PiktidRegenerateOperator
 from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
@@ -29,6 +36,7 @@ from tests.support.tasks import TaskRun
 
 TOKEN = "token-5f1c9e"
 NOBODY = "http://127.0.0.1:9"
+PACKSHOTS = {"instructions": [{"style": "free"}]}
 
 
 @dataclass
@@ -155,6 +163,30 @@ def several_faces(n: Newcomer) -> None:
 
 def file_as_output(n: Newcomer) -> None:
     n.download(output_path=n.write("out", b""), job_ids=n.swap())
+
+
+def creation(**arguments: Any) -> Callable[[Newcomer], Any]:
+    """Create an identity from a brief of one draft, with these arguments."""
+    right = {"instructions": [{"prompt": "a person"}]}
+    return lambda n: n.run(PiktidCreateIdentityOperator, **(right | arguments))
+
+
+def promotion(**arguments: Any) -> Callable[[Newcomer], Any]:
+    """Promote one of two drafts, with these arguments."""
+
+    def mistake(n: Newcomer) -> Any:
+        brief = [{"prompt": "a person", "num_variations": 2}]
+        job_ids = n.run(PiktidCreateIdentityOperator, instructions=brief)
+        return n.run(PiktidPromoteIdentityOperator, **({"job_ids": job_ids, "draft": 0} | arguments))
+
+    return mistake
+
+
+def preset(**arguments: Any) -> Callable[[Newcomer], Any]:
+    """Extract a preset from the uploaded image, with these arguments."""
+    return lambda n: n.run(
+        PiktidExtractPresetOperator, **({"file_id": n.upload()["file_ids"][0]} | arguments)
+    )
 
 
 def without_credits(n: Newcomer) -> None:
@@ -290,6 +322,39 @@ MISTAKES: dict[str, tuple[Callable[[Newcomer], Any], list[str]]] = {
         ["piktid_default", "credits"],
     ),
     "reuse without a place": (lambda n: n.swap(reuse=True), ["reuse", "`state_path`"]),
+    # Identities that PiktID creates, and presets.
+    "brief of nobody": (creation(instructions=[{}]), ["instructions[0]", "appearance", "prompt"]),
+    "brief as text": (creation(instructions="a woman"), ["instructions", "list of mappings"]),
+    "eleven briefs": (creation(instructions=[{"prompt": "a"}] * 11), ["11", "10"]),
+    "typing error in a brief": (
+        creation(instructions=[{"hair": {"colour": "red"}}]),
+        ["instructions[0].hair", "'colour'", "'color'"],
+    ),
+    "nine drafts": (creation(instructions=[{"prompt": "a", "num_variations": 9}]), ["num_variations", "8"]),
+    "four input assets": (
+        creation(instructions=[{"prompt": "a", "input_assets": ["f"] * 4}]),
+        ["input_assets", "3"],
+    ),
+    "unknown input asset": (
+        creation(instructions=[{"prompt": "a", "input_assets": ["f"]}]),
+        ["piktid_default", "input_assets.0", "Unknown file_id"],
+    ),
+    "yes to a promotion": (creation(promote=True), ["promote", "0", "True"]),
+    "promotion of more drafts than asked for": (creation(promote=1), ["promote=1", "ask for 1"]),
+    "promotion without a wait": (
+        creation(promote=0, wait_for_completion=False),
+        ["wait_for_completion", "PiktidPromoteIdentityOperator"],
+    ),
+    "budget without the promotion": (creation(promote=0, max_credits=50), ["max_credits=50", "55"]),
+    "draft that does not exist": (promotion(draft=2), ["no draft 2", "there are 2", "`draft`"]),
+    "draft by a word": (promotion(draft="first"), ["draft", "'first'", "0"]),
+    "no drafts": (promotion(job_ids=[]), ["job_ids"]),
+    "name of another identity": (
+        lambda n: (promotion(name="Anna")(n), promotion(name="Anna", draft=1)(n)),
+        ["piktid_default", "`name`"],
+    ),
+    "all files for a preset": (preset(file_id=["f1"]), ["file_id", "one file id"]),
+    "unknown preset": (preset(preset_type="poster"), ["preset_type", "flat_2_model", "'poster'"]),
     # What is downloaded.
     "no jobs": (lambda n: n.download(job_ids=None), ["job_ids", "swap.output"]),
     "job of another account": (lambda n: n.download(job_ids=["job_1"]), ["job_1", "`job_ids`"]),
@@ -314,6 +379,24 @@ MISTAKES: dict[str, tuple[Callable[[Newcomer], Any], list[str]]] = {
     ),
     "refresh without an image": (lambda n: n.plan(max_images=0), ["max_images", "dry_run"]),
     "source that is not there": (lambda n: n.plan(source="/data/shoots"), ["/data/shoots", "`source`"]),
+    "identity of a refresh missing": (lambda n: n.plan(identity_code=None), ["identity_code", "Nothing was"]),
+    "reference picture by its file id": (
+        lambda n: n.plan(job_type=PiktidGarmentRecolorOperator.job_type, options={"reference_image": "id"}),
+        ["reference_image", "file ids", "in words"],
+    ),
+    "packshots without a style": (
+        lambda n: n.plan(job_type=PiktidPackshotOperator.job_type, options={"instructions": [{}]}),
+        ["instructions[0]", "'style'"],
+    ),
+    "groups of a swap": (lambda n: n.plan(group_by="folder"), ["group_by", "model swap"]),
+    "glob to group by": (
+        lambda n: n.plan(job_type=PiktidPackshotOperator.job_type, options=PACKSHOTS, group_by="*.jpg"),
+        ["group_by='*.jpg'", "regular expression"],
+    ),
+    "no folder to group by": (
+        lambda n: n.plan(job_type=PiktidPackshotOperator.job_type, options=PACKSHOTS, group_by="folder"),
+        ["shoot", "belong to no group", "front.jpg"],
+    ),
     "word as a switch": (lambda n: n.plan(dry_run="maybe"), ["dry_run", "'maybe'"]),
     # Other operators.
     "folder as an identity": (several_faces, ["shoot", "one"]),

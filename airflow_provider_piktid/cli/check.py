@@ -123,6 +123,8 @@ def _webhook(client: PiktidClient, settings: PiktidSettings) -> str:
     except PiktidNotFoundError:
         return "none is set"
     status = webhook.last_response_status
-    answer = f"last answer HTTP {status}" if status else "no answer yet"
+    answer = "no answer yet" if webhook.last_response_at is None else "the last delivery could not reach it"
+    if status:
+        answer = f"last answer HTTP {status}"
     secret = "" if settings.webhook_secrets else "; the connection has no webhook_secret"
     return f"{shown(webhook.url)}, {answer}{secret}"

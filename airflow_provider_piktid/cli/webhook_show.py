@@ -46,7 +46,9 @@ def show(document: dict[str, Any], text: Text) -> None:
     answer = document["last_response_status"]
     text.line(f"{document['connection']}: {document['url']}")
     text.line(f"active: {document['is_active']}, set {document['updated_at']}")
-    text.line(
-        f"last answer: HTTP {answer} at {document['last_response_at']}" if answer else "last answer: none yet"
-    )
+    at = document["last_response_at"]
+    if answer:
+        text.line(f"last answer: HTTP {answer} at {at}")
+    else:
+        text.line(f"last answer: none, could not be reached at {at}" if at else "last answer: none yet")
     text.line(f"webhook_secret in the connection: {'yes' if document['connection_has_secret'] else 'no'}")

@@ -13,6 +13,11 @@ from typing import Any
 
 from airflow_provider_piktid.cli.output import counted, moment
 from airflow_provider_piktid.exceptions import PiktidRecordError
+from airflow_provider_piktid.jobs.one_request import OneRequestRecord
+from airflow_provider_piktid.jobs.preset import STATE_KEY as PRESETS
+from airflow_provider_piktid.jobs.preset import PresetRecord
+from airflow_provider_piktid.jobs.promotion import STATE_KEY as PROMOTIONS
+from airflow_provider_piktid.jobs.promotion import PromotionRecord
 from airflow_provider_piktid.jobs.regeneration import STATE_KEY as REGENERATIONS
 from airflow_provider_piktid.jobs.regeneration import RegenerationRecord
 from airflow_provider_piktid.jobs.submission import STATE_KEY as JOBS
@@ -107,6 +112,37 @@ def _regenerations(value: Any) -> dict[str, Any]:
     }
 
 
+def _promotions(value: Any) -> dict[str, Any]:
+    record = PromotionRecord.from_json(value)
+    item = record.item
+    what = f"draft {item.image_result_id} of {', '.join(record.jobs)}"
+    done = f"Promoted {what} to identity {item.identity_code}."
+    return _one_request(
+        record, done, f"Not promoted: {what}.", "A retry asks again, which is not charged twice."
+    )
+
+
+def _presets(value: Any) -> dict[str, Any]:
+    record = PresetRecord.from_json(value)
+    what = f"a preset of type {record.item.preset_type} from {record.item.file_id}"
+    lost = "PiktID does not show it again; on_lost_reply='resubmit' pays for another one."
+    return _one_request(record, f"Extracted {what}.", f"Not extracted: {what}.", lost)
+
+
+def _one_request(record: OneRequestRecord, done: str, not_done: str, lost: str) -> dict[str, Any]:
+    """
+    Describe a record of one request.
+
+    :param lost: What follows from a lost reply.
+    """
+    is_open = record.item.state == "intent"
+    return {
+        "sentence": done if record.is_sent else not_done,
+        "open": [f"{not_done} The reply was lost, so it may have been paid for. {lost}"] if is_open else [],
+        "notes": _shared_notes(record, type(record)),
+    }
+
+
 def _generations(value: Any) -> dict[str, Any]:
     record = PersonRecord.from_json(value)
     requests = sum(item.paid_requests for item in [*record.generations, *record.set_aside])
@@ -160,4 +196,6 @@ KINDS: Mapping[str, Callable[[Any], dict[str, Any]]] = {
     JOBS: _jobs,
     REGENERATIONS: _regenerations,
     GENERATIONS: _generations,
+    PROMOTIONS: _promotions,
+    PRESETS: _presets,
 }

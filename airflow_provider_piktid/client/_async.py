@@ -8,11 +8,11 @@ from typing import Final, TypeVar
 
 import anyio
 import httpx
-from pydantic import BaseModel
 
 from airflow_provider_piktid.client import _build as build
-from airflow_provider_piktid.client._http import AsyncClient, HttpSession, Sleep, bearer
-from airflow_provider_piktid.client._parse import Answer, as_model, as_models, has_next_page
+from airflow_provider_piktid.client._calls import ApiCalls, existing_project, nothing, promoted_before
+from airflow_provider_piktid.client._http import HttpSession, Sleep, bearer
+from airflow_provider_piktid.client._parse import as_model, as_models
 from airflow_provider_piktid.client._retry import RetrySettings
 from airflow_provider_piktid.client._stream import SILENCE, StreamFrame, read_frames
 from airflow_provider_piktid.client._transfer import ByteSource, ByteStream, fetch_link, put_link
@@ -25,6 +25,7 @@ from airflow_provider_piktid.get_provider_info import (
 from airflow_provider_piktid.models import (
     CreditsUsed,
     DownloadLink,
+    ExtractedPreset,
     GalleryJob,
     Identity,
     IdentityStatus,
@@ -35,19 +36,18 @@ from airflow_provider_piktid.models import (
     JobType,
     Notification,
     Project,
+    PromotedIdentity,
     UploadTicket,
     Webhook,
 )
 
 T = TypeVar("T")
-M = TypeVar("M", bound=BaseModel)
 
 #: Links that one upload may use.
 UPLOAD_LINKS: Final = 3
-MAX_PAGES: Final = 10_000
 
 
-class AsyncPiktidClient(AsyncClient):
+class AsyncPiktidClient(ApiCalls):
     """
     A client of PiktID v2. Use it with ``async with``, or call :meth:`aclose`.
 
@@ -96,7 +96,7 @@ class AsyncPiktidClient(AsyncClient):
             project = await self._model(build.create_project(name), Project, project_name=name)
             return project if project.has_key else await self._find_project(name) or project
         except PiktidConflictError as exc:
-            existing = _existing_project(exc, name) or await self._find_project(name)
+            existing = existing_project(exc, name) or await self._find_project(name)
             if existing is None:
                 raise
             return existing
@@ -188,6 +188,48 @@ class AsyncPiktidClient(AsyncClient):
         """Get the state of an identity's preprocessing."""
         return await self._model(build.get_identity_status(identity_code), IdentityStatus)
 
+    async def promote_identity(
+        self, image_result_id: int, *, name: str | None = None, wait: bool = True
+    ) -> PromotedIdentity:
+        """
+        Make an identity of a draft. This costs 50 credits, and is not retried if the request may have arrived.
+
+        PiktID refuses to promote a draft twice and names its identity, which is then returned.
+
+        :param image_result_id: Number of the draft: ``image_result_id``, else ``id``, of a result.
+        :param name: Name of the identity, unique in the account. Default: that of the job, changed if it is taken.
+        :param wait: False raises a 429 at once instead of waiting it out. Default: True.
+        :raises PiktidSubmissionError: The request may have arrived.
+        :raises PiktidNotFoundError: There is no such draft.
+        :raises PiktidConflictError: The name is taken.
+        :raises PiktidQuotaError: The account has reached its limit of identities.
+        """
+        request = build.promote_identity(image_result_id, name)
+        try:
+            return await self._http.call(
+                request, lambda answer: as_model(answer, PromotedIdentity), wait=wait
+            )
+        except PiktidConflictError as exc:
+            identity = promoted_before(exc)
+            if identity is None:
+                raise
+            return identity
+
+    async def extract_preset(
+        self, file_id: str, preset_type: str = "flat_2_model", *, wait: bool = True
+    ) -> ExtractedPreset:
+        """
+        Read the settings of a style from an uploaded picture. This costs credits, and is answered at once.
+
+        It is not retried if the request may have arrived: PiktID does not show the answer again.
+
+        :param preset_type: Type of the job that it is for, passed through. Default: ``flat_2_model``, as PiktID's.
+        :param wait: False raises a 429 at once instead of waiting it out. Default: True.
+        :raises PiktidSubmissionError: The request may have arrived.
+        """
+        request = build.extract_preset(file_id, preset_type)
+        return await self._http.call(request, lambda answer: as_model(answer, ExtractedPreset), wait=wait)
+
     async def create_job(
         self,
         job: JobType,
@@ -247,7 +289,7 @@ class AsyncPiktidClient(AsyncClient):
         :raises PiktidSubmissionError: The request may have arrived; look at the versions first.
         """
         request = build.regenerate_image(job_id, image_index, group_index)
-        await self._http.call(request, _nothing, wait=wait)
+        await self._http.call(request, nothing, wait=wait)
 
     def iter_gallery_jobs(
         self,
@@ -307,7 +349,7 @@ class AsyncPiktidClient(AsyncClient):
     async def delete_notification(self, notification_id: int) -> None:
         """Delete one notification, so that it is not replayed. It may be deleted already."""
         try:
-            await self._http.call(build.delete_notification(notification_id), _nothing)
+            await self._http.call(build.delete_notification(notification_id), nothing)
         except PiktidNotFoundError:
             return
 
@@ -335,7 +377,7 @@ class AsyncPiktidClient(AsyncClient):
 
     async def test_webhook(self) -> None:
         """Request the delivery of a test event."""
-        await self._http.call(build.test_webhook(), _nothing)
+        await self._http.call(build.test_webhook(), nothing)
 
     async def get_webhook(self) -> Webhook:
         """
@@ -355,46 +397,3 @@ class AsyncPiktidClient(AsyncClient):
         :param resolution: ``day``, ``week`` or ``month``. Default: not sent.
         """
         return await self._model(build.get_credits_used(start, end, resolution), CreditsUsed)
-
-    async def _find_project(self, name: str) -> Project | None:
-        async for project in self.iter_projects():
-            if project.project_name == name:
-                return project
-        return None
-
-    async def _model(self, request: build.Request, model: type[M], **defaults: object) -> M:
-        return await self._http.call(request, lambda answer: as_model(answer, model, **defaults))
-
-    async def _pages(
-        self, request: Callable[[int], build.Request], model: type[M], key: str
-    ) -> AsyncIterator[M]:
-        """List page by page; stop if the server repeats the same page."""
-        last = b""
-        for page in range(1, MAX_PAGES + 1):
-
-            def parse(answer: Answer, page: int = page) -> tuple[list[M], bool, bytes]:
-                items = as_models(answer, model, key)
-                more = has_next_page(answer, page, len(items), build.PAGE_SIZE)
-                return items, more, answer.content
-
-            items, more, content = await self._http.call(request(page), parse)
-            if content == last:
-                return
-            for item in items:
-                yield item
-            if not more:
-                return
-            last = content
-
-
-def _existing_project(conflict: PiktidConflictError, name: str) -> Project | None:
-    """Return the project that a 409 names by its text id; job requests do not take its number."""
-    body = conflict.body or {}
-    for key in (body.get("project_key"), body.get("project_id")):
-        if isinstance(key, str) and key:
-            return Project(project_id=key, project_name=name)
-    return None
-
-
-def _nothing(answer: Answer) -> None:
-    """Accept any success, whatever its body."""

@@ -95,6 +95,34 @@ def list_identities(
     return Request(method="GET", path="/identity", what="list identities", params=params)
 
 
+def promote_identity(image_result_id: int, name: str | None) -> Request:
+    if not isinstance(image_result_id, int) or isinstance(image_result_id, bool):
+        raise ValueError(f"image_result_id must be a whole number, got {image_result_id!r}")
+    if name is not None:
+        check_text("name", name)
+    return Request(
+        method="POST",
+        path="/identity/promote-generated",
+        what="promote a draft",
+        repeatable=False,
+        paid=True,
+        json={"image_result_id": image_result_id} | ({} if name is None else {"name": name}),
+    )
+
+
+def extract_preset(file_id: str, preset_type: str) -> Request:
+    check_text("file_id", file_id)
+    check_text("preset_type", preset_type)
+    return Request(
+        method="POST",
+        path="/preset/extract-from-image",
+        what="extract a preset",
+        repeatable=False,
+        paid=True,
+        json={"file_id": file_id, "type": preset_type},
+    )
+
+
 def get_job(job_id: str) -> Request:
     return Request(method="GET", path=f"/jobs/{segment(job_id)}/status", what="get the job's status")
 

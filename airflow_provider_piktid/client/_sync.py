@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Concatenate, Final, Generic, ParamSpec, Self, TypeVar, cast
+from typing import Any, Concatenate, Final, Generic, ParamSpec, Self, TypeVar, cast
 
 import anyio
 import anyio.from_thread
@@ -26,6 +28,7 @@ from airflow_provider_piktid.get_provider_info import (
 from airflow_provider_piktid.models import (
     CreditsUsed,
     DownloadLink,
+    ExtractedPreset,
     GalleryJob,
     Identity,
     IdentityStatus,
@@ -36,6 +39,7 @@ from airflow_provider_piktid.models import (
     JobType,
     Notification,
     Project,
+    PromotedIdentity,
     UploadTicket,
     Webhook,
 )
@@ -51,7 +55,8 @@ class Facade(Generic[C]):
     """
     An async client on an event loop of its own, for synchronous code.
 
-    The loop runs in a daemon thread from the first call on.
+    The loop runs in a daemon thread from the first call on. A client that nobody has closed is closed when it is
+    collected, or when the interpreter exits.
     """
 
     def __init__(self, client: C) -> None:
@@ -59,6 +64,7 @@ class Facade(Generic[C]):
         self._lock = threading.Lock()
         self._stack = ExitStack()
         self._portal: anyio.from_thread.BlockingPortal | None = None
+        self._forgotten: weakref.finalize[..., Any] | None = None
         self._closed = False
 
     def __repr__(self) -> str:
@@ -87,10 +93,9 @@ class Facade(Generic[C]):
         """Cancel running calls, close all connections and end the thread. May be called twice."""
         with self._lock:
             self._closed, portal, self._portal = True, self._portal, None
-        if portal is not None:
-            with self._stack:
-                portal.call(self._client.aclose)
-                portal.call(portal.stop, True)
+        if portal is not None and self._forgotten is not None:
+            self._forgotten.detach()
+            _end(self._stack, portal, self._client)
 
     def run(
         self,
@@ -116,6 +121,11 @@ class Facade(Generic[C]):
                 raise RuntimeError(f"{self.label}: the client is closed")
             if self._portal is None:
                 self._portal = self._stack.enter_context(anyio.from_thread.start_blocking_portal())
+                # Otherwise anyio ends the thread when the stack is collected. At the exit of the interpreter that is
+                # too late: daemon threads do not run any more, and the exit would wait for one for ever.
+                self._forgotten = weakref.finalize(
+                    self, _end_forgotten, self._stack, self._portal, self._client
+                )
             portal = self._portal
         return portal.call(function)
 
@@ -127,6 +137,18 @@ class Facade(Generic[C]):
         finally:
             if isinstance(items, AsyncGenerator) and not self._closed:
                 self._call(items.aclose)
+
+
+def _end(stack: ExitStack, portal: anyio.from_thread.BlockingPortal, client: AsyncClient) -> None:
+    with stack:
+        portal.call(client.aclose)
+        portal.call(portal.stop, True)
+
+
+def _end_forgotten(stack: ExitStack, portal: anyio.from_thread.BlockingPortal, client: AsyncClient) -> None:
+    """Close what nobody can use any more, and report nothing: nobody could handle it."""
+    with contextlib.suppress(Exception):
+        _end(stack, portal, client)
 
 
 async def _next(items: AsyncIterator[T]) -> T | object:
@@ -204,6 +226,16 @@ class PiktidClient(Facade[AsyncPiktidClient]):
 
     def get_identity_status(self, identity_code: str) -> IdentityStatus:
         return self.run(AsyncPiktidClient.get_identity_status, identity_code)
+
+    def promote_identity(
+        self, image_result_id: int, *, name: str | None = None, wait: bool = True
+    ) -> PromotedIdentity:
+        return self.run(AsyncPiktidClient.promote_identity, image_result_id, name=name, wait=wait)
+
+    def extract_preset(
+        self, file_id: str, preset_type: str = "flat_2_model", *, wait: bool = True
+    ) -> ExtractedPreset:
+        return self.run(AsyncPiktidClient.extract_preset, file_id, preset_type, wait=wait)
 
     def create_job(
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -64,6 +65,8 @@ METRICS = (
     Metric("generations.done", "counter", "generations", "the result of a generation is stored"),
     Metric("generations.failed", "counter", "generations", "a task ended without the result of a generation"),
     Metric("regenerations.submitted", "counter", "images", "PiktID accepted to make an image again"),
+    Metric("promotions.submitted", "counter", "drafts", "PiktID made an identity of a draft"),
+    Metric("presets.submitted", "counter", "presets", "PiktID extracted a preset"),
     Metric("room.wait", "timer", "seconds", "a wait for room in the account, from its begin to its end"),
     Metric("refused.rate", "counter", "requests", "429: too many submissions in the window"),
     Metric("refused.active_jobs", "counter", "requests", "429: too many active jobs"),
@@ -133,10 +136,15 @@ def _initialize(stats: Any) -> None:
     Connect the ``Stats`` of Airflow's Task SDK (3.2+) to the configured backend.
 
     The triggerer initializes only the core's copy of this module. That the SDK's copy is initialized too is a side
-    effect of importing its serialization (3.3), which nothing promises. Repeating it is harmless.
+    effect of importing its serialization, which nothing promises. Repeating it is harmless.
+
+    :param stats: In 3.2 also the argument of its factory.
     """
     from airflow.providers.common.compat.sdk import conf
     from airflow.sdk.observability.metrics import stats_utils
 
+    if inspect.signature(stats_utils.get_stats_factory).parameters:
+        stats.initialize(factory=stats_utils.get_stats_factory(stats))  # type: ignore[call-arg]
+        return
     legacy = conf.getboolean("metrics", "legacy_names_on", fallback=True)
     stats.initialize(factory=stats_utils.get_stats_factory(), export_legacy_names=legacy)

@@ -74,12 +74,13 @@ class Terms:
         if self.on_lost_reply not in ("fail", "resubmit"):
             raise PiktidConfigError(f"on_lost_reply must be 'fail' or 'resubmit', not {self.on_lost_reply!r}")
 
-    def check_budget(self, images: int, outputs: int, price: float = 1.0) -> None:
+    def check_budget(self, images: int, outputs: int, price: float = 1.0, *, more: float = 0.0) -> None:
         """
         Compare paid work with the author's limits, which may be text, as templates give it.
 
         :param images: Number of pictures that are paid for.
         :param price: Credits for one output, unless the author states another price. Default: 1.
+        :param more: Credits for anything else. Default: none.
         :raises PiktidBudgetError: It is larger. Nothing was sent.
         :raises PiktidConfigError: A limit is not a number.
         """
@@ -89,7 +90,7 @@ class Terms:
                 f"{self.connection}: {images} images exceed max_images={self.max_images}. Nothing was submitted. "
                 "Raise the limit or pass fewer images."
             )
-        cost = outputs * (price if self.credits_per_output is None else self.credits_per_output)
+        cost = more + outputs * (price if self.credits_per_output is None else self.credits_per_output)
         if cost > _limit(self.connection, "max_credits", self.max_credits):
             raise PiktidBudgetError(
                 f"{self.connection}: an estimated {cost:g} credits exceed max_credits={self.max_credits}. Nothing "
@@ -99,10 +100,8 @@ class Terms:
 
 def _limit(connection: str, name: str, value: Any) -> float:
     """Return a limit as a number, infinity for none. ``nan`` would allow anything, so it is refused."""
-    if value is None or value == "":
-        return math.inf
     try:
-        limit = float(value)
+        limit = math.inf if value is None or value == "" else float(value)
     except (TypeError, ValueError):
         limit = math.nan
     if not limit >= 0:
@@ -127,6 +126,8 @@ class PaidRequest:
 
     #: One in another state could be sent, and paid for, again.
     STATES: ClassVar[tuple[str, ...]] = ("planned", "intent", "submitted")
+    #: Whether PiktID answers a repeated request with what the first one did, so that it cannot be paid for twice.
+    REPEATABLE: ClassVar[bool] = False
 
     state: str = "planned"
     intent_at: float | None = None
@@ -203,14 +204,13 @@ class PaidRequests(Generic[Item]):
         return wait
 
     def resubmit(self, item: Item) -> bool:
-        """Plan a request with unknown fate again if the author chose that; at most once for each request."""
-        if self._terms.on_lost_reply != "resubmit" or item.resubmitted:
+        """Plan a request with unknown fate again if that is safe or the author's choice; at most once for each."""
+        if item.resubmitted or not (item.REPEATABLE or self._terms.on_lost_reply == "resubmit"):
             return False
-        self._log.warning(
-            "PiktID shows no trace of %s after a lost reply. Resubmitting (`on_lost_reply='resubmit'`); may pay twice.",
-            self._port.label(item),
-        )
-        metrics.count("bought_again")
+        how = "it is not charged twice" if item.REPEATABLE else "`on_lost_reply='resubmit'`, may pay twice"
+        label = self._port.label(item)
+        self._log.warning("No trace of %s at PiktID after a lost reply. Sending it again: %s.", label, how)
+        metrics.count("bought_again", not item.REPEATABLE)
         item.plan_again()
         item.resubmitted = True
         self._save()

@@ -26,6 +26,8 @@ _SECONDS = {
     "webhook_backoff": "wait before the first retry of a webhook delivery",
     "credits": "credits at startup",
     "credits_per_output": "price of one output",
+    "credits_per_promotion": "price of the promotion of a draft",
+    "credits_per_preset": "price of an extracted preset",
     "generate_seconds": "how long a v1 generation takes",
     "mask_seconds": "how long v1 takes to compute the masks of a picture",
     "target_seconds": "lifetime of a picture uploaded to v1",

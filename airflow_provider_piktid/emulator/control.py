@@ -63,8 +63,8 @@ async def show_stats(request: Request, state: State) -> Response:
 
 
 async def show_ledger(request: Request, state: State) -> Response:
-    """``GET``: paid v2 jobs and v1 generations."""
-    bought = {"jobs": state.ledger(), "generations": state.generations()}
+    """``GET``: paid v2 jobs, presets and v1 generations."""
+    bought = {"jobs": state.ledger(), "presets": state.presets(), "generations": state.generations()}
     return JSONResponse({**bought, "balance": state.credits.balance})
 
 

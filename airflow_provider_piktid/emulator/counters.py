@@ -67,7 +67,8 @@ class Counters(LockedCounters):
         """Count a new paid job; ``active`` includes it."""
         with self._lock:
             self.jobs_created += 1
-            self.jobs_by_images[tuple(sorted(images))] += 1
+            if images:
+                self.jobs_by_images[tuple(sorted(images))] += 1
             self.most_active_jobs = max(self.most_active_jobs, active)
 
     def refused(self, reason: str) -> None:

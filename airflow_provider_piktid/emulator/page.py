@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from html import escape
 
 from starlette.requests import Request
@@ -61,6 +62,8 @@ def _pair(output: Output) -> str:
     before = "".join(_thumb(file.file_id, file.blob, "before") for file in output.inputs)
     after = _thumb(output.uuid, output.blob, "after" if output.blob else output.status)
     note = f"{output.filename[:60]} · variation {output.group_index} · v{output.version}"
+    if not output.inputs:
+        note += f" · draft {output.id}"
     if output.error_message:
         note += f" · {output.error_message}"
     return f'<figure><div class="pair">{before}{after}</div><figcaption>{escape(note)}</figcaption></figure>'
@@ -93,6 +96,16 @@ def _person(state: State, identity: Identity) -> str:
         f"<figure>{picture}<figcaption>{escape(identity.name)}<br><code>{escape(identity.code)}</code><br>"
         f"{escape(identity.preprocessing_status)}</figcaption></figure>"
     )
+
+
+def _presets(state: State) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(preset['type'])}</td><td><code>{escape(preset['file_id'])}</code></td>"
+        f"<td><code>{escape(json.dumps(preset['instruction_data']))}</code></td></tr>"
+        for preset in state.presets()[::-1][:20]
+    )
+    head = "<tr><th>Type</th><th>Picture</th><th>Instruction</th></tr>"
+    return f"<h2>Presets</h2><table>{head}{rows}</table>" if rows else ""
 
 
 def _numbers(state: State) -> str:
@@ -137,7 +150,7 @@ def render(state: State) -> str:
             f'<div class="numbers">{_numbers(state)}</div>'
             f"{v1.render(state)}"
             f"<h2>Jobs</h2>{sections}<h2>Identities</h2><div class='people'>{people}</div>"
-            f"<h2>Projects</h2>{_projects(state)}"
+            f"{_presets(state)}<h2>Projects</h2>{_projects(state)}"
             f"<footer><h2>What it does not imitate</h2><ul>{limits}</ul>"
             f"</footer></body></html>"
         )

@@ -42,6 +42,8 @@ class Settings:
     :param faces: Report this many faces in each picture uploaded to v1. Default: detect them; one face if
         ``transform`` is False.
     :param credits_per_generation: Price of one v1 generation. Default 1, assumed.
+    :param credits_per_promotion: Price of the promotion of a draft. Default 50, from PiktID's client.
+    :param credits_per_preset: Price of an extracted preset. Default 1, assumed.
     :param max_identities: Largest number of own identities.
     :param max_tokens: Largest number of issued API tokens.
     :param webhook_tries: Delivery attempts per notification.
@@ -76,6 +78,8 @@ class Settings:
     poll_seconds: float = 3.0
     faces: int | None = None
     credits_per_generation: float = 1.0
+    credits_per_promotion: float = 50.0
+    credits_per_preset: float = 1.0
     max_identities: int = 50
     max_tokens: int = 20
     webhook_tries: int = 5

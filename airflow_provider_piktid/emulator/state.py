@@ -50,6 +50,11 @@ class State(Core):
         """Return every paid job with its images, identity and credits, oldest first."""
         return self.v2.jobs.ledger()
 
+    def presets(self) -> list[dict[str, Any]]:
+        """Return every extracted preset with its file, type and credits, oldest first."""
+        with self.lock:
+            return list(self.v2.presets)
+
     def generations(self) -> list[dict[str, Any]]:
         """Return every paid v1 generation with picture, person, keyword and credits, oldest first."""
         return self.v1.ledger()

@@ -42,11 +42,16 @@ def safe_relative(relative: str) -> str:
 
 
 def output_stem(relative: str) -> str:
-    """Return folder and name with which the outputs of a source begin; sources that share one need other names."""
+    """
+    Return folder and name with which the outputs of a source begin; sources that share one need other names.
+
+    :param relative: Path of a file; or of a folder, with ``/`` at its end.
+    """
     if len(relative) <= MAX_STEM_BYTES and _PLAIN.fullmatch(relative):
         return relative.rpartition(".")[0]
     path = safe_relative(relative)
-    stem = posixpath.splitext(safe_name(posixpath.basename(path), "image"))[0]
+    name = safe_name(posixpath.basename(path), "image")
+    stem = name if relative.endswith("/") else posixpath.splitext(name)[0]
     return posixpath.join(posixpath.dirname(path), safe_name(stem, "image"))
 
 

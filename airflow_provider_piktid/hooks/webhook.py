@@ -78,9 +78,19 @@ def request_test(client: PiktidClient, conn_id: str, seconds: float = TEST_SECON
         after = _last_answer(client)
         if after != before and after is not None:
             status = after[1]
+            if not status:
+                return False, _unreachable(conn_id, after[2])
             return 200 <= status < 300, f"{conn_id}: {shown(after[2])} answered the test with HTTP {status}."
         time.sleep(0.25)
     return False, f"{conn_id}: a test was requested, but PiktID reports no answer within {seconds:g} s."
+
+
+def _unreachable(conn_id: str, url: str | None) -> str:
+    return (
+        f"{conn_id}: PiktID could not reach {shown(url)}, or got no answer in time. Check that the receiver runs "
+        "there, that the address is reachable from the internet (DNS, firewall, reverse proxy), and that the "
+        "certificate of an https address is valid."
+    )
 
 
 def _last_answer(client: PiktidClient) -> tuple[str, int, str | None] | None:

@@ -277,12 +277,17 @@ class EndWatcher:
     async def _burst(self) -> list[EndedJob]:
         if not self._ready or time.monotonic() < self._emit_at:
             return []
+        expected = self._memory.has_webhook
         elsewhere = await self._memory.of_webhook()
         ready = {job_id: found for job_id, found in self._ready.items() if end_key(found[0]) not in elsewhere}
+        now = time.monotonic()
+        if ready and self._memory.has_webhook and not expected:
+            # It goes first also with what was found before it was heard of.
+            self._ready, self._emit_at = ready, now + self._times.webhook
+            return []
         self._ready = {}
         if not ready:
             return []
-        now = time.monotonic()
         self._emitted_at = now
         # A little later than that, so that this burst is among what is stored.
         self._save_at = min(self._save_at, now + SAVE_SECONDS + 0.5)

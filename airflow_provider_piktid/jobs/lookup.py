@@ -68,7 +68,7 @@ def look_up(
     taken for "not there".
 
     :param job: Kind and options of the request.
-    :param images: Its file ids.
+    :param images: Its file ids; empty if the type takes none.
     :param since: Epoch seconds; older jobs cannot be the one.
     :param known: Job ids that are the answer to other requests.
     :param batch: File ids of all requests of a task of which no record is left: it may have split them into jobs in
@@ -126,15 +126,15 @@ def _is_result_of(
 ) -> bool | None:
     """Compare a listed job with a request; None if PiktID does not say enough about the job."""
     inputs = _inputs(listed.images)
-    if inputs and not inputs <= images and inputs.isdisjoint(batch):
+    if job.takes_images and inputs and not inputs <= images and inputs.isdisjoint(batch):
         return False
     try:
         status = client.get_job(listed.job_id)
     except PiktidNotFoundError:
         return None
     matches = job.matches(status, len(images))
-    if matches is False and not batch:
-        return False
+    if not job.takes_images or (matches is False and not batch):
+        return matches
     if inputs != images:
         # A listing has at most 50 outputs of a job, and none of a job that has just begun.
         inputs |= _inputs_of_results(client, listed.job_id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.common.paid import PaidRequests, RecordedWork, Terms
@@ -30,6 +29,7 @@ from airflow_provider_piktid.jobs.submission import (
     JobRecord,
     Submission,
     checked_images,
+    job_sizes,
     plan,
 )
 from airflow_provider_piktid.jobs.waiting import (
@@ -87,6 +87,7 @@ class JobRun(RecordedWork[JobRecord]):
     :param wait_for_completion: False: the work is done once all jobs are submitted.
     :param check_identity: Whether to look the identity up before anything is paid for.
     :param purchases: What other tasks have bought, to reuse it. Default: nothing is reused.
+    :param more_credits: What the task pays for besides its jobs, for ``max_credits``. Default: nothing.
     """
 
     def __init__(
@@ -103,13 +104,15 @@ class JobRun(RecordedWork[JobRecord]):
         wait_for_completion: bool = True,
         check_identity: bool = True,
         purchases: Purchases | None = None,
+        more_credits: float = 0.0,
     ) -> None:
         super().__init__(store, JobRecord.from_json, log)
         self._job = job
         #: What is to be submitted: without the images that are reused.
-        self._images = checked_images(images)
+        self._images = checked_images(images) if job.takes_images else []
         self._total = len(self._images)
         self._rows = images
+        self._more_credits = more_credits
         self._purchases = purchases
         self._terms = terms
         self._task = task
@@ -158,7 +161,7 @@ class JobRun(RecordedWork[JobRecord]):
 
     def _fingerprint(self) -> str:
         if self._purchases is None:
-            wanted = {"project": self._job.project_id, "images": checked_images(self._rows)}
+            wanted = {"project": self._job.project_id, "images": self._images}
         else:
             wanted = {"contents": list(content_of(self._rows).values())}
         return fingerprint(
@@ -183,9 +186,10 @@ class JobRun(RecordedWork[JobRecord]):
         record = plan((), fingerprint=wanted, now=time.time(), content=self._job.content())
         if self._purchases is not None:
             self._reuse(record, self._purchases)
-        counts = self._job.split(len(self._images), self._settings.images_per_job)
-        self._check(counts)
+        images = self._rows if self._purchases is None else self._images
+        counts = job_sizes(self._job, images, self._settings.images_per_job)
         record.submissions = [Submission(count) for count in counts]
+        self._check(record)
         self.start(record)
         if self.other is not None and self.other.fingerprint:
             self.log.warning(
@@ -215,17 +219,20 @@ class JobRun(RecordedWork[JobRecord]):
         if self._purchases is not None:
             self._images = list(self.record.contents)
 
-    def _check(self, counts: Sequence[int]) -> None:
+    def _check(self, record: JobRecord) -> None:
         """Refuse arguments that cannot work, or cost too much, before anything is paid for."""
-        if not counts:
+        chunks = record.chunks(self._images)
+        if not chunks:
             return
         try:
-            self._job.check(self._images[: counts[0]], self._settings.images_per_job)
-            self._job.body(self._images[: counts[0]])
+            for chunk in chunks:
+                self._job.check(chunk, self._settings.images_per_job)
+            self._job.body(chunks[0])
         except ValueError as error:
             raise PiktidConfigError(f"{self._terms.connection}: {error}. Nothing was submitted.") from error
-        outputs = sum(self._job.outputs(count) for count in counts)
-        self._terms.check_budget(len(self._images), outputs, self._job.credits_per_output)
+        outputs = sum(self._job.outputs(len(chunk)) for chunk in chunks)
+        price, images = self._job.credits_per_output, len(self._images) or outputs
+        self._terms.check_budget(images, outputs, price, more=self._more_credits)
         if self._job.identity and self._check_identity:
             self._require_identity(self._job.identity)
 

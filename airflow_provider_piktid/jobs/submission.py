@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from airflow_provider_piktid.common import metrics
 from airflow_provider_piktid.common.paid import PaidRequest
@@ -28,6 +28,9 @@ from airflow_provider_piktid.exceptions import (
     PiktidSubmissionError,
 )
 from airflow_provider_piktid.jobs.queue import AccountLimits
+
+if TYPE_CHECKING:
+    from airflow_provider_piktid.models import JobType
 
 RECORD_VERSION = 1
 STATE_KEY = "piktid_jobs"
@@ -200,6 +203,18 @@ def plan(
     return JobRecord(fingerprint, now, [Submission(count) for count in counts], content=dict(content or {}))
 
 
+def job_sizes(job: JobType, images: Sequence[Any], images_per_job: int) -> list[int]:
+    """
+    Return the number of images in each job, in the order of the images.
+
+    :param images: File ids, or rows of an upload: of a type that combines images, those of a ``group`` are one job.
+    """
+    groups = [image.get("group") if isinstance(image, Mapping) else None for image in images]
+    if not job.combines or not any(groups):
+        return job.split(len(images), images_per_job)
+    return [len(list(same)) for _, same in itertools.groupby(groups)]
+
+
 class JobCalls(Protocol):
     """What a batch needs of the service."""
 
@@ -271,6 +286,8 @@ class JobPort:
         try:
             job_id = self._calls.submit(images)
         except PiktidNotFoundError as error:
+            if not images:
+                raise
             raise PiktidNotFoundError(
                 f"{error} Its `project_id` and `images` must be those that the upload returned; a project's name is "
                 "not its id.",
@@ -279,7 +296,7 @@ class JobPort:
         item.submitted(job_id, self._clock())
         metrics.count("jobs.submitted", type=self._noun)
         metrics.count("images.submitted", len(images), type=self._noun)
-        self._log.info("Submitted job %s with %d image(s).", item.job_id, len(images))
+        self._log.info("Submitted job %s%s.", item.job_id, _with_images(item))
 
     def find(self, item: Submission) -> bool:
         intent_at = item.intent_at = item.intent_at or self._record.created_at
@@ -309,12 +326,16 @@ class JobPort:
         )
 
     def label(self, item: Submission) -> str:
-        return f"a {self._noun} request with {item.count} image(s)"
+        return f"a {self._noun} request{_with_images(item)}"
 
     def _refresh(self) -> None:
         for item in self._record.submissions:
             if item.job_id and not item.ended:
                 item.ended = self._calls.ended(item.job_id)
+
+
+def _with_images(item: Submission) -> str:
+    return f" with {item.count} image(s)" if item.count else ""
 
 
 def wait_for_limit(error: PiktidError, limits: AccountLimits, now: float) -> SlotWait:

@@ -15,6 +15,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 MAX_WORDS: Final = 10_000
 #: Characters of a server's text that a model keeps.
 MAX_SERVER_TEXT: Final = 500
+#: Levels of nested JSON that are kept where any is possible.
+MAX_DEPTH: Final = 20
 
 _SCHEME: Final = string.ascii_letters + string.digits + "+.-"
 _SIGNED: Final = ("x-amz-", "x-goog-", "signature=")
@@ -131,6 +133,25 @@ def _mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _plain_data(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("must be an object")
+    data: dict[str, Any] = _without_links(value, MAX_DEPTH)
+    return data
+
+
+def _without_links(value: Any, depth: int) -> Any:
+    """Return JSON without links; what lies too deep, or is not a number, is left out."""
+    if isinstance(value, str):
+        return _shown(_clean(value))
+    if isinstance(value, dict) and depth:
+        return {_clean(key): _without_links(item, depth - 1) for key, item in value.items()}
+    if isinstance(value, list) and depth:
+        return [_without_links(item, depth - 1) for item in value]
+    is_left_out = isinstance(value, dict | list) or (isinstance(value, float) and not math.isfinite(value))
+    return None if is_left_out else value
+
+
 def _objects(value: object) -> list[Any]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
@@ -155,5 +176,7 @@ Index = Annotated[int, BeforeValidator(_index)]
 Flag = Annotated[bool | None, BeforeValidator(_flag)]
 #: An object; anything else counts as empty.
 Mapping = Annotated[dict[str, Any], BeforeValidator(_mapping)]
+#: A required object of any JSON in the server's words, which goes to other tasks: links are replaced by ``<link>``.
+PlainData = Annotated[dict[str, Any], BeforeValidator(_plain_data)]
 #: Validator for a list of models: entries that are not objects are dropped.
 Objects = BeforeValidator(_objects)

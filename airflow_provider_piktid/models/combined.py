@@ -66,6 +66,10 @@ class CombinedJob(JobType):
         check_extra(self.extra, _FIXED_FIELDS)
 
     @property
+    def variations(self) -> tuple[int, ...]:
+        return tuple(map(variations, ([item] for item in self.instructions))) or (1,)
+
+    @property
     def credits_per_output(self) -> float:
         return credits_each(self.instructions)
 

@@ -12,8 +12,8 @@ from airflow_provider_piktid.models.instructions import (
     FORMATS,
     RATIOS,
     SIZES,
+    Fields,
     Reader,
-    nested,
     number,
     one_of,
     text,
@@ -47,7 +47,7 @@ class FlatToModel(CombinedJob):
         "background": text,
         "seed": number(0, MAX_SEED),
         "num_variations": number(1, MAX_VARIATIONS),
-        "options": nested({"size": one_of(*SIZES), "ar": one_of(*RATIOS), "format": one_of(*FORMATS)}),
+        "options": Fields({"size": one_of(*SIZES), "ar": one_of(*RATIOS), "format": one_of(*FORMATS)}),
     }
 
     identity_code: str

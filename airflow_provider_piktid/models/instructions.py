@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from airflow_provider_piktid.models.job_type import check_choice, check_number, check_text, untemplated
@@ -54,9 +56,20 @@ def number(least: int, most: int, step: int = 1) -> Reader:
     return read
 
 
-def nested(fields: Mapping[str, Reader]) -> Reader:
-    """Return a reader of an object with these fields."""
-    return lambda name, value: read_fields(name, value, fields)
+def text_or_number(name: str, value: Any) -> str | int | float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return value
+    return text(name, value)
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A reader of an object with these fields."""
+
+    fields: Mapping[str, Reader]
+
+    def __call__(self, name: str, value: Any) -> dict[str, Any]:
+        return read_fields(name, value, self.fields)
 
 
 def read_fields(

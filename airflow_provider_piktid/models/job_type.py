@@ -33,6 +33,8 @@ class JobType(ABC):
     noun: ClassVar[str]
     #: Whether all images of a job go into each of its outputs.
     combines: ClassVar[bool] = False
+    #: Whether the job is made of images. One that is not has no project either, and ``images`` is always empty.
+    takes_images: ClassVar[bool] = True
     #: Options that change how the request is checked or sent, but not the outputs.
     not_content: ClassVar[frozenset[str]] = frozenset({"project_id"})
 
@@ -67,6 +69,10 @@ class JobType(ABC):
 
         :raises ValueError: Not a list of distinct file ids, or more than a job takes.
         """
+        if not self.takes_images:
+            if images:
+                raise ValueError(f"a {self.noun} job takes no images")
+            return
         if isinstance(images, str) or not images:
             raise ValueError("images must be a list of at least one file id")
         for image in images:
@@ -78,7 +84,14 @@ class JobType(ABC):
 
     def split(self, images: int, images_per_job: int) -> list[int]:
         """Return the number of images in each job, in the order of the images."""
+        if not self.takes_images:
+            return [0]
         return [min(images_per_job, images - start) for start in range(0, images, images_per_job)]
+
+    @property
+    def variations(self) -> tuple[int, ...]:
+        """Outputs of each instruction, in order; empty if the type has no instructions."""
+        return ()
 
     @property
     def credits_per_output(self) -> float:

@@ -14,6 +14,7 @@ from airflow_provider_piktid.models._base import (
     Mapping,
     Number,
     Objects,
+    PlainData,
     RequiredText,
     RequiredWord,
     ServerText,
@@ -111,6 +112,28 @@ class IdentityStatus(WireModel):
     @property
     def is_terminal(self) -> bool:
         return self.preprocessing_status in TERMINAL
+
+
+class PromotedIdentity(WireModel):
+    """The identity that a draft became. ``promoted_before``: by an earlier request, so this one cost nothing."""
+
+    identity_code: RequiredText
+    preprocessing_job_id: Text = None
+    status: Word = ""
+    promoted_before: Flag = None
+
+
+class ExtractedPreset(WireModel):
+    """
+    The settings of a style that PiktID read from a picture.
+
+    ``instruction_data`` is what an instruction of its type has. Links in it are replaced.
+    """
+
+    instruction_data: PlainData
+    suggested_name: ServerText = None
+    suggested_description: ServerText = None
+    file_id: Text = None
 
 
 class JobCreated(WireModel):

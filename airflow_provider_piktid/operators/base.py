@@ -198,29 +198,21 @@ class PaidOperator(BaseOperator):
         return terms
 
 
-class PaidJobOperator(PaidOperator):
+class JobOperator(PaidOperator):
     """
-    Submit images as paid v2 jobs, each once, and wait for them.
+    Submit paid v2 jobs of one type, each once, and wait for them.
 
-    A subclass names its job type and takes its arguments, and does no more.
+    A subclass names its job type and takes its arguments, and does no more. Those of jobs that are made of images
+    extend :class:`PaidJobOperator`.
 
-    :param project_id: Project of the images, as the upload returned it.
-    :param images: ``file_id`` values, or rows of an upload, any number; split into jobs of at most ``images_per_job``
-        of the connection (default 10). Order is kept.
     :param poll_interval: Seconds between status requests while the notification stream is down, 3 or more.
         Default: 10.
-    :param reuse: Buy the same pictures with the same options once in all DAG runs: outputs that another task bought
-        with ``reuse`` and the same ``state_path`` are used again. Needs a ``state_path`` and the rows of the upload,
-        ``images=upload.output["images"]``. XCom key ``images``: the rows for the download. Default: False.
     :param record_beside: URI of a ``.json`` file; the record is kept beside it, as ``<name>.jobs.json``, instead of
         in ``state_path``. A refresh keeps it where its next run looks. Default: none.
     :param wait_for_completion: Wait for the jobs. If False, return once all are submitted. Default: True.
-    :param check_identity: Look up the identity before paying, so that a typo costs nothing. Default: True.
-    :return: Job ids in the order of the images. XCom keys: ``summary``, counts and credits; also of a task that
-        failed, ``job_ids`` once all are submitted, and ``jobs``, ``[job id or None, number of images]`` in order.
     """
 
-    template_fields: Sequence[str] = (*PaidOperator.template_fields, "project_id", "images", "record_beside")
+    template_fields: Sequence[str] = (*PaidOperator.template_fields, "record_beside")
     operator_extra_links = (PiktidJobLink(),)
 
     #: Path of the job type's class. It is imported when the task runs: parsing a DAG file need not pay for it.
@@ -229,37 +221,105 @@ class PaidJobOperator(PaidOperator):
     def __init__(
         self,
         *,
-        project_id: str,
-        images: Sequence[str | Mapping[str, Any]],
         poll_interval: float = 10.0,
-        reuse: bool = False,
         record_beside: str | None = None,
         wait_for_completion: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.poll_interval = poll_interval
+        self.record_beside = record_beside
+        self.wait_for_completion = wait_for_completion
+
+    def _job_type(self) -> JobType:
+        """
+        Return the job type with this operator's arguments of the same names.
+
+        :raises PiktidConfigError: An argument is invalid.
+        """
+        module, _, name = self.job_type.rpartition(".")
+        job_type: type[JobType] = getattr(import_module(module), name)
+        try:
+            return job_type.from_arguments(vars(self))
+        except ValueError as error:
+            raise PiktidConfigError(f"{self.task_id}: {error}. Nothing was submitted.") from error
+
+    def _open_client(self, hook: PiktidHook) -> PiktidClient:
+        hook.settings.require_token()
+        return hook.get_conn()
+
+    def _job_run(
+        self,
+        job: JobType,
+        images: Any,
+        task: CurrentTask,
+        hook: PiktidHook,
+        client: PiktidClient,
+        *,
+        folder: str | None = None,
+        **options: Any,
+    ) -> JobRun:
+        """
+        Return a run of these jobs.
+
+        :param folder: Where the record is kept instead of ``state_path``. Default: there.
+        :param options: Further arguments of the run.
+        """
+        return JobRun(
+            job,
+            images,
+            self._terms(self.poll_interval),
+            task=task,
+            settings=hook.settings,
+            client=client,
+            store=task.open_store(
+                folder or self.state_path,
+                STATE_KEY,
+                JobRecord.from_json,
+                record_path=beside(self.record_beside, "jobs") if self.record_beside else None,
+            ),
+            log=self.log,
+            wait_for_completion=self.wait_for_completion,
+            **options,
+        )
+
+
+class PaidJobOperator(JobOperator):
+    """
+    Submit images as paid v2 jobs, each once, and wait for them.
+
+    A subclass names its job type and takes its arguments, and does no more.
+
+    :param project_id: Project of the images, as the upload returned it.
+    :param images: ``file_id`` values, or rows of an upload, any number; split into jobs of at most ``images_per_job``
+        of the connection (default 10). Order is kept.
+    :param reuse: Buy the same pictures with the same options once in all DAG runs: outputs that another task bought
+        with ``reuse`` and the same ``state_path`` are used again. Needs a ``state_path`` and the rows of the upload,
+        ``images=upload.output["images"]``. XCom key ``images``: the rows for the download. Default: False.
+    :param check_identity: Look up the identity before paying, so that a typo costs nothing. Default: True.
+
+    Further parameters are those of ``JobOperator`` and ``PaidOperator``.
+
+    :return: Job ids in the order of the images. XCom keys: ``summary``, counts and credits; also of a task that
+        failed, ``job_ids`` once all are submitted, and ``jobs``, ``[job id or None, number of images]`` in order.
+    """
+
+    template_fields: Sequence[str] = (*JobOperator.template_fields, "project_id", "images")
+
+    def __init__(
+        self,
+        *,
+        project_id: str,
+        images: Sequence[str | Mapping[str, Any]],
+        reuse: bool = False,
         check_identity: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.project_id = project_id
         self.images = images
-        self.poll_interval = poll_interval
         self.reuse = reuse
-        self.record_beside = record_beside
-        self.wait_for_completion = wait_for_completion
         self.check_identity = check_identity
-
-    def _job_type(self) -> JobType:
-        """
-        Return the job type with this operator's arguments of the same names.
-
-        :raises ValueError: An argument is invalid.
-        """
-        module, _, name = self.job_type.rpartition(".")
-        job_type: type[JobType] = getattr(import_module(module), name)
-        return job_type.from_arguments(vars(self))
-
-    def _open_client(self, hook: PiktidHook) -> PiktidClient:
-        hook.settings.require_token()
-        return hook.get_conn()
 
     def _shared_folder(self, job: JobType, terms: Terms) -> str:
         """Return the folder of the records of all tasks that reuse what this one buys."""
@@ -277,10 +337,7 @@ class PaidJobOperator(PaidOperator):
         return options_folder(state_path, job, terms)
 
     def _make_run(self, task: CurrentTask, hook: PiktidHook, client: PiktidClient) -> JobRun:
-        try:
-            job = self._job_type()
-        except ValueError as error:
-            raise PiktidConfigError(f"{self.task_id}: {error}. Nothing was submitted.") from error
+        job = self._job_type()
         if not job.project_id:
             raise PiktidConfigError(
                 f'{self.task_id}: project_id is empty ({job.project_id!r}). Pass `upload.output["project_id"]`, where '
@@ -288,21 +345,13 @@ class PaidJobOperator(PaidOperator):
             )
         terms = self._terms(self.poll_interval)
         folder = self._shared_folder(job, terms) if self.reuse else None
-        return JobRun(
+        return self._job_run(
             job,
             self.images,
-            terms,
-            task=task,
-            settings=hook.settings,
-            client=client,
-            store=task.open_store(
-                folder or self.state_path,
-                STATE_KEY,
-                JobRecord.from_json,
-                record_path=beside(self.record_beside, "jobs") if self.record_beside else None,
-            ),
+            task,
+            hook,
+            client,
+            folder=folder,
             purchases=Purchases(folder, job, terms, client) if folder else None,
-            log=self.log,
-            wait_for_completion=self.wait_for_completion,
             check_identity=self.check_identity,
         )

@@ -1,20 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Upload an identity to swap in."""
+"""Upload an identity to swap in, or let PiktID create one."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_piktid.exceptions import PiktidImageError, PiktidInvalidRequestError, PiktidJobTimeout
+from airflow_provider_piktid.common.records import CurrentTask
+from airflow_provider_piktid.exceptions import PiktidConfigError, PiktidImageError
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.formats import V2_FORMATS
 from airflow_provider_piktid.files.search import find_images
 from airflow_provider_piktid.hooks.piktid import PiktidHook
-from airflow_provider_piktid.operators.base import fail_fast_if_permanent
+from airflow_provider_piktid.jobs.identity_run import IdentityRun
+from airflow_provider_piktid.jobs.outcome import job_id_list
+from airflow_provider_piktid.jobs.preprocessing import wait_until_preprocessed
+from airflow_provider_piktid.jobs.promotion import STATE_KEY, PromotionRecord, draft_number
+from airflow_provider_piktid.jobs.promotion_run import PROMOTION_CREDITS, PromotionRun
+from airflow_provider_piktid.operators.base import JobOperator, PaidOperator, fail_fast_if_permanent
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient
@@ -77,21 +82,168 @@ class PiktidUploadIdentityOperator(BaseOperator):
                 identity = client.upload_identity(filename, content, name=name, tag=self.tag)
                 self.log.info("Identity %s is %s.", name, identity.identity_code)
                 if self.wait_for_preprocessing:
-                    self._wait(client, identity.identity_code)
+                    wait_until_preprocessed(
+                        client,
+                        identity.identity_code,
+                        connection=self.piktid_conn_id,
+                        timeout=self.timeout,
+                        poll_interval=self.poll_interval,
+                    )
             return identity.identity_code
 
-    def _wait(self, client: PiktidClient, identity_code: str) -> None:
-        deadline = time.monotonic() + self.timeout
-        while not (status := client.get_identity_status(identity_code)).is_terminal:
-            if time.monotonic() >= deadline:
-                raise PiktidJobTimeout(
-                    f"{self.piktid_conn_id}: identity {identity_code} is not preprocessed after {self.timeout:g} s. "
-                    "It exists; a retry waits for it again. Raise `timeout` to wait longer."
-                )
-            time.sleep(self.poll_interval)
-        if status.preprocessing_status == "failed":
-            raise PiktidInvalidRequestError(
-                f"{self.piktid_conn_id}: PiktID could not preprocess identity {identity_code}: "
-                f"{status.error_message or 'no reason given'}. Use an image with one clearly visible face.",
-                status=200,
+
+class PiktidCreateIdentityOperator(JobOperator):
+    """
+    Let PiktID draw drafts of a new identity from a brief, and promote one of them if asked to.
+
+    Each draft costs credits, and the promotion 50 more. A retry or a clear with unchanged input attaches to the drafts
+    and to the identity of an earlier try instead of paying again; another ``promote`` buys no new drafts.
+
+    :param instructions: One to ten mappings, each one person: any of ``appearance``, ``face`` and ``hair`` (mappings)
+        and ``prompt``, which takes precedence; ``input_assets``, up to three ``file_id`` values; ``num_variations`` (1
+        to 8), the number of drafts; ``options``: ``size`` (1K, 2K, 4K), ``ar``, ``format`` (png, jpg).
+    :param name: Name of the identity; if it is taken, PiktID adds a number. Default: PiktID decides.
+    :param promote: Number of the draft to make an identity of, among those that have a picture: 0 is the first one.
+        This costs 50 credits. Default: none, drafts only.
+    :param wait_for_preprocessing: After a promotion, wait until PiktID has preprocessed the identity. Default: True.
+    :param model: Engine: ``auto``, ``nano_banana_pro``, ``seedream`` or ``orbita`` (1K only). Another one needs
+        ``force_model=True``. Default: ``auto``.
+    :param extra: More fields of the request, passed through. Default: none.
+    :param force_model: Send a ``model`` that this package does not know. Default: False.
+
+    Further parameters, such as ``timeout``, ``deferrable``, ``state_path``, ``max_credits``, are those of
+    ``JobOperator`` and ``PaidOperator``.
+
+    :return: Job ids. XCom keys: ``identity_code`` if promoted; ``drafts``, one row for each draft with its number; and
+        those of the other jobs, such as ``summary``.
+    :raises PiktidConfigError: There is no draft with the number ``promote``. The drafts are not bought again.
+    :raises PiktidQuotaError: The account has reached its limit of identities; the drafts can be promoted later.
+    """
+
+    job_type = "airflow_provider_piktid.models.identity_creation.IdentityCreation"
+    template_fields: Sequence[str] = (
+        *JobOperator.template_fields,
+        "instructions",
+        "name",
+        "promote",
+        "model",
+        "extra",
+    )
+
+    def __init__(
+        self,
+        *,
+        instructions: Sequence[Mapping[str, Any]],
+        name: str | None = None,
+        promote: int | str | None = None,
+        wait_for_preprocessing: bool = True,
+        model: str = "auto",
+        extra: Mapping[str, Any] | None = None,
+        force_model: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.instructions = instructions
+        self.name = name
+        self.promote = promote
+        self.wait_for_preprocessing = wait_for_preprocessing
+        self.model = model
+        self.extra = extra
+        self.force_model = force_model
+
+    def _make_run(self, task: CurrentTask, hook: PiktidHook, client: PiktidClient) -> IdentityRun:
+        job = self._job_type()
+        drafts = job.outputs(0)
+        # A template that is none renders to this text.
+        number = None if self.promote in (None, "", "None") else draft_number(self.promote, "promote")
+        if number is not None and number >= drafts:
+            raise PiktidConfigError(
+                f"{self.task_id}: promote={number} needs more than {number} drafts, and instructions ask for {drafts}. "
+                "The first one is 0. Nothing was submitted."
             )
+        if number is not None and not self.wait_for_completion:
+            raise PiktidConfigError(
+                f"{self.task_id}: promote needs the drafts, so remove wait_for_completion=False, or promote with "
+                "PiktidPromoteIdentityOperator later. Nothing was submitted."
+            )
+        promotion = None
+        if number is not None:
+            promotion = PromotionRun(
+                number,
+                None,
+                self._terms(self.poll_interval),
+                task=task,
+                settings=hook.settings,
+                client=client,
+                store=task.open_store(self.state_path, STATE_KEY, PromotionRecord.from_json),
+                log=self.log,
+                argument="promote",
+                wait_for_preprocessing=self.wait_for_preprocessing,
+                bought=(drafts, job.credits_per_output),
+            )
+        more_credits = 0.0 if number is None else PROMOTION_CREDITS
+        return IdentityRun(
+            self._job_run(job, [], task, hook, client, more_credits=more_credits),
+            promotion,
+            task=task,
+            client=client,
+            wait_for_completion=self.wait_for_completion,
+        )
+
+
+class PiktidPromoteIdentityOperator(PaidOperator):
+    """
+    Make an identity of a draft, for example of one that a person chose. This costs 50 credits.
+
+    PiktID promotes a draft once. If it was promoted before, by whomever, the identity is returned and nothing is paid.
+
+    :param job_ids: Jobs of the drafts, as ``PiktidCreateIdentityOperator`` returned them.
+    :param draft: Number of the draft among those that have a picture, from 0, as in that operator's XCom ``drafts``.
+    :param name: Name of the identity, unique in the account. Default: that of the job, with a number if it is taken.
+    :param wait_for_preprocessing: Wait until PiktID has preprocessed the identity. Default: True.
+    :param poll_interval: Seconds between two status requests, 3 or more. Default: 10.
+
+    Further parameters are those of ``PaidOperator``.
+
+    :return: The ``identity_code``.
+    :raises PiktidConfigError: There is no such draft.
+    :raises PiktidConflictError: Another identity has the name.
+    :raises PiktidQuotaError: The account has reached its limit of identities.
+    """
+
+    template_fields: Sequence[str] = (*PaidOperator.template_fields, "job_ids", "draft", "name")
+
+    def __init__(
+        self,
+        *,
+        job_ids: Sequence[str],
+        draft: int | str,
+        name: str | None = None,
+        wait_for_preprocessing: bool = True,
+        poll_interval: float = 10.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.job_ids = job_ids
+        self.draft = draft
+        self.name = name
+        self.wait_for_preprocessing = wait_for_preprocessing
+        self.poll_interval = poll_interval
+
+    def _open_client(self, hook: PiktidHook) -> PiktidClient:
+        hook.settings.require_token()
+        return hook.get_conn()
+
+    def _make_run(self, task: CurrentTask, hook: PiktidHook, client: PiktidClient) -> PromotionRun:
+        return PromotionRun(
+            draft_number(self.draft, "draft"),
+            self.name or None,
+            self._terms(self.poll_interval),
+            task=task,
+            settings=hook.settings,
+            client=client,
+            store=task.open_store(self.state_path, STATE_KEY, PromotionRecord.from_json),
+            log=self.log,
+            job_ids=job_id_list(self.job_ids, "promote a draft of"),
+            wait_for_preprocessing=self.wait_for_preprocessing,
+        )

@@ -18,6 +18,15 @@ from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.links import SHEET_URL_KEY, PiktidContactSheetLink, sheet_page
 from airflow_provider_piktid.operators.base import fail_fast_if_permanent
 from airflow_provider_piktid.refresh.active import end_run, working
+from airflow_provider_piktid.refresh.arguments import (
+    MODEL_SWAP,
+    class_of,
+    is_true,
+    job_of,
+    options_key,
+    stated_price,
+    whole_number,
+)
 from airflow_provider_piktid.refresh.batches import (
     current_entries,
     finder,
@@ -26,7 +35,6 @@ from airflow_provider_piktid.refresh.batches import (
     read_uploads,
 )
 from airflow_provider_piktid.refresh.carry_out import carry_out
-from airflow_provider_piktid.refresh.catalogue import options_key
 from airflow_provider_piktid.refresh.checks import check_no_overlap
 from airflow_provider_piktid.refresh.collect import Collection
 from airflow_provider_piktid.refresh.contact_sheet import page_uri
@@ -41,15 +49,9 @@ if TYPE_CHECKING:
     from airflow_provider_piktid.files.storage import Location
 
 
-#: What the text of a rendered template means.
-SWITCHES = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(
-    ("false", "0", "no", "off", "none", ""), False
-)
-
-
 class PiktidPlanRefreshOperator(BaseOperator):
     """
-    Find the sources of a catalogue that have to be swapped, and split them into batches.
+    Find the sources of a catalogue that have to be submitted, and split them into batches.
 
     Free of charge: nothing is sent to PiktID. Sources are compared with the catalogue that earlier runs wrote below
     ``output_path``, by content: ETag or checksum if the store has one, otherwise size and date; if those differ, by
@@ -57,16 +59,21 @@ class PiktidPlanRefreshOperator(BaseOperator):
 
     :param source: Folder, prefix or glob of JPEG and PNG images, on any store that ``ObjectStoragePath`` supports.
     :param output_path: Folder or prefix of the outputs and of the catalogue. It must not overlap with ``source``.
-    :param identity_code: Identity that the swap uses.
-    :param options: Arguments of the swap. A change of those that affect the outputs makes all of them again.
-        Default: none.
-    :param exclude: Glob patterns of sources to skip. Their outputs are kept. Default: none.
+    :param identity_code: Identity that the jobs use. Default: none, for types of jobs without one.
+    :param options: Arguments of the operator that submits the jobs. A change of those that affect the outputs makes
+        all of them again. Default: none.
+    :param job_type: Path of the class of the jobs, ``job_type`` of their operator. Default: the model swap.
+    :param group_by: Make sources of several files, for jobs that combine their images: ``folder``, each folder below
+        ``source`` that has images; or a regular expression for paths below ``source``, whose group in parentheses is
+        what the images of a source share. Default: none, each image is a source.
+    :param exclude: Glob patterns of sources to skip, or of images of a group. Their outputs are kept. Default: none.
     :param max_images: Maximum number of sources that one run submits. The rest is submitted by the next runs, oldest
         first. Default: no limit.
     :param max_attempts: How often a source that fails is submitted, until it changes. Default: 3.
     :param images_per_batch: Sources in one batch, which is one mapped upload, swap and collect. Default: as many as the
-        account can have in its active jobs, ``images_per_job`` times ``active_jobs`` of the connection, 50; more if
-        there would be more batches than Airflow maps (``[core] max_map_length``).
+        account can have in its active jobs, ``images_per_job`` times ``active_jobs`` of the connection, 50, or
+        ``active_jobs``, 5, if each source is a job of its own; more if there would be more batches than Airflow maps
+        (``[core] max_map_length``).
     :param rerun_key: Any text; another value makes every output again. Default: none.
     :param dry_run: Log what would be done and its cost; write nothing and return no batch. Default: False.
     :param prune: Remove outputs whose source no longer exists. Default: False, report them.
@@ -75,7 +82,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
     :param max_late_runs: How many runs try to download an output that is paid for; then its source counts as failed.
         Default: 7.
     :param credits_per_output: Credits that one output costs, for the estimate; replaced by the average of the
-        catalogue once it has one. Default: 1; PiktID states no price.
+        catalogue once it has one. Default: the price that PiktID states, else 1.
     :param piktid_conn_id: Connection id. Default: ``piktid_default``.
     :return: URIs of the batches, for task mapping; each is a JSON file that the upload accepts as ``images``. XCom
         keys: ``summary``: counts; ``late``: URI of a batch that is paid for but not downloaded yet, or "".
@@ -104,8 +111,10 @@ class PiktidPlanRefreshOperator(BaseOperator):
         *,
         source: str,
         output_path: str,
-        identity_code: str,
+        identity_code: str | None = None,
         options: Mapping[str, Any] | None = None,
+        job_type: str = MODEL_SWAP,
+        group_by: str | None = None,
         exclude: str | Sequence[str] = (),
         max_images: int | str | None = None,
         max_attempts: int = 3,
@@ -115,7 +124,7 @@ class PiktidPlanRefreshOperator(BaseOperator):
         prune: bool = False,
         rebuild_missing: bool | str = False,
         max_late_runs: int = 7,
-        credits_per_output: float = 1.0,
+        credits_per_output: float | None = None,
         piktid_conn_id: str = PiktidHook.default_conn_name,
         **kwargs: Any,
     ) -> None:
@@ -124,6 +133,8 @@ class PiktidPlanRefreshOperator(BaseOperator):
         self.output_path = output_path
         self.identity_code = identity_code
         self.options = options
+        self.job_type = job_type
+        self.group_by = group_by
         self.exclude = exclude
         self.max_images = max_images
         self.max_attempts = max_attempts
@@ -140,15 +151,16 @@ class PiktidPlanRefreshOperator(BaseOperator):
     def execute(self, context: Any) -> list[str]:
         with fail_fast_if_permanent():
             settings = PiktidHook(self.piktid_conn_id).settings
-            request = self._request(context)
+            request = self._request(context, settings.images_per_job)
             store = CatalogueStore(storage.locate(self.output_path))
             check_no_overlap(request.source, request.output_path)
             with nullcontext() if request.dry_run else working(store.private, context["ti"]):
-                size = self.images_per_batch or settings.images_per_job * settings.active_jobs
+                in_a_job = 1 if request.combines else settings.images_per_job
+                size = self.images_per_batch or in_a_job * settings.active_jobs
                 return self._plan(context, request, store, int(size))
 
     def _plan(self, context: Any, request: RefreshRequest, store: CatalogueStore, size: int) -> list[str]:
-        plan = make_plan(request, store, finder(self.piktid_conn_id))
+        plan = make_plan(request, store, finder(self.piktid_conn_id, class_of(self.job_type)))
         entries = batch_entries(plan, request)
         summary = plan_summary(plan, request)
         log_plan(plan, summary, self.log)
@@ -162,48 +174,36 @@ class PiktidPlanRefreshOperator(BaseOperator):
         batches = [entries[start : start + size] for start in range(0, len(entries), size)]
         return store.write_batches(request.run, batches)
 
-    def _request(self, context: Any) -> RefreshRequest:
+    def _request(self, context: Any, images_per_job: int) -> RefreshRequest:
         ti = context["ti"]
         storage.check_named("source", self.source)
         storage.check_named("output_path", self.output_path)
         try:
-            key = options_key(self.identity_code, self.options or {}, self.rerun_key)
+            job = job_of(self.job_type, self.options or {}, self.identity_code, self.group_by)
         except ValueError as error:
             raise PiktidConfigError(f"{self.task_id}: {error}. Nothing was submitted.") from error
         return RefreshRequest(
             source=self.source,
             output_path=self.output_path,
-            identity_code=self.identity_code,
-            options_key=key,
+            identity_code=job.identity,
+            options_key=options_key(job, self.rerun_key),
             producer=f"{ti.dag_id}.{ti.task_id}",
             run=run_key(ti.dag_id, ti.task_id, ti.run_id),
             exclude=[self.exclude] if isinstance(self.exclude, str) else list(self.exclude),
-            max_images=self._limit(),
+            max_images=whole_number("max_images", self.max_images),
             max_attempts=self.max_attempts,
             resubmit=(self.options or {}).get("on_lost_reply") == "resubmit",
-            rebuild_missing=_is_true("rebuild_missing", self.rebuild_missing),
+            rebuild_missing=is_true("rebuild_missing", self.rebuild_missing),
             max_late_runs=self.max_late_runs,
             prune=self.prune,
-            dry_run=_is_true("dry_run", self.is_dry_run),
-            variations=int((self.options or {}).get("num_variations", 1)),
-            price=self.credits_per_output,
+            dry_run=is_true("dry_run", self.is_dry_run),
+            variations=job.outputs(1),
+            price=stated_price(job) if self.credits_per_output is None else self.credits_per_output,
+            combines=job.combines,
+            instructions=job.variations,
+            group_by=self.group_by,
+            most_images=images_per_job,
         )
-
-    def _limit(self) -> int | None:
-        """Return ``max_images`` as a number; a rendered template is text."""
-        if self.max_images in (None, ""):
-            return None
-        try:
-            limit = int(str(self.max_images))
-        except ValueError:
-            raise PiktidConfigError(
-                f"{self.task_id}: max_images must be a whole number, not {self.max_images!r}."
-            ) from None
-        if limit < 1:
-            raise PiktidConfigError(
-                f"{self.task_id}: max_images must be 1 or more, not {limit}. Use `dry_run` to submit nothing."
-            )
-        return limit
 
 
 def batch_size(count: int, size: int) -> int:
@@ -221,7 +221,7 @@ class PiktidCollectRefreshOperator(BaseOperator):
     :param batch: URI of the batch, as the plan returned it.
     :param output_path: ``output_path`` of the plan.
     :param upload_task_id: Task that uploaded the batch. Default: none, for the ``late`` batch of the plan.
-    :param swap_task_id: Task that swapped it. Default: none, for the ``late`` batch of the plan.
+    :param swap_task_id: Task that submitted its jobs. Default: none, for the ``late`` batch of the plan.
     :param max_concurrency: Concurrent downloads. Default: ``max_concurrency`` of the connection, 8.
     :param piktid_conn_id: Connection id. Default: ``piktid_default``.
     :return: ``{"done", "failed", "pending", "lost", "credits"}``: counts of outputs, and their credits. Skipped if
@@ -358,12 +358,3 @@ class PiktidRefreshSummaryOperator(BaseOperator):
         from airflow_provider_piktid.refresh.lineage import refresh_lineage
 
         return refresh_lineage(task_instance.xcom_pull(task_ids=self.task_id, key="summary", map_indexes=-1))
-
-
-def _is_true(name: str, value: Any) -> bool:
-    """Return a boolean that may be the text of a rendered template."""
-    word = str(value).strip().lower()
-    if word not in SWITCHES:
-        # Taken for False, a word in `dry_run` would buy.
-        raise PiktidConfigError(f"{name} must be True or False, not {value!r}.")
-    return SWITCHES[word]

@@ -23,12 +23,12 @@ from airflow_provider_piktid.exceptions import (
 )
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.formats import V2_FORMATS
-from airflow_provider_piktid.files.search import find_images, source_of
+from airflow_provider_piktid.files.search import find_images
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.get_provider_info import PROJECT_NAME_LENGTH
 from airflow_provider_piktid.hooks.piktid import PiktidHook
 from airflow_provider_piktid.jobs.submission import JobRecord
-from airflow_provider_piktid.jobs.uploads import STATE_KEY, UploadRecord
+from airflow_provider_piktid.jobs.uploads import STATE_KEY, ListedFiles, UploadRecord
 from airflow_provider_piktid.operators.base import fail_fast_if_permanent
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class PiktidUploadImagesOperator(BaseOperator):
 
     :param images: One path, URI, folder, prefix (listed recursively) or glob, or a list of them, on any store that
         ``ObjectStoragePath`` supports, such as ``s3://conn_id@bucket/shoot/``. Or the URI of a ``.json`` file that
-        lists them: an array of ``{"source": URI, "relative": path that the outputs mirror}``. Listed files that no
-        longer exist are skipped.
+        lists them: an array of ``{"source": URI, "relative": path that the outputs mirror}``; with ``"files": [URI]``
+        an item is a group of files. Listed files that no longer exist are skipped, and so is their group.
     :param project_name: Project of the images, 1 to 128 characters. It is created if it does not exist.
     :param exclude: Glob patterns of files to skip, by relative path or by name, such as ``*_INTERNAL_*``. Default:
         none.
@@ -61,7 +61,8 @@ class PiktidUploadImagesOperator(BaseOperator):
     :param piktid_conn_id: Connection id. Default: ``piktid_default``.
     :return: ``{"project_id", "file_ids", "images"}``, each also as a separate XCom key, so that
         ``upload.output["file_ids"]`` works. ``images`` is a list of ``{file_id, filename, source, relative, sha256}``;
-        with ``size``, ``version`` and ``modified`` if a ``.json`` file listed them.
+        with ``size``, ``version`` and ``modified`` if a ``.json`` file listed them, and ``group``, the ``source`` of
+        the group.
     :raises PiktidImageError: There is no image, or some files are not supported images; names them.
     """
 
@@ -99,6 +100,7 @@ class PiktidUploadImagesOperator(BaseOperator):
         self.state_path = state_path
         self.record_beside = record_beside
         self.piktid_conn_id = piktid_conn_id
+        self._listed = ListedFiles()
 
     def execute(self, context: Any) -> dict[str, Any]:
         with fail_fast_if_permanent():
@@ -143,19 +145,12 @@ class PiktidUploadImagesOperator(BaseOperator):
     def _files(self) -> list[SourceFile]:
         if not self._is_listed:
             return find_images(self.images, exclude=self.exclude, formats=V2_FORMATS)
-        found: list[SourceFile] = []
-        for entry in storage.read_json(storage.locate(str(self.images))) or []:
-            location = storage.locate(entry["source"])
-            location.fs.invalidate_cache()
-            try:
-                info = location.fs.info(location.path)
-            except FileNotFoundError:
-                self.log.warning("%s no longer exists; skipping it.", location.uri)
-                continue
-            found.append(source_of(location, str(entry["relative"]), info))
-        if not found:
+        self._listed = ListedFiles.read(str(self.images))
+        for uri in self._listed.gone:
+            self.log.warning("%s no longer exists; skipping it, and its group if it has one.", uri)
+        if not self._listed.files:
             raise PiktidImageError(f"No file listed in {self.images} exists. Correct the list.")
-        return found
+        return self._listed.files
 
     def _checked(self, files: list[SourceFile], workers: int) -> list[SourceFile]:
         """
@@ -171,6 +166,8 @@ class PiktidUploadImagesOperator(BaseOperator):
         for problem in filter(None, problems):
             self.log.warning("Skipped: %s", problem)
         kept = [file for file, problem in zip(files, problems, strict=True) if problem is None]
+        invalid = {file.location.uri for file in files} - {file.location.uri for file in kept}
+        kept = self._listed.without_groups_of(invalid, kept)
         if not kept:
             raise PiktidImageError(f"No file listed in {self.images} is a supported image any more.")
         return kept
@@ -255,15 +252,19 @@ class PiktidUploadImagesOperator(BaseOperator):
                     await client.put_upload(ticket, source)
                 except PiktidLinkError:
                     ticket = await client.upload_image(filename, source, project_name=self.project_name)
-            row = {
+            row: dict[str, Any] = {
                 "file_id": ticket.file_id,
                 "filename": filename,
                 "source": file.location.uri,
                 "relative": file.relative,
                 "sha256": source.sha256,
             }
-            uploaded[file.location.uri] = row | _description(file) if self._is_listed else row
-            return uploaded[file.location.uri]
+            if self._is_listed:
+                row |= _description(file)
+            if group := self._listed.group_of.get(file.location.uri):
+                row["group"] = group
+            uploaded[file.location.uri] = row
+            return row
 
         # Links are requested while other images are being uploaded: as many wait with a link as are uploaded.
         return await run_bounded(upload, list(zip(files, names, strict=True)), 2 * concurrency)

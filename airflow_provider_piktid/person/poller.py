@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 #: Maximum pause while the service does not answer, as notifications expire after 600 s.
 LONGEST_PAUSE = 30.0
+#: Seconds that a wait has for its first list, also after its deadline: nobody may have waited until then.
+FIRST_LOOK = 30.0
 
 Ending = Literal["done", "slot", "timeout"]
 Connect = Callable[[], Awaitable["AsyncPiktidV1Client"]]
@@ -44,7 +46,7 @@ class PollRequest:
     :param awaited: The generations; if empty, wait only until ``resume_at``.
     :param used: Identities of notifications to skip. Default: none.
     :param resume_at: Epoch seconds at which the wait always ends, with ``slot``. Default: none, wait for all.
-    :param end_time: Deadline, epoch seconds. Default: none.
+    :param end_time: Deadline, epoch seconds. A wait that begins late still lists the notifications once. Default: none.
     :param collect_after: Seconds after which a result is returned even if others are still outstanding, as its
         notification expires. Default: 300.
     :param listed_at: Epoch seconds at which the task itself listed the notifications; the next request keeps the
@@ -86,6 +88,8 @@ class _Waiter:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     findings: Findings = field(default_factory=Findings)
     first_seen: dict[str, float] = field(default_factory=dict)
+    #: Whether the notifications were listed for it, or could not be.
+    looked: bool = False
     error: BaseException | None = None
 
     @property
@@ -100,6 +104,11 @@ class _Waiter:
     def open(self) -> int:
         return len(self.request.awaited) - len(self.findings.settled)
 
+    def note_look(self) -> None:
+        if not self.looked:
+            self.looked = True
+            self.changed.set()
+
 
 class Poller:
     """
@@ -108,6 +117,7 @@ class Poller:
     :param connect: Returns a client; called when the first task starts to wait, and after a failure.
     :param interval: Seconds from an answer to the next request.
     :param last: Shared with the other pollers of the account. Default: none, there are no others.
+    :param first_look: Seconds that a wait has for its first list, also after its deadline. Default: 30.
     """
 
     def __init__(
@@ -117,10 +127,12 @@ class Poller:
         interval: float,
         last: LastRequest | None = None,
         clock: Callable[[], float] = time.time,
+        first_look: float = FIRST_LOOK,
     ) -> None:
         self._connect = connect
         self._interval = interval
         self._clock = clock
+        self._first_look = first_look
         self._waiters: list[_Waiter] = []
         self._task: asyncio.Task[None] | None = None
         self._last = last or LastRequest()
@@ -159,6 +171,7 @@ class Poller:
 
     async def _until(self, waiter: _Waiter) -> Ending:
         request = waiter.request
+        latest = max(request.end_time, self._clock() + self._first_look if request.awaited else 0.0)
         while True:
             now = self._clock()
             if waiter.error is not None:
@@ -167,14 +180,13 @@ class Poller:
                 return "slot"
             if waiter.complete and request.resume_at is None:
                 return "done"
-            if now >= request.end_time:
+            end_time = request.end_time if waiter.looked else latest
+            if now >= end_time:
                 return "timeout"
             due = self._due(waiter)
             if now >= due:
                 return "slot"
-            until = min(
-                request.end_time, due, request.resume_at if request.resume_at is not None else float("inf")
-            )
+            until = min(end_time, due, request.resume_at if request.resume_at is not None else float("inf"))
             waiter.changed.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(None if until == float("inf") else until - now):
@@ -241,6 +253,8 @@ class Poller:
     def _handle_failure(self, error: Exception) -> None:
         """Continue after a transient error; raise any other error in all waiting tasks."""
         self._failures += 1
+        for waiter in self._waiters:
+            waiter.note_look()
         if isinstance(error, PiktidError) and not isinstance(error, TRANSIENT_ERRORS):
             for waiter in self._waiters:
                 waiter.error = error
@@ -261,6 +275,7 @@ class Poller:
             if waiter.findings.settled != before.settled:
                 waiter.on_change(waiter.findings)
                 waiter.changed.set()
+            waiter.note_look()
 
 
 def _merged(before: Findings, now: Findings) -> Findings:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_piktid.common.paid import RecordedWork
 from airflow_provider_piktid.common.records import ObjectRecords
@@ -42,6 +42,10 @@ from airflow_provider_piktid.refresh.catalogue import (
     pending_row,
 )
 from airflow_provider_piktid.refresh.content import rows_for_equal_entries
+from airflow_provider_piktid.refresh.groups import joined
+
+if TYPE_CHECKING:
+    from airflow_provider_piktid.models import JobType
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +114,7 @@ class PaidBatch:
             status = self._status(item, uploads, find)
             if status is None or (status == "unknown" and resubmit):
                 continue
-            for position, upload in enumerate(uploads):
+            for position, upload in enumerate(joined(uploads)):
                 if entry := entries.get(upload["source"]):
                     rows += _rows(entry, upload, item, status, position)
         return rows
@@ -126,14 +130,19 @@ class PaidBatch:
         return "pending" if item.job_id and item.job_id not in self.collected else None
 
 
-def finder(piktid_conn_id: str) -> Find:
-    """Return a look-up at PiktID. No client is made before the first one."""
+def finder(piktid_conn_id: str, job_type: type[JobType]) -> Find:
+    """
+    Return a look-up at PiktID. No client is made before the first one.
+
+    :param job_type: What the refresh buys now. Requests for another type of job are not looked for: what became of
+        them stays unknown, and their sources are bought with the options of now.
+    """
 
     def find(content: Mapping[str, Any], images: list[str], since: float, known: set[str]) -> str | None:
-        from airflow_provider_piktid.models.model_swap import ModelSwap
-
+        if content.get("job_type") != job_type.word:
+            return None
         with PiktidHook(piktid_conn_id).get_conn() as client:
-            return find_job(client, ModelSwap.from_arguments(content), images, since=since, known=known)
+            return find_job(client, job_type.from_arguments(content), images, since=since, known=known)
 
     return find
 

@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, get_args
 
-from airflow_provider_piktid.common.records import fingerprint
 from airflow_provider_piktid.exceptions import PiktidRecordError
 from airflow_provider_piktid.files.storage import SourceFile
 
@@ -63,8 +62,11 @@ ROW_BASE = (
     "late_runs",
     "filename",
     "project_id",
+    "sources",
 )
 
+#: Fields that are written only where they have a value: types of jobs that combine images have them.
+OPTIONAL = ("sources", "instruction")
 
 #: Seconds between the times of rows of one source that the same process writes one after the other.
 TICK = 0.001
@@ -82,13 +84,15 @@ class CatalogueRow:
     :param source_size: Bytes.
     :param source_modified: Last change, epoch seconds.
     :param target: Path that the outputs are named after; ``relative``, unless two sources would share a name.
-    :param options_key: Digest of identity, options and ``rerun_key``; see :func:`options_key`.
+    :param identity_code: Identity of the outputs; None if their type of job has none.
+    :param options_key: Digest of type of job, options and ``rerun_key``; see ``arguments.options_key``.
     :param producer: DAG and task that planned it, so that two refreshes do not overwrite each other's work.
     :param run: Digest of the DAG run that wrote it.
     :param file_id: Id of the uploaded source at PiktID.
     :param filename: Its name there.
     :param project_id: Its project, which identifies the account.
-    :param image_index: Its position in the job, from 0.
+    :param image_index: Its position in the job, from 0. Of a type of job with instructions, this and ``group_index``
+        are the instruction and the variation; which is which, PiktID's documents disagree about.
     :param attempts: How often this content was submitted with these options.
     :param status: ``done``; ``pending``: paid but not downloaded yet, a later run does that; ``unknown``: the reply
         to its request was lost and PiktID lists no job for it, a later run looks again; ``lost``: its output was
@@ -100,6 +104,8 @@ class CatalogueRow:
     :param late_runs: How many runs tried to download an output that an earlier one paid for.
     :param equal_to: Source with the same content that this output was bought for; None if it was bought for this one.
     :param at: When it was written, epoch seconds.
+    :param sources: URIs of the files that went into it, if its type of job combines images.
+    :param instruction: Number of the instruction that it was made by, from 0; None if that is not certain.
     """
 
     relative: str
@@ -109,7 +115,7 @@ class CatalogueRow:
     source_size: int
     source_modified: float
     target: str
-    identity_code: str
+    identity_code: str | None
     options_key: str
     producer: str
     run: str
@@ -131,6 +137,8 @@ class CatalogueRow:
     late_runs: int = 0
     filename: str | None = None
     project_id: str | None = None
+    sources: list[str] | None = None
+    instruction: int | None = None
     schema: int = SCHEMA_VERSION
 
 
@@ -258,7 +266,11 @@ def output_fields(row: Row) -> dict[str, Any]:
 
 def plain(rows: Iterable[CatalogueRow | Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return rows as plain dicts."""
-    return [asdict(row) if isinstance(row, CatalogueRow) else dict(row) for row in rows]
+    given = (asdict(row) if isinstance(row, CatalogueRow) else row for row in rows)
+    return [
+        {name: value for name, value in row.items() if value is not None or name not in OPTIONAL}
+        for row in given
+    ]
 
 
 def state_of(row: Any, where: str) -> tuple[str, SourceState] | None:
@@ -316,22 +328,6 @@ def _merged_status(one: Status, other: Status) -> Status:
 
 
 _ORDER = {status: place for place, status in enumerate(get_args(Status))}
-
-
-def options_key(identity_code: str, options: Mapping[str, Any], rerun_key: str | None = None) -> str:
-    """
-    Return a digest of everything that determines the outputs of a source.
-
-    Passing an option with its default value and leaving it out give the same digest.
-
-    :param options: Arguments of the model swap; those that do not affect the content are ignored.
-    :param rerun_key: Any text; another value makes every output again. Default: none.
-    :raises ValueError: The swap does not accept an option.
-    """
-    from airflow_provider_piktid.models.model_swap import ModelSwap
-
-    job = ModelSwap.from_arguments({**options, "identity_code": identity_code})
-    return fingerprint({"rerun_key": rerun_key, **job.content()})[:16]
 
 
 def compare(

@@ -52,6 +52,6 @@ def check_producer(
         if reason == "options" and known[file.relative].producer != request.producer:
             raise PiktidConfigError(
                 f"{request.output_path} contains outputs that {known[file.relative].producer} made with other "
-                f"options or another identity. Set a separate `output_path` for {request.producer}. Nothing was "
-                "submitted."
+                "options, another identity or another type of job. Set a separate `output_path` for "
+                f"{request.producer}. Nothing was submitted."
             )

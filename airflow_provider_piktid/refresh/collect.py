@@ -23,7 +23,9 @@ from airflow_provider_piktid.refresh.catalogue import (
     pending_row,
     row_of,
 )
+from airflow_provider_piktid.refresh.combined import instructions_of, name_combined
 from airflow_provider_piktid.refresh.content import rows_for_equal_entries
+from airflow_provider_piktid.refresh.groups import joined
 from airflow_provider_piktid.refresh.outputs import OutputFolder
 
 if TYPE_CHECKING:
@@ -51,7 +53,7 @@ class Collection:
     ) -> None:
         self.entries = entries
         self.is_late = any("job_ids" in entry for entry in entries)
-        self._images = {image["source"]: image for image in images}
+        self._images = {image["source"]: image for image in joined(images)}
         self._places = {} if self.is_late else _place_of_each(images, jobs)
 
     @property
@@ -89,6 +91,7 @@ class Collection:
                 "relative": entry["relative"],
                 "position": self._position(entry),
                 "job_ids": self._jobs_of(entry),
+                "sources": entry["row"].get("sources"),
             }
             for entry in submitted
         ]
@@ -160,7 +163,11 @@ class Collection:
             return [_fetched_again(row, outputs, download, now) for row in entry["kept"]]
         base = self._base(entry, now)
         running = [job for job in jobs if job in download.results and not download.results[job].done]
-        made = [_of_output(base, row, download.results[row.job_id], bool(running)) for row in outputs]
+        numbers = instructions_of(outputs, entry.get("instructions", ()))
+        made = [
+            replace(_of_output(base, row, download.results[row.job_id], bool(running)), instruction=number)
+            for row, number in zip(outputs, numbers, strict=True)
+        ]
         if not outputs or (running and all(row.status != "pending" for row in made)):
             made.append(self._without_output(entry, jobs, download, now, bool(running)))
         if self.is_late:
@@ -256,6 +263,7 @@ class CollectDownload(Download):
         sources = {image["source"] for image in self._images or []}
         results = [(job_id, self._with_inputs(job_id, found)) for job_id, found in self.results.items()]
         planned = manifest.plan_rows(results, self._images)
+        name_combined([row for row, _ in planned], self._images or [])
         return [pair for pair in planned if pair[0].source in sources]
 
     def _with_inputs(self, job_id: str, results: JobResults) -> JobResults:
@@ -265,23 +273,29 @@ class CollectDownload(Download):
         Results of sources that are not in this batch are left out, unless a position was not recorded.
         """
         images = [image for image in self._images or [] if job_id in image["job_ids"]]
+        if any(image["sources"] for image in images):
+            # All images of the job are one source, and go into each output.
+            found = [_with_file_id(result, images[0]["file_id"]) for result in results.results]
+            return results.model_copy(update={"results": found})
         if any(image["position"] is None for image in images):
             return results
-        found = [_with_input(result, images) for result in results.results]
-        return results.model_copy(update={"results": [result for result in found if result is not None]})
+        placed = [_with_input(result, images) for result in results.results]
+        return results.model_copy(update={"results": [result for result in placed if result is not None]})
+
+
+def _with_file_id(result: ImageResult, file_id: str) -> ImageResult:
+    from airflow_provider_piktid.models.v2 import ImageLinks
+
+    return result.model_copy(update={"inputs": [ImageLinks(uuid=file_id)]})
 
 
 def _with_input(result: ImageResult, images: Sequence[Mapping[str, Any]]) -> ImageResult | None:
-    from airflow_provider_piktid.models.v2 import ImageLinks
-
     if any(link.uuid for link in result.inputs):
         return result
     named = [image for image in images if image["filename"] == result.original_filename]
     placed = [image for image in images if image["position"] == result.image_index]
     image = next(iter(named or placed), None)
-    if image is None:
-        return None
-    return result.model_copy(update={"inputs": [ImageLinks(uuid=image["file_id"])]})
+    return None if image is None else _with_file_id(result, image["file_id"])
 
 
 def _place_of_each(

@@ -8,12 +8,11 @@ plus a few numbers for each source.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 from airflow_provider_piktid.exceptions import PiktidConfigError
-from airflow_provider_piktid.files.listing import matches
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.refresh.catalogue import (
     CatalogueRow,
@@ -23,6 +22,7 @@ from airflow_provider_piktid.refresh.catalogue import (
     source_root,
 )
 from airflow_provider_piktid.refresh.content import Classified, ContentIndex, missing_files
+from airflow_provider_piktid.refresh.groups import is_excluded
 from airflow_provider_piktid.refresh.naming import NameIndex
 from airflow_provider_piktid.refresh.outputs import PresentFiles
 from airflow_provider_piktid.refresh.request import RefreshRequest
@@ -61,6 +61,11 @@ class Comparison:
     prices: list[float] = field(default_factory=list)
     has_run: bool = False
     names: NameIndex = field(default_factory=NameIndex)
+
+    def leave_out(self, names: Container[str]) -> None:
+        """Do nothing with these sources: what is known of them stays as it is."""
+        self.classified = [item for item in self.classified if item[0].relative not in names]
+        self.deleted = [name for name in self.deleted if name not in names]
 
 
 class Comparer:
@@ -134,10 +139,14 @@ class Comparer:
         if row["run"] == self._request.run:
             found.has_run = True
         found.contents.add(state)
-        if len(found.prices) < PRICES:
+        if len(found.prices) < PRICES and self._has_price(state):
             found.prices += [
                 row["credits"] for row in state.rows if row["status"] == "done" and row["credits"]
             ]
+
+    def _has_price(self, state: SourceState) -> bool:
+        """Whether the price of a source's outputs is that of now: a stated price depends on the options."""
+        return self._request.price is None or state.options_key == self._request.options_key
 
     def _check_root(self, relative: str, state: SourceState) -> None:
         """Two refreshes with different sources in one output would prune, and pay for, each other's outputs."""
@@ -150,7 +159,7 @@ class Comparer:
 
     def _classify(self, file: SourceFile, state: SourceState | None) -> None:
         found, request = self.found, self._request
-        if matches(file.relative, request.exclude):
+        if is_excluded(file, request.exclude):
             if state is not None and _is_unfinished(state):
                 found.known[file.relative] = state
             return

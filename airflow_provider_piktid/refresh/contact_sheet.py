@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 import posixpath
 import re
 import textwrap
@@ -68,12 +69,13 @@ class Pair:
     """
     A source and its output.
 
+    :param before: The files of the source, mostly one.
     :param after: None if there is no output.
     :param note: The reason of a failure, or the engine.
     """
 
     title: str
-    before: Location
+    before: tuple[Location, ...]
     after: Location | None
     note: str
     failed: bool
@@ -162,19 +164,32 @@ def _figures(pairs: Sequence[Pair]) -> Iterator[tuple[tuple[Image | None, Image 
     with ThreadPoolExecutor(8) as pool:
         for start in range(0, len(pairs), CHUNK):
             chunk = pairs[start : start + CHUNK]
-            pictures = list(
-                pool.map(_thumbnail, [place for pair in chunk for place in (pair.before, pair.after)])
-            )
+            places = [part for pair in chunk for part in (pair.before, (pair.after,) if pair.after else ())]
+            pictures = list(pool.map(_mosaic, places))
             for pair, both in zip(chunk, zip(pictures[::2], pictures[1::2], strict=True), strict=True):
                 yield both, _figure(pair, *both)
 
 
-def _thumbnail(place: Location | None) -> Image | None:
+def _mosaic(places: Sequence[Location]) -> Image | None:
+    """Return thumbnails in as many columns as rows, in the size of one; None if none of them can be read."""
+    from PIL import Image
+
+    found = [image for image in map(_thumbnail, places) if image]
+    if len(found) < 2:
+        return next(iter(found), None)
+    columns = math.ceil(math.sqrt(len(found)))
+    step = THUMBNAIL_PX // columns
+    sheet = Image.new("RGB", (THUMBNAIL_PX, step * -(-len(found) // columns)), "white")
+    for number, image in enumerate(found):
+        image.thumbnail((step - 2, step - 2))
+        sheet.paste(image, (number % columns * step, number // columns * step))
+    return sheet
+
+
+def _thumbnail(place: Location) -> Image | None:
     """Return a thumbnail, or None if the picture cannot be read; the sheet then shows a gap."""
     from PIL import Image, ImageOps
 
-    if place is None:
-        return None
     try:
         with (
             place.fs.open(place.path, "rb", block_size=storage.BLOCK_BYTES) as file,

@@ -15,7 +15,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.names import output_stem
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.refresh.catalogue import (
@@ -28,6 +27,7 @@ from airflow_provider_piktid.refresh.catalogue import (
     equal_entries,
     same_content,
 )
+from airflow_provider_piktid.refresh.groups import digest_of
 from airflow_provider_piktid.refresh.outputs import PresentFiles
 from airflow_provider_piktid.refresh.request import RefreshRequest
 
@@ -176,7 +176,7 @@ class EqualContent:
 
         def read(file: SourceFile) -> str | None:
             try:
-                return storage.digest(file.location)
+                return digest_of(file)
             except OSError:
                 return None
 
@@ -313,8 +313,23 @@ FROM_OWNER = (
 
 def copied_name(row: Mapping[str, Any], target: str) -> str:
     """Return the path of the copy of an output, named as a download of it would be."""
-    extension = posixpath.splitext(row["file"])[1]
-    return f"{output_stem(target)}_{row['group_index'] or 0}_v{row['version'] or 0}{extension}"
+    image_index = row["image_index"] if row.get("sources") else None
+    return output_name(target, image_index, row["group_index"], row["version"], row["file"])
+
+
+def output_name(
+    target: str, image_index: int | None, group_index: int | None, version: int | None, extension_of: str
+) -> str:
+    """
+    Return the path of an output.
+
+    :param image_index: Its first number, if its type of job combines images; the hyphen after it keeps such names
+        apart from all others.
+    :param extension_of: A name with its extension.
+    """
+    first = "" if image_index is None else f"{image_index}-"
+    extension = posixpath.splitext(extension_of)[1]
+    return f"{output_stem(target)}_{first}{group_index or 0}_v{version or 0}{extension}"
 
 
 def base_of(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,11 +37,16 @@ def _named(
     file: SourceFile, plan: Plan, request: RefreshRequest, fields: Mapping[str, Any]
 ) -> dict[str, Any]:
     target = plan.names[file.relative]
-    return {
-        "source": file.location.uri,
-        "relative": target,
-        "row": {**request.row_base(file, target), **fields},
-    }
+    row = {**request.row_base(file, target), **fields}
+    return {"source": file.location.uri, "relative": target, "row": row, **_combined(row, request)}
+
+
+def _combined(row: Mapping[str, Any], request: RefreshRequest) -> dict[str, Any]:
+    """Return the files that are one job, and the outputs of each instruction if they are those of now."""
+    if not row.get("sources"):
+        return {}
+    is_current = row["options_key"] == request.options_key
+    return {"files": row["sources"]} | ({"instructions": list(request.instructions)} if is_current else {})
 
 
 def late_entries(plan: Plan, request: RefreshRequest) -> list[dict[str, Any]]:
@@ -66,13 +71,15 @@ def _late_entry(rows: Sequence[Mapping[str, Any]], request: RefreshRequest) -> d
     first = rows[0]
     is_lost = any(row["status"] == "lost" for row in rows)
     kept = {"kept": [{**row, "run": request.run} for row in rows]} if is_lost else {}
+    base = base_of(first) | {"run": request.run}
     return kept | {
         "source": first["source"],
         "relative": first["target"],
         "file_id": first["file_id"],
         "position": first["image_index"],
         "job_ids": list(dict.fromkeys(row["job_id"] for row in rows if row["job_id"])),
-        "row": base_of(first) | {"run": request.run},
+        "row": base,
+        **_combined(base, request),
     }
 
 

@@ -12,13 +12,21 @@ import itertools
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.refresh.batches import WORKERS, PaidBatch, PlanFiles, read_batch
-from airflow_provider_piktid.refresh.catalogue import SourceState, add_rows, paid_base, pending_row
+from airflow_provider_piktid.refresh.catalogue import (
+    CatalogueRow,
+    SourceState,
+    add_rows,
+    paid_base,
+    pending_row,
+    plain,
+)
 from airflow_provider_piktid.refresh.content import Classified
+from airflow_provider_piktid.refresh.groups import joined
 from airflow_provider_piktid.refresh.request import RefreshRequest
 
 
@@ -52,7 +60,7 @@ def resume_past(
     if all(reason != "options" for _, reason in sources):
         return sources, []
     past = past_purchases(files, request.options_key)
-    rows: list[dict[str, Any]] = []
+    rows: list[CatalogueRow] = []
     for index, (file, reason) in enumerate(sources):
         state = known.get(file.relative)
         found = past.get(state.sha256 or "") if state is not None and reason == "options" else None
@@ -60,10 +68,10 @@ def resume_past(
             continue
         base = request.row_base(file, state.target) | {"attempts": 1, "source_sha256": state.sha256}
         row = pending_row(paid_base({"row": base}, found.upload, now), found.job_id, found.position)
-        rows.append(asdict(row))
+        rows.append(row)
         sources[index] = (file, "pending")
     add_rows(known, rows)
-    return sources, rows
+    return sources, plain(rows)
 
 
 def past_purchases(files: PlanFiles, options_key: str) -> dict[str, Past]:
@@ -91,7 +99,7 @@ def _batches(files: PlanFiles, options_key: str) -> Iterator[PaidBatch]:
 def _purchases(batch: PaidBatch) -> Iterator[tuple[str, Past]]:
     rest = iter(batch.uploads)
     for item in batch.record.submissions:
-        for position, upload in enumerate(itertools.islice(rest, item.count)):
+        for position, upload in enumerate(joined(itertools.islice(rest, item.count))):
             if item.job_id and upload.get("sha256"):
                 # What the store says about the source may have changed since.
                 kept = {name: upload.get(name) for name in ("file_id", "filename", "project_id", "sha256")}

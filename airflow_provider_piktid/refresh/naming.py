@@ -75,7 +75,7 @@ def _hash(relative: str) -> int:
 
 def _marked(relative: str) -> str:
     mark = hashlib.sha256(relative.encode(errors="surrogatepass")).hexdigest()[:8]
-    folder, name = posixpath.split(relative)
-    stem, extension = posixpath.splitext(name)
+    folder, name = posixpath.split(relative.rstrip("/"))
+    stem, extension = (name, "/") if relative.endswith("/") else posixpath.splitext(name)
     # Names are truncated later: the suffix has to survive that.
     return posixpath.join(folder, f"{stem[:40]}~{mark}{extension}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from airflow_provider_piktid.files import storage
+from airflow_provider_piktid.exceptions import PiktidConfigError
 from airflow_provider_piktid.files.formats import V2_FORMATS
 from airflow_provider_piktid.files.search import iter_images, no_images
 from airflow_provider_piktid.files.storage import PRIVATE_FOLDER, SourceFile
@@ -29,6 +29,7 @@ from airflow_provider_piktid.refresh.catalogue import (
 from airflow_provider_piktid.refresh.checks import check_producer
 from airflow_provider_piktid.refresh.comparison import Comparer, Comparison
 from airflow_provider_piktid.refresh.content import Classified, EqualContent, Reuse
+from airflow_provider_piktid.refresh.groups import Grouping, digest_of, problems_of
 from airflow_provider_piktid.refresh.history import resume_past
 from airflow_provider_piktid.refresh.outputs import PresentFiles
 from airflow_provider_piktid.refresh.presence import Presence
@@ -54,6 +55,7 @@ class Plan:
     :param paid: Batches of earlier runs for which paid requests were sent.
     :param resumed: Rows of sources that such a batch paid for, or may have, and that the catalogue does not have.
     :param rejected: Rows of sources that are not supported images.
+    :param ungrouped: Why files or groups are not sources, one line each.
     :param touched: New rows of sources with unchanged content whose version or date changed.
     :param recovered: Rows rebuilt from manifests, as the catalogue is damaged.
     :param noticed: New rows of sources whose output was removed, is back, could not be downloaded for long, or was
@@ -80,6 +82,7 @@ class Plan:
     paid: list[PaidBatch] = field(default_factory=list)
     resumed: list[CatalogueRow] = field(default_factory=list)
     rejected: list[CatalogueRow] = field(default_factory=list)
+    ungrouped: list[str] = field(default_factory=list)
     touched: list[dict[str, Any]] = field(default_factory=list)
     recovered: list[CatalogueRow] = field(default_factory=list)
     noticed: list[dict[str, Any]] = field(default_factory=list)
@@ -108,9 +111,11 @@ class Plan:
         equal = chain.from_iterable(self.equal.values())
         return [*(file for file, _ in self.work), *equal, *self.reused]
 
-    def average_price(self, default: float) -> float:
-        """Return the average credits of an output, from about a hundred outputs of the catalogue."""
-        return sum(self.prices) / len(self.prices) if self.prices else default
+    def average_price(self, stated: float | None) -> float:
+        """Return the average credits of an output, from about a hundred outputs of the catalogue, or what is stated."""
+        if self.prices:
+            return sum(self.prices) / len(self.prices)
+        return 1.0 if stated is None else stated
 
     def _is_known(self, row: CatalogueRow) -> bool:
         known = self.known.get(row.relative)
@@ -131,7 +136,11 @@ def make_plan(request: RefreshRequest, store: CatalogueStore, find: Find) -> Pla
     plan = Plan(PlanFiles(store.private))
     plan.paid = paid_batches(plan.files)
     paid = [row for batch in plan.paid for row in batch.rows(find, resubmit=request.resubmit)]
-    found = _compare(request, present, store, paid, plan.damaged)
+    grouping = _grouping(request)
+    found = _compare(request, present, store, paid, plan.damaged, grouping)
+    if grouping is not None:
+        found.leave_out(grouping.problems)
+        plan.ungrouped = grouping.reasons()
     plan.listed, plan.known, plan.resumed = found.listed, found.known, found.resumed
     plan.deleted, plan.prices, plan.is_first_try = found.deleted, found.prices, not found.has_run
     # Rows of this run are newer than all others, also if the clock was set back.
@@ -156,16 +165,30 @@ def make_plan(request: RefreshRequest, store: CatalogueStore, find: Find) -> Pla
     return plan
 
 
+def _grouping(request: RefreshRequest) -> Grouping | None:
+    """Return how files become sources; None if each of them is one."""
+    if request.group_by is None:
+        return None
+    return Grouping(request.group_by, request.exclude, request.most_images)
+
+
 def _compare(
     request: RefreshRequest,
     present: PresentFiles,
     store: CatalogueStore,
     paid: Iterable[CatalogueRow],
     damaged: set[str],
+    grouping: Grouping | None,
 ) -> Comparison:
     files = iter_images(request.source, V2_FORMATS, name="source")
+    if grouping is not None:
+        files = grouping.groups(files)
     first = next(files, None)
     if first is None:
+        if grouping is not None and grouping.problems:
+            raise PiktidConfigError(
+                f"{request.source} has no group of images. {' '.join(grouping.reasons())}"
+            )
         raise no_images([request.source], 0, V2_FORMATS)
     comparer = Comparer(request, present, paid)
     return comparer.compare(first, chain([first], files), store.states(damaged=damaged))
@@ -198,7 +221,7 @@ def _verify(files: Sequence[SourceFile], plan: Plan, request: RefreshRequest) ->
     """Compare sources by SHA-256. Unchanged ones get new rows, so that they are not read again."""
     reasons: dict[str, Reason] = {}
     with ThreadPoolExecutor(WORKERS) as pool:
-        digests = pool.map(lambda file: storage.digest(file.location), files)
+        digests = pool.map(digest_of, files)
         for file, digest in zip(files, digests, strict=True):
             entry = plan.known[file.relative]
             if digest != entry.sha256:
@@ -221,7 +244,7 @@ def _choose(plan: Plan, work: list[Classified], request: RefreshRequest, equal: 
         part = work[position : position + limit - len(plan.work)]
         position += len(part)
         equal.read_equal_sizes(file for file, _ in part)
-        problems = storage.image_problems([file for file, _ in part], V2_FORMATS, workers=WORKERS)
+        problems = problems_of([file for file, _ in part], WORKERS)
         for item, problem in zip(part, problems, strict=True):
             if problem:
                 plan.rejected.append(_rejected(item[0], problem, request, plan.now))

@@ -35,7 +35,7 @@ def plan_summary(plan: Plan, request: RefreshRequest) -> dict[str, Any]:
         "lost": plan.reasons["lost"],
         "expired": plan.reasons["expired"],
         "given_up": plan.reasons["given up"],
-        "rejected": len(plan.rejected),
+        "rejected": len(plan.rejected) + len(plan.ungrouped),
         "reused": len(plan.reused) + sum(map(len, plan.equal.values())),
         "waiting": plan.waiting,
         "deleted": len(plan.deleted),
@@ -57,8 +57,8 @@ def log_plan(plan: Plan, summary: Mapping[str, Any], log: Any) -> None:
         log.info("  %s: %s", reason, file.location.uri)
     if len(plan.work) > SHOWN:
         log.info("  ... and %d more", len(plan.work) - SHOWN)
-    for row in plan.rejected[:SHOWN]:
-        log.warning("Skipped: %s", row.error)
+    for problem in [*plan.ungrouped, *(row.error for row in plan.rejected)][:SHOWN]:
+        log.warning("Skipped: %s", problem)
     if plan.deleted:
         shown = ", ".join(plan.deleted[:10])
         action = "removing their outputs" if summary["pruned"] else "their outputs are kept"

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_piktid.files.storage import SourceFile
+from airflow_provider_piktid.get_provider_info import DEFAULT_IMAGES_PER_JOB
 from airflow_provider_piktid.refresh.catalogue import Reason, SourceState, compare, source_fields
+from airflow_provider_piktid.refresh.groups import files_of
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,16 @@ class RefreshRequest:
     :param prune: Remove outputs whose source no longer exists.
     :param dry_run: Write nothing.
     :param variations: Outputs of one source.
-    :param price: Credits of one output, if the catalogue has none.
+    :param price: Credits of one output; None if neither the author nor PiktID states them.
+    :param combines: Whether each source is a job of its own, which combines the files of the source.
+    :param instructions: Outputs of each instruction; empty if the type of job has none.
+    :param group_by: How files become sources, see ``groups.Grouping``; None: each is one.
+    :param most_images: Images that one job takes.
     """
 
     source: str
     output_path: str
-    identity_code: str
+    identity_code: str | None
     options_key: str
     producer: str
     run: str
@@ -42,7 +48,11 @@ class RefreshRequest:
     prune: bool = False
     dry_run: bool = False
     variations: int = 1
-    price: float = 1.0
+    price: float | None = None
+    combines: bool = False
+    instructions: tuple[int, ...] = ()
+    group_by: str | None = None
+    most_images: int = DEFAULT_IMAGES_PER_JOB
 
     def compare(self, known: SourceState | None, file: SourceFile) -> Reason:
         """Return what has to be done with a source."""
@@ -61,8 +71,10 @@ class RefreshRequest:
 
     def row_base(self, file: SourceFile, target: str) -> dict[str, Any]:
         """Return the fields of a row of a source that this run submits, without its outcome."""
+        combined = {"sources": [each.location.uri for each in files_of(file)]} if self.combines else {}
         return {
             **source_fields(file, target),
+            **combined,
             "identity_code": self.identity_code,
             "options_key": self.options_key,
             "producer": self.producer,

@@ -110,9 +110,9 @@ class RunSummary:
         pairs = [
             Pair(
                 title=row["relative"],
-                before=storage.locate(row["source"]),
+                before=tuple(map(storage.locate, row.get("sources") or [row["source"]])),
                 after=self.folder.join(row["file"]) if row["status"] == "done" else None,
-                note=row["error"] or row["model_used"] or "",
+                note=row["error"] or _made_by(row),
                 failed=row["status"] != "done",
             )
             for row in sorted(self.rows, key=_sheet_order)
@@ -150,6 +150,13 @@ class RunSummary:
         if fail_on_partial or (self.planned["images"] and not self.done):
             raise PiktidPartialResultError(text)
         log.warning(text)
+
+
+def _made_by(row: Mapping[str, Any]) -> str:
+    """Return the instruction and the engine of an output, as far as they are known."""
+    number = row.get("instruction")
+    parts = [f"instruction {number}" if number is not None else "", row["model_used"] or ""]
+    return ", ".join(filter(None, parts))
 
 
 def _sheet_order(row: Mapping[str, Any]) -> tuple[bool, float, str]:

@@ -55,13 +55,16 @@ def _register(asset: JobAsset, end: ReportedEnd) -> bool:
         _lock(session, asset.id)
         if is_known(end, _events(session, asset.id, end.told_at - CLOCK_SLACK_SECONDS)):
             return False
-        _hold_queue(session, asset.id)
+        names_events = _queue_names_events()
+        if not names_events:
+            _hold_queue(session, asset.id)
         model = session.get(AssetModel, asset.id)
         if model is None or not asset_manager.register_asset_change(
             asset=model, extra=extra_of([end]), session=session
         ):
             raise LookupError(f"asset {asset.name} is not in the database")
-        _renew_queue(session, asset.id)
+        if not names_events:
+            _renew_queue(session, asset.id)
         _tell_watcher(session, asset.id, end.key)
     return True
 
@@ -94,6 +97,13 @@ def _events(session: Session, asset_id: int, since: float) -> list[tuple[float, 
     return [(row.timestamp.timestamp(), row.extra) for row in rows]
 
 
+def _queue_names_events() -> bool:
+    """Return whether the queue of runs has an entry for each event, as in 3.4, and not one for the asset."""
+    from airflow.models.asset import AssetDagRunQueue
+
+    return hasattr(AssetDagRunQueue, "asset_event_id")
+
+
 def _hold_queue(session: Session, asset_id: int) -> None:
     """Keep the scheduler from using this asset's entries of the queue of runs until the end of the transaction."""
     from airflow.models.asset import AssetDagRunQueue
@@ -108,8 +118,8 @@ def _renew_queue(session: Session, asset_id: int) -> None:
     """
     Set the time of this asset's entries in the queue of runs to now.
 
-    A run gets the events up to the time of its entry in the queue, and a second event does not change an entry. So
-    an event that follows while the run is still queued would be seen only by the run after the next event.
+    Before 3.4 a run gets the events up to the time of its entry in the queue, and a second event does not change an
+    entry. So an event that follows while the run is still queued would be seen only by the run after the next event.
     """
     from airflow.models.asset import AssetDagRunQueue
     from sqlalchemy import update

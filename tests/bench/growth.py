@@ -165,36 +165,40 @@ def fill(count: int, disk: str) -> dict[str, Any]:
 def _rows(count: int) -> Iterator[dict[str, Any]]:
     import hashlib
 
+    from airflow_provider_piktid.refresh.catalogue import plain
     from tests.support.catalogue import row
 
     for number in range(count):
         name = f"{number // FOLDER:04d}/photograph-{number:07d}"
         digest = hashlib.sha256(name.encode()).hexdigest()
-        yield vars(
-            row(
-                f"{name}.jpg",
-                source=f"endless://shop/in/{name}.jpg",
-                source_version=f"v1-{number:032x}",
-                source_sha256=digest,
-                source_size=SIZE + number,
-                source_modified=1.0,
-                producer="nightly.plan",
-                run="0" * 16,
-                at=1.0 + number / 1000,
-                file_id=f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}",
-                job_id=f"job_{digest[32:]}",
-                image_index=number % 10,
-                group_index=0,
-                version=1,
-                model_used="onda",
-                file=f"{name}_0_v1.jpg",
-                size=SIZE,
-                sha256=hashlib.sha256(digest.encode()).hexdigest(),
-                credits=1.0,
-                filename=f"photograph-{number:07d}.jpg",
-                project_id="12",
-            )
+        (written,) = plain(
+            [
+                row(
+                    f"{name}.jpg",
+                    source=f"endless://shop/in/{name}.jpg",
+                    source_version=f"v1-{number:032x}",
+                    source_sha256=digest,
+                    source_size=SIZE + number,
+                    source_modified=1.0,
+                    producer="nightly.plan",
+                    run="0" * 16,
+                    at=1.0 + number / 1000,
+                    file_id=f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:32]}",
+                    job_id=f"job_{digest[32:]}",
+                    image_index=number % 10,
+                    group_index=0,
+                    version=1,
+                    model_used="onda",
+                    file=f"{name}_0_v1.jpg",
+                    size=SIZE,
+                    sha256=hashlib.sha256(digest.encode()).hexdigest(),
+                    credits=1.0,
+                    filename=f"photograph-{number:07d}.jpg",
+                    project_id="12",
+                )
+            ]
         )
+        yield written
 
 
 def plan(count: int, changed: int, disk: str) -> dict[str, Any]:

@@ -158,6 +158,20 @@ def test_webhook_is_set_and_its_secret_goes_into_a_file(
     assert "http://127.0.0.1:9/hook" in run("webhook", "show").out
 
 
+def test_webhook_that_cannot_be_reached_is_reported_as_such(
+    server: EmulatorServer, run: Run, tmp_path: Path
+) -> None:
+    """The receiver has no status of HTTP then, so none is shown."""
+    run("webhook", "set", "http://127.0.0.1:9/hook", "--secret-file", str(tmp_path / "secret"))
+
+    done = run("webhook", "test")
+
+    assert done.code == 1
+    assert "PiktID could not reach http://127.0.0.1:9/hook" in done.out
+    assert "last answer: none, could not be reached at" in run("webhook", "show").out
+    assert "the last delivery could not reach it" in run("check").out
+
+
 def test_webhook_of_somebody_else_needs_replace(server: EmulatorServer, run: Run, tmp_path: Path) -> None:
     """Without it nothing changes, and no file is left."""
     run("webhook", "set", "http://127.0.0.1:9/first", "--secret-file", str(tmp_path / "first"))

@@ -228,6 +228,18 @@ async def test_iter_gallery_jobs_sends_its_filters(script: Make) -> None:
         pytest.param(lambda c: c.get_identity_status("x"), "GET /identity/x/status", None, id="identity"),
         pytest.param(lambda c: c.get_image_versions("j", 0), "GET /jobs/j/versions/0", None, id="versions"),
         pytest.param(lambda c: c.get_webhook(), "GET /webhooks", None, id="get webhook"),
+        pytest.param(
+            lambda c: c.promote_identity(501),
+            "POST /identity/promote-generated",
+            {"image_result_id": 501},
+            id="promotion",
+        ),
+        pytest.param(
+            lambda c: c.extract_preset("f"),
+            "POST /preset/extract-from-image",
+            {"file_id": "f", "type": "flat_2_model"},
+            id="preset",
+        ),
     ],
 )
 async def test_call_sends_the_documented_request(
@@ -236,6 +248,8 @@ async def test_call_sends_the_documented_request(
     """Method, path, query and body; the token goes with it."""
     answer = {
         "status": "pending",
+        "identity_code": "i",
+        "instruction_data": {},
         "preprocessing_status": "pending",
         "download_url": "https://h/x",
         "versions": [],
@@ -260,6 +274,9 @@ async def test_call_sends_the_documented_request(
         pytest.param(lambda c: c.set_webhook("ftp://x"), id="webhook by ftp"),
         pytest.param(lambda c: c.get_credits_used(resolution="year"), id="unknown resolution"),
         pytest.param(lambda c: c.request_upload(""), id="no file name"),
+        pytest.param(lambda c: c.promote_identity("501"), id="number of a draft as text"),
+        pytest.param(lambda c: c.promote_identity(501, name=" "), id="blank name of an identity"),
+        pytest.param(lambda c: c.extract_preset(""), id="preset without a file"),
     ],
 )
 async def test_call_with_a_wrong_argument_sends_nothing(
@@ -271,6 +288,41 @@ async def test_call_with_a_wrong_argument_sends_nothing(
         with pytest.raises(ValueError, match=r"must|cannot"):
             await call(client)
     assert service.requests == []
+
+
+async def test_draft_that_was_promoted_before_is_a_success(script: Make) -> None:
+    """The 409 of a draft that was promoted before names its identity, which is returned."""
+    service = script(reply(409, {"error": "x", "identity_code": "id-1"}))
+    async with service.client() as client:
+        identity = await client.promote_identity(501)
+    assert (identity.identity_code, identity.promoted_before) == ("id-1", True)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({"error": "x"}, id="bare"),
+        pytest.param({"existing_identity_code": "id-2"}, id="identity with the same name"),
+        pytest.param({"identity_code": ""}, id="empty code"),
+        pytest.param({"identity_code": {"code": "id-1"}}, id="object as code"),
+        pytest.param([], id="list"),
+    ],
+)
+async def test_other_conflict_of_a_promotion_is_an_error(script: Make, body: Any) -> None:
+    """A 409 that does not name the draft's identity is a conflict, whatever else it names."""
+    service = script(reply(409, body))
+    async with service.client() as client:
+        with pytest.raises(PiktidConflictError):
+            await client.promote_identity(501)
+
+
+async def test_preset_has_no_links(script: Make) -> None:
+    """What a preset contains goes to other tasks: links in it are replaced, at any depth."""
+    data = {"prompt": "soft light", "look": [{"of": "see https://h/x?sig=1"}], "seed": 7, "nothing": None}
+    service = script(reply(200, {"instruction_data": data}))
+    async with service.client() as client:
+        preset = await client.extract_preset("f")
+    assert preset.instruction_data == data | {"look": [{"of": "see <link>"}]}
 
 
 async def test_get_job_new_job_is_not_found(script: Make) -> None:

@@ -24,7 +24,16 @@ Make = Callable[..., Any]
 SWAP = ModelSwap(identity_code="id-1", project_id="prj-1")
 IMAGES = ["f-1"]
 JOB = {"job_id": "job-1", "status": "pending"}
-CREATED = httpx.Response(202, json={"job_id": "job-1", "status": "pending", "message": "ok"})
+CREATED = httpx.Response(
+    202,
+    json={
+        "job_id": "job-1",
+        "status": "pending",
+        "message": "ok",
+        "identity_code": "id-1",
+        "instruction_data": {},
+    },
+)
 
 
 @pytest.mark.parametrize(
@@ -240,7 +249,19 @@ async def test_create_job_certainly_not_taken_is_repeated(script: Make, failure:
 PAID: dict[str, Callable[..., Any]] = {
     "create_job": lambda client, **options: client.create_job(SWAP, IMAGES, **options),
     "regenerate_image": lambda client, **options: client.regenerate_image("job-1", 0, **options),
+    "promote_identity": lambda client, **options: client.promote_identity(501, **options),
+    "extract_preset": lambda client, **options: client.extract_preset("file-1", **options),
 }
+
+
+@pytest.mark.parametrize("call", PAID.values(), ids=PAID)
+async def test_paid_call_that_may_have_arrived_is_sent_once(script: Make, call: Callable[..., Any]) -> None:
+    """No paid call is repeated by itself after a lost reply."""
+    service = script(httpx.ReadTimeout("x"), CREATED)
+    async with service.client() as client:
+        with pytest.raises(errors.PiktidSubmissionError):
+            await call(client)
+    assert len(service.requests) == 1
 
 
 @pytest.mark.parametrize("call", PAID.values(), ids=PAID)

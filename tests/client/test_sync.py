@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -17,6 +20,7 @@ from airflow_provider_piktid.models import UploadTicket
 from airflow_provider_piktid.models.model_swap import ModelSwap
 from tests.client.conftest import TOKEN
 from tests.client.facades import Arguments, call_native, call_plain, public, shape, without_boundary
+from tests.support.service import emulator
 
 Make = Callable[..., Any]
 
@@ -160,6 +164,8 @@ CALLS: dict[str, Arguments] = {
     "get_identity": (("i",), {}),
     "iter_identities": ((), {"search": "s", "ownership": "mine", "include_locked": True}),
     "get_identity_status": (("i",), {}),
+    "promote_identity": ((501,), {"name": "n", "wait": False}),
+    "extract_preset": (("f", "model_swap"), {"wait": False}),
     "create_job": ((SWAP, ["a", "b"]), {"images_per_job": 2, "wait": False}),
     "get_job": (("j",), {}),
     "get_job_results": (("j",), {}),
@@ -199,6 +205,7 @@ def test_facade_call_sends_what_the_async_call_sends(script: Make, name: str) ->
         "download_url": "https://s3/z",
         "file_id": "f",
         "content_type": "image/png",
+        "instruction_data": {},
         **{key: [] for key in ("projects", "identities", "jobs", "versions", "notifications")},
     }
     headers = {"Content-Type": "text/event-stream"} if name == "stream_notifications" else {}
@@ -211,3 +218,33 @@ def test_facade_call_sends_what_the_async_call_sends(script: Make, name: str) ->
         call_native(client, name, CALLS[name])
     assert plain.lines == native.lines != []
     assert [*map(without_boundary, plain.bodies)] == [*map(without_boundary, native.bodies)]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_client_that_is_never_closed_does_not_hold_up_the_exit(host: str) -> None:
+    """A program that forgets to close its client ends by itself, and prints nothing about it."""
+    code = (
+        "import sys; from airflow_provider_piktid.client import PiktidClient;"
+        "client = PiktidClient('piktid-emulator', base_url=sys.argv[1]);"
+        "print(client.ensure_project('shoot').project_id is not None)"
+    )
+    with emulator() as server:
+        url = server.url.replace("127.0.0.1", host)
+        done = subprocess.run(
+            [sys.executable, "-c", code, url], capture_output=True, text=True, timeout=120, check=False
+        )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
+
+
+def test_client_that_is_forgotten_ends_its_thread(script: Make) -> None:
+    """A client that is collected without having been closed leaves no thread behind."""
+    before = set(threading.enumerate())
+    client = facade(script(httpx.Response(200, json={"job_id": "j", "status": "pending"})))
+    client.get_job("j")
+    (thread,) = set(threading.enumerate()) - before
+
+    del client
+    gc.collect()
+
+    thread.join(20)
+    assert not thread.is_alive()

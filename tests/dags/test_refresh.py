@@ -124,3 +124,37 @@ def test_each_identity_has_its_own_outputs(
 
     assert {Path(name).parts[0] for name in outputs(tmp_path / "out")} == {"PiktidSummer", "PiktidPremium"}
     assert Counter(job["identity_code"] for job in jobs(server)) == {"PiktidSummer": 1, "PiktidPremium": 1}
+
+
+def test_looks_example_buys_each_changed_folder_as_one_job(
+    server: EmulatorServer, shoot: Shoot, tmp_path: Path, airflow_db: Path
+) -> None:
+    """Each folder of flat lays is one job and one output; a folder with a changed photograph is bought again."""
+    source = shoot("17", "18")
+    folders = {"source": str(source), "output_path": str(tmp_path / "out")}
+
+    assert night("example_refresh_looks", **folders).state == "success"
+    assert night("example_refresh_looks", **folders).state == "success"
+    assert [len(job["images"]) for job in jobs(server)] == [2, 2]
+    picture(source / "17" / "front.jpg", color="red")
+    third = night("example_refresh_looks", **folders)
+
+    assert (third.state, states(third)["batch.jobs"]) == ("success", {"success": 1})
+    assert [len(job["images"]) for job in jobs(server)] == [2, 2, 2]
+    assert outputs(tmp_path / "out") == ["17_0-0_v0.jpg", "18_0-0_v0.jpg"]
+
+
+def test_garments_example_refreshes_two_types_side_by_side(
+    server: EmulatorServer, shoot: Shoot, tmp_path: Path, airflow_db: Path
+) -> None:
+    """Each photograph is recoloured, and has two packshots in another folder; a second night buys nothing."""
+    folders = {"source": str(shoot("look")), "output_path": str(tmp_path / "out")}
+
+    for _ in range(2):
+        assert night("example_refresh_garments", **folders).state == "success"
+
+    assert Counter(job["job_type"] for job in jobs(server)) == {"garment_recolor": 1, "create_packshot": 2}
+    assert Counter(Path(name).parts[0] for name in outputs(tmp_path / "out")) == {
+        "recoloured": 2,
+        "packshots": 4,
+    }

@@ -29,6 +29,8 @@ SWITCHES = [
     "--disable-sync",
 ]
 REFRESH, SUMMARY = "example_piktid_refresh", "piktid_refresh.summary"
+#: This one asks a person.
+APPROVAL = "example_piktid_approval"
 #: For a machine that is busy; the start takes half a minute, the runs take one to two minutes.
 SECONDS = 900.0
 
@@ -50,6 +52,14 @@ class Demo(AirflowRest):
         """Trigger a DAG as the button does, which also switches it on; return the run's id."""
         self.call("PATCH", f"dags/{dag_id}", {"is_paused": False})
         return self.trigger(dag_id)
+
+    def approve(self, run_id: str) -> None:
+        """Press the button of the question that a run asks, when it has come to it."""
+        path = f"dags/{APPROVAL}/dagRuns/{quoted(run_id)}"
+        questions = f"{path}/hitlDetails?response_received=false"
+        self.wait(lambda: bool(self.get(questions)["hitl_details"]), "the question", seconds=SECONDS)
+        answer = {"chosen_options": ["Approve"], "params_input": {}}
+        self.call("PATCH", f"{path}/taskInstances/approve/-1/hitlDetails", answer)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +102,7 @@ def states(demo: Demo) -> dict[str, str]:
     )
     with ThreadPoolExecutor(len(names)) as pool:
         runs = dict(zip(names, pool.map(demo.click, names), strict=True))
+    demo.approve(runs[APPROVAL])
     return {dag_id: demo.wait_for_run(dag_id, run_id, seconds=SECONDS) for dag_id, run_id in runs.items()}
 
 
@@ -103,6 +114,7 @@ def test_every_example_succeeds_when_all_are_clicked_at_once(states: dict[str, s
 def test_examples_write_outputs_where_their_docs_say(demo: Demo, states: dict[str, str]) -> None:
     """The folders of the default parameters have outputs."""
     expected = {"swapped": 3, "repaired": 3, "generated": 3, "anna": 3, "mapped": 6, "rescued": 1}
+    expected |= {"created/drafts": 3, "created/swapped": 3, "styled": 2, "published": 3}
     found = {name: len([*(demo.folder / name).rglob("*.jpg")]) for name in expected}
     assert found == expected
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -76,6 +77,21 @@ def test_test_says_how_the_receiver_answered(
 
     assert result is accepted
     assert f"{receiver}{path} answered the test with HTTP" in message
+
+
+def test_test_says_that_the_receiver_cannot_be_reached(server: EmulatorServer) -> None:
+    """A receiver that does not answer has no status, and the message says what to check."""
+    hook = PiktidHook()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/hook"
+    hook.register_webhook(f"{url}?key=hidden")
+
+    accepted, message = hook.test_webhook()
+
+    assert not accepted
+    assert f"could not reach {url}, or got no answer in time. Check that" in message
+    assert "HTTP" not in message
+    assert "hidden" not in message
 
 
 def test_test_without_a_webhook_says_so(server: EmulatorServer) -> None:

@@ -19,7 +19,7 @@ from tests.support.batch import buy
 from tests.support.ends import SHORT, AssetStore, burst, quiet, watching
 from tests.support.fixtures import Start
 from tests.support.service import connection_json
-from tests.support.watching import until
+from tests.support.watching import NEVER, until
 
 pytestmark = pytest.mark.anyio
 
@@ -331,18 +331,59 @@ async def test_store_that_fails_does_not_stop_the_watch(server: EmulatorServer) 
             await burst_of_one(server, watcher)
 
 
+class HeldStore(AssetStore):
+    """A store that answers who asks for the webhook's ends only after ``go`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def aget(self, key: str, default: Any = None) -> Any:
+        if key == WEBHOOK_KEY:
+            await self.go.wait()
+        return await super().aget(key, default)
+
+
+def webhook_reports(store: AssetStore, key: str | None) -> None:
+    """Note an end as the receiver of the webhook does."""
+    store.set(WEBHOOK_KEY, with_webhook_end(store.get(WEBHOOK_KEY), str(key)))
+
+
 async def test_end_that_the_webhook_has_reported_is_left_out(server: EmulatorServer) -> None:
-    """If the webhook reports to the same asset, the watcher lets it go first and reports only what it did not."""
-    store = AssetStore()
-    store.set(WEBHOOK_KEY, with_webhook_end(None, "earlier"))
+    """If the webhook reports to the same asset, the watcher reports only what the webhook did not."""
+    store = HeldStore()
+    webhook_reports(store, "earlier")
     async with watching(store=store) as watcher:
+        store.go.clear()
         waiting = asyncio.create_task(burst(watcher))
         both, lost = ended(server), ended(server)
         with PiktidClient("piktid-emulator", base_url=server.url) as client:
-            key = end_key(client.get_job(both))
-        store.set(WEBHOOK_KEY, with_webhook_end(store.get(WEBHOOK_KEY), str(key)))
+            webhook_reports(store, end_key(client.get_job(both)))
+        store.go.set()
         assert ids(await waiting) == [lost]
         assert await quiet(watcher)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known at the start", "known at the first end"])
+async def test_webhook_of_the_same_asset_goes_first(server: EmulatorServer, known: bool) -> None:
+    """What the webhook has not reported yet is held back, also if the watcher learns only now that there is one."""
+    store = AssetStore()
+    if known:
+        webhook_reports(store, "earlier")
+    async with watching(store=store, times=dataclasses.replace(SHORT, webhook=NEVER)) as watcher:
+        webhook_reports(store, "another")
+        ended(server)
+        assert await quiet(watcher)
+
+
+async def test_end_that_the_webhook_never_reports_is_reported(server: EmulatorServer) -> None:
+    """The watcher waits for the webhook only for some time."""
+    store = AssetStore()
+    async with watching(store=store) as watcher:
+        webhook_reports(store, "another")
+        job_id = ended(server)
+        assert ids(await burst(watcher)) == [job_id]
 
 
 async def test_memory_is_bounded(server: EmulatorServer) -> None:

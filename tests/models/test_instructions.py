@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_piktid.models.instructions import (
+    Fields,
+    Reader,
     credits_each,
-    nested,
     number,
     one_of,
     read_instructions,
@@ -17,10 +18,10 @@ from airflow_provider_piktid.models.instructions import (
     variations,
 )
 
-FIELDS = {
+FIELDS: dict[str, Reader] = {
     "prompt": text,
     "num_variations": number(1, 4),
-    "options": nested({"size": one_of("1K", "2K", "4K"), "width": number(256, 7000, 8)}),
+    "options": Fields({"size": one_of("1K", "2K", "4K"), "width": number(256, 7000, 8)}),
 }
 
 

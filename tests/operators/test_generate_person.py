@@ -83,7 +83,8 @@ def test_each_person_and_keyword_is_bought_and_downloaded_once(
             picture.load()
     assert (rows[0]["id_person"], rows[0]["keyword"]) == (0, {"Location": "Oceania"})
     assert run.ti.xcom["summary"]["successful"] == 4
-    assert run.deferrals == (2 if deferrable else 0)
+    # Once for the stagger, which may be over already, and once for the results.
+    assert run.deferrals in ((1, 2) if deferrable else (0,))
 
 
 @BOTH_WAYS
@@ -531,17 +532,15 @@ def test_error_of_another_task_does_not_fail_this_one(serve: Serve, tmp_path: Pa
 @BOTH_WAYS
 def test_timeout_names_an_error_without_ids(serve: Serve, tmp_path: Path, deferrable: bool) -> None:
     """The timeout of a failed generation contains the error without ids that PiktID reported, without its link."""
-    server = serve(faces=1, variants={"v1_generate_reply": "empty"})
-    server.faults.add(
-        "generation", "fail", keyword="Africa", message="too dark https://x.example/a?Signature=1"
-    )
-    run = person_run(tmp_path, timeout=1.5, deferrable=deferrable)
+    # The error is there before the reply to the request, and so at the first look, however late that is.
+    server = serve(faces=1, variants={"v1_generate_reply": "empty"}, generate_seconds=0, mask_seconds=0)
+    server.faults.add("generation", "fail", message="too dark https://x.example/a?Signature=1")
+    run = person_run(tmp_path, keywords=["Africa"], timeout=1.5, deferrable=deferrable)
 
     with pytest.raises(PiktidJobTimeout, match=r"error without ids in that time.*too dark") as caught:
         run.run()
 
     assert "Signature" not in str(caught.value)
-    assert files(tmp_path) == ["person0_oceania"]
 
 
 def test_task_fails_if_all_generations_failed(serve: Serve, tmp_path: Path) -> None:
@@ -947,4 +946,4 @@ def test_resume_with_other_arguments_fails(serve: Serve, tmp_path: Path) -> None
     with pytest.raises(PiktidRecordError, match=r"rendered differently.*Oceania"):
         run.run()
 
-    assert len(bought(server)) == 1
+    assert {keyword for _, keyword in bought(server)} == {"Oceania"}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,22 @@ from airflow.providers.common.compat.sdk import AirflowFailException
 
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidBudgetError, PiktidConfigError, PiktidSubmissionError
-from airflow_provider_piktid.operators.base import PaidJobOperator
+from airflow_provider_piktid.operators.base import JobOperator
 from airflow_provider_piktid.operators.download import PiktidDownloadOperator
 from airflow_provider_piktid.operators.flat_to_model import PiktidFlatToModelOperator
+from airflow_provider_piktid.operators.identity import PiktidCreateIdentityOperator
 from airflow_provider_piktid.operators.packshot import PiktidPackshotOperator
 from airflow_provider_piktid.operators.recolor import PiktidGarmentRecolorOperator
 from airflow_provider_piktid.operators.regenerate import PiktidRegenerateOperator
 from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
 from airflow_provider_piktid.sensors.job import PiktidJobSensor
+from tests.operators.test_paid_once import SURVIVED, Fault, plan
 from tests.support.batch import jobs
 from tests.support.service import picture
 from tests.support.tasks import TaskRun
 
 #: Operator, its arguments, outputs of three images, and the price of one output.
-TYPES: dict[str, tuple[type[PaidJobOperator], dict[str, Any], int, float]] = {
+TYPES: dict[str, tuple[type[JobOperator], dict[str, Any], int, float]] = {
     "flat_2_model": (
         PiktidFlatToModelOperator,
         {
@@ -52,7 +55,22 @@ TYPES: dict[str, tuple[type[PaidJobOperator], dict[str, Any], int, float]] = {
         6,
         5.0,
     ),
+    "identity_creation": (
+        PiktidCreateIdentityOperator,
+        {
+            "instructions": [
+                {"prompt": "a", "options": {"size": "1K"}},
+                {"hair": {"color": "red"}, "options": {"size": "1K"}, "num_variations": "2"},
+            ]
+        },
+        3,
+        3.0,
+    ),
 }
+#: Types whose jobs are not made of images.
+WITHOUT_IMAGES = ("identity_creation",)
+#: What happens to the request of a job, by the table of the swap.
+LOST = {name: fault for name, fault in SURVIVED.items() if fault.operation == "model_swap"}
 EACH = pytest.mark.parametrize("word", TYPES)
 PATHS = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "sync"])
 
@@ -71,12 +89,12 @@ def work(word: str, uploaded: dict[str, Any], **changes: Any) -> TaskRun:
     operator, arguments, _, _ = TYPES[word]
     fixed: dict[str, Any] = {
         "task_id": "work",
-        "project_id": uploaded["project_id"],
-        "images": uploaded["file_ids"],
         "poll_interval": 3.0,
         "timeout": 30.0,
         "lost_reply_grace": 0.3,
     }
+    if word not in WITHOUT_IMAGES:
+        fixed |= {"project_id": uploaded["project_id"], "images": uploaded["file_ids"]}
     return TaskRun(lambda: operator(**(fixed | arguments | changes)))
 
 
@@ -85,17 +103,59 @@ def work(word: str, uploaded: dict[str, Any], **changes: Any) -> TaskRun:
 def test_job_is_submitted_and_waited_for(
     server: EmulatorServer, uploaded: dict[str, Any], word: str, deferrable: bool
 ) -> None:
-    """Three images are one job, and the summary counts its outputs and credits."""
+    """Three images, or none where the type takes none, are one job; the summary counts its outputs and credits."""
     task = work(word, uploaded, deferrable=deferrable)
 
     result = task.run()
 
     (job,) = jobs(server)
     _, _, outputs, price = TYPES[word]
-    assert (job["job_type"], job["images"], result) == (word, uploaded["file_ids"], [job["job_id"]])
+    images = [] if word in WITHOUT_IMAGES else uploaded["file_ids"]
+    assert (job["job_type"], job["images"], result) == (word, images, [job["job_id"]])
     summary = task.ti.xcom["summary"]
-    assert (summary["images"], summary["successful"], summary["missing"]) == (3, outputs, 0)
+    assert (summary["images"], summary["successful"], summary["missing"]) == (len(images), outputs, 0)
     assert summary["credits_used"] == outputs * price
+
+
+@EACH
+@PATHS
+@pytest.mark.parametrize("fault", LOST.values(), ids=LOST)
+def test_hostile_answer_is_survived_by_the_first_try(
+    server: EmulatorServer, uploaded: dict[str, Any], word: str, fault: Fault, deferrable: bool
+) -> None:
+    """Whatever happens to the request, as for a swap: the first try succeeds, and one job is bought."""
+    task = work(word, uploaded, deferrable=deferrable)
+    plan(server, replace(fault, operation=word))
+
+    result = task.run()
+
+    assert server.faults.all_met()
+    assert result == [job["job_id"] for job in jobs(server)]
+    assert len(jobs(server)) == 1
+
+
+@EACH
+def test_retry_without_a_record_attaches_to_the_job(
+    server: EmulatorServer, uploaded: dict[str, Any], word: str
+) -> None:
+    """Where no record can be kept, a retry finds the job in PiktID's list."""
+    task = work(word, uploaded)
+    task.store = None
+
+    assert task.run() == task.run()
+    assert len(jobs(server)) == 1
+
+
+@EACH
+def test_request_that_never_arrived_fails_by_default(
+    server: EmulatorServer, uploaded: dict[str, Any], word: str
+) -> None:
+    """A lost reply without a listed job is not submitted again, and the error says how to."""
+    server.faults.add(word, "drop_before")
+
+    with pytest.raises(PiktidSubmissionError, match="on_lost_reply='resubmit'"):
+        work(word, uploaded).run()
+    assert jobs(server) == []
 
 
 @EACH
@@ -164,7 +224,9 @@ def test_every_output_is_downloaded_under_a_name_of_its_own(
     sources = [image["source"] for image in uploaded["images"]]
     assert len({row["file"] for row in rows}) == outputs
     assert all((tmp_path / "out" / row["file"]).is_file() for row in rows)
-    if word == "garment_recolor":
+    if word in WITHOUT_IMAGES:
+        assert [row["sources"] for row in rows] == [[]] * outputs
+    elif word == "garment_recolor":
         assert sorted(row["source"] for row in rows) == sorted(sources * 2)
     else:
         assert [row["sources"] for row in rows] == [sources] * outputs

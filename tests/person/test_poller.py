@@ -156,8 +156,15 @@ async def test_deadline_ends_the_wait(shared: Poller, account: Account) -> None:
     account.finish("i")
     result = await within(shared.wait(watch("i", "j", end_time=time.time() + 0.2)))
     assert (result.ending, list(result.findings.found)) == ("timeout", ["i"])
-    hung = Poller(asyncio.Event().wait, interval=0.05)  # type: ignore[arg-type]
+    hung = Poller(asyncio.Event().wait, interval=0.05, first_look=0.1)  # type: ignore[arg-type]
     assert (await within(hung.wait(watch("i", end_time=time.time() + 0.1)))).ending == "timeout"
+
+
+async def test_wait_that_begins_after_its_deadline_looks_once(shared: Poller, account: Account) -> None:
+    """What ended while nobody waited, as no triggerer ran, is found."""
+    account.finish("i")
+    result = await within(shared.wait(watch("i", "j", end_time=time.time() - 1)))
+    assert (result.ending, list(result.findings.found), len(account.polls)) == ("timeout", ["i"], 1)
 
 
 async def test_resume_time_ends_the_wait_with_what_was_found(shared: Poller, account: Account) -> None:

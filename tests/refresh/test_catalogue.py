@@ -13,6 +13,7 @@ from airflow_provider_piktid.files.names import folded, output_stem
 from airflow_provider_piktid.files.storage import SourceFile
 from airflow_provider_piktid.models.model_swap import ModelSwap
 from airflow_provider_piktid.refresh import catalogue
+from airflow_provider_piktid.refresh.arguments import options_key
 from airflow_provider_piktid.refresh.naming import NameIndex
 from tests.support.catalogue import KEY, known_of, row, source
 
@@ -154,11 +155,15 @@ def test_special_characters_in_names_are_kept(name: str) -> None:
     assert known_of(row(name))[name].rows[0]["relative"] == name
 
 
+def key_of(identity: str, options: dict[str, Any], rerun_key: str | None = None) -> str:
+    return options_key(ModelSwap.from_arguments({**options, "identity_code": identity}), rerun_key)
+
+
 def test_default_options_do_not_change_the_key() -> None:
     """Options with their default value, also as a string, do not change the key."""
     spelled = {"model": "auto", "num_variations": "1", "swap_options": None, "timeout": 7200}
 
-    assert catalogue.options_key("PiktidSummer", spelled) == KEY
+    assert key_of("PiktidSummer", spelled) == KEY
 
 
 @pytest.mark.parametrize(
@@ -176,13 +181,13 @@ def test_other_options_have_another_key(
     identity: str, options: dict[str, Any], rerun_key: str | None
 ) -> None:
     """Another identity, option or ``rerun_key`` changes the key."""
-    assert catalogue.options_key(identity, options, rerun_key) != KEY
+    assert key_of(identity, options, rerun_key) != KEY
 
 
 @pytest.mark.parametrize(("name", "value"), OTHER_OPTIONS.items(), ids=OTHER_OPTIONS)
 def test_every_swap_option_changes_the_key(name: str, value: Any) -> None:
     """Every swap option that changes the output changes the key."""
-    assert catalogue.options_key("PiktidSummer", {name: value}) != catalogue.options_key("PiktidSummer", {})
+    assert key_of("PiktidSummer", {name: value}) != KEY
 
 
 def test_every_swap_option_is_tested() -> None:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,13 @@ def pair(folder: Path, name: str = "a.jpg", **fields: Any) -> Pair:
     """Return a pair of two existing images."""
     before = storage.locate(str(picture(folder / "in" / name, size=(900, 600))))
     after = storage.locate(str(picture(folder / "out" / name, size=(600, 900), color="teal")))
-    fixed: dict[str, Any] = {"title": name, "before": before, "after": after, "note": "onda", "failed": False}
+    fixed: dict[str, Any] = {
+        "title": name,
+        "before": (before,),
+        "after": after,
+        "note": "onda",
+        "failed": False,
+    }
     return Pair(**(fixed | fields))
 
 
@@ -65,6 +73,23 @@ def test_thumbnails_are_small(tmp_path: Path) -> None:
     assert 'width="160" height="240"' in page
 
 
+def test_images_of_a_group_share_a_thumbnail(tmp_path: Path) -> None:
+    """The images of a group are shown together, in the place of one; one that cannot be read is left out."""
+    files = [
+        storage.locate(str(picture(tmp_path / f"{color}.jpg", size=(90, 90), color=color)))
+        for color in ("red", "green", "blue")
+    ]
+
+    page, _ = written(tmp_path, pair(tmp_path, before=(*files, storage.locate("/none.jpg"))))
+
+    first = References(page).loaded[0].partition(",")[2]
+    image = Image.open(io.BytesIO(base64.b64decode(first)))
+    corners: list[Any] = [image.getpixel(place) for place in ((20, 20), (140, 20), (20, 140), (140, 140))]
+    assert image.size == (240, 240)
+    assert [max(range(3), key=corner.__getitem__) for corner in corners[:3]] == [0, 1, 2]
+    assert min(corners[3]) > 240
+
+
 def test_failure_is_shown_with_its_reason(tmp_path: Path) -> None:
     """A pair without an output shows the reason instead."""
     page, _ = written(tmp_path, pair(tmp_path, after=None, note="no face", failed=True))
@@ -84,7 +109,7 @@ def test_names_and_reasons_are_escaped(tmp_path: Path, field: str) -> None:
 def test_unreadable_image_is_replaced_by_a_note(tmp_path: Path) -> None:
     """An image that cannot be read is replaced by a note, and the others are shown."""
     good, cut = pair(tmp_path, "good.jpg"), pair(tmp_path, "cut.jpg")
-    Path(cut.before.path).write_bytes(Path(cut.before.path).read_bytes()[:50])
+    Path(cut.before[0].path).write_bytes(Path(cut.before[0].path).read_bytes()[:50])
     assert cut.after is not None
     Path(cut.after.path).unlink()
 

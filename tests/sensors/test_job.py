@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import importlib.util
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -38,13 +41,35 @@ def sensor(job_id: str, **arguments: Any) -> TaskRun:
     return TaskRun(lambda: PiktidJobSensor(job_id=job_id, **(fixed | arguments)))
 
 
+@contextmanager
+def completed_after(server: EmulatorServer, job_id: str, *, requests: int) -> Iterator[None]:
+    """Complete a job once its status has been asked for so often."""
+    left = threading.Event()
+
+    def complete() -> None:
+        while server.state.counters.statuses["job_status", 200] < requests:
+            if left.wait(0.01):
+                return
+        server.state.complete_job(job_id)
+
+    thread = threading.Thread(target=complete)
+    thread.start()
+    try:
+        yield
+    finally:
+        left.set()
+        thread.join()
+
+
 @BOTH
-def test_sensor_waits_until_the_job_ends(server: EmulatorServer, deferrable: bool) -> None:
+def test_sensor_waits_until_the_job_ends(start: Start, deferrable: bool) -> None:
     """The sensor ends with the job, submits nothing, and pushes the job's link."""
+    server = start(job_seconds=600)
     job_id = buy(server)
     task = sensor(job_id, deferrable=deferrable)
 
-    task.run()
+    with completed_after(server, job_id, requests=1):
+        task.run()
 
     assert task.deferrals == (1 if deferrable else 0)
     assert len(jobs(server)) == 1

@@ -8,11 +8,13 @@ from typing import Any
 
 from airflow_provider_piktid.files import storage
 from airflow_provider_piktid.files.storage import SourceFile
+from airflow_provider_piktid.models.model_swap import ModelSwap
 from airflow_provider_piktid.refresh import catalogue
+from airflow_provider_piktid.refresh.arguments import options_key
 from airflow_provider_piktid.refresh.catalogue import CatalogueRow, SourceState
 from airflow_provider_piktid.refresh.store import CatalogueStore
 
-KEY = catalogue.options_key("PiktidSummer", {})
+KEY = options_key(ModelSwap(identity_code="PiktidSummer"))
 
 
 def row(relative: str = "a.jpg", **fields: Any) -> CatalogueRow:

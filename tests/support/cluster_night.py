@@ -19,10 +19,8 @@ from tests.cluster.settings import PARTS
 from tests.support.rest import ENDED
 from tests.support.stack import emulator_call
 
-#: Seconds until a night has to be over, whatever was killed: once for the night, and for each image. On busy cores
-#: an undisturbed night of 60 images takes two minutes.
+#: Seconds in which something has to happen in a night, whatever was killed.
 DEADLINE = 420.0
-DEADLINE_PER_IMAGE = 1.5
 
 
 def distinct_pictures(folder: Path, count: int) -> Path:
@@ -56,7 +54,10 @@ class ClusterNight:
     # -- what is under way ----------------------------------------------------------------------------------
 
     def wait(self, condition: Callable[[], bool], what: str, *, seconds: float = 300) -> None:
-        self.cluster.wait(condition, what, seconds=seconds, tolerant=True)
+        self.cluster.wait(condition, what, seconds=seconds, tolerant=True, progress=self._progress)
+
+    def _progress(self) -> Any:
+        return self.cluster.progress(self.dag_id, self.run_id), self.ledger()
 
     def tasks(self, task: str = "") -> list[dict[str, Any]]:
         """Return the task instances of the run, or of one task of the refresh such as ``batch.swap``."""
@@ -93,14 +94,9 @@ class ClusterNight:
 
     # -- what is there in the end ---------------------------------------------------------------------------
 
-    @property
-    def deadline(self) -> float:
-        """Seconds from now until the night has to be over."""
-        return DEADLINE + DEADLINE_PER_IMAGE * self.images
-
     def finish(self) -> str:
         """Wait until the run has ended; return its state."""
-        self.wait(lambda: self.state() in ENDED, "the run to end", seconds=self.deadline)
+        self.wait(lambda: self.state() in ENDED, "the run to end", seconds=DEADLINE)
         self.took = time.time() - self.began
         return self.state()
 

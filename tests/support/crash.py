@@ -28,13 +28,14 @@ def die_once(marker: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def arm(point: str | None, marker: Path, submission: int = -1) -> None:
+def arm(point: str | None, marker: Path, submission: int = -1, kind: str | None = None) -> None:
     """
     Kill this process before or after the record of one submission is written.
 
     :param point: One of :data:`POINTS`; None or empty does nothing.
     :param marker: File that is created by the first kill; while it exists, nothing is killed.
     :param submission: Index of the submission in the record; default the last.
+    :param kind: State key of the record; default any.
     """
     if not point or marker.exists():
         return
@@ -42,8 +43,9 @@ def arm(point: str | None, marker: Path, submission: int = -1) -> None:
         raise ValueError(f"{point!r} is none of {POINTS}")
     original = records.choose_store
 
-    def choose_store(*arguments: Any, **options: Any) -> Any:
-        return DyingStore(original(*arguments, **options), point, marker, submission)
+    def choose_store(context: Any, state_path: Any, state_key: str, *arguments: Any, **options: Any) -> Any:
+        store = original(context, state_path, state_key, *arguments, **options)
+        return DyingStore(store, point, marker, submission) if kind in (None, state_key) else store
 
     # The process ends with this task, so nothing is put back.
     vars(records)["choose_store"] = choose_store
@@ -63,9 +65,10 @@ class DyingStore:
         return self._inner.load()
 
     def save(self, record: JobRecord) -> None:
-        reached = record.submissions[self._submission].state == (
-            "intent" if self._what == "intent" else "submitted"
-        )
+        # A record has a request for each job, or one.
+        requests = getattr(record, "submissions", None) or [getattr(record, "item", None)]
+        state = getattr(requests[self._submission], "state", None)
+        reached = state == ("intent" if self._what == "intent" else "submitted")
         if reached and self._when == "before":
             die_once(self._marker)
         self._inner.save(record)

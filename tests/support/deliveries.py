@@ -8,7 +8,6 @@ import hmac
 import itertools
 import json
 import time
-from datetime import datetime
 from typing import Any
 
 from airflow_provider_piktid.jobs.ended import JobFilter, asset_extra
@@ -77,23 +76,18 @@ def schedule_on(asset_id: int) -> None:
         session.add(DagScheduleAssetReference(asset_id=asset_id, dag_id=dag_id))
 
 
-def queued_at(asset_id: int) -> datetime:
-    """Return the time of the entry in the queue of runs."""
-    from airflow.models.asset import AssetDagRunQueue
+def queued_events(asset_id: int) -> set[int]:
+    """Return the ids of the events that the queued run of an asset's DAG will get."""
+    from airflow.models.asset import AssetDagRunQueue, AssetEvent
     from airflow.utils.session import create_session
     from sqlalchemy import select
 
+    of_asset = AssetDagRunQueue.asset_id == asset_id
+    if hasattr(AssetDagRunQueue, "asset_event_id"):
+        query = select(AssetDagRunQueue.asset_event_id).where(of_asset)
+    else:
+        # Before 3.4: the events up to the time of the queue's only entry.
+        until = select(AssetDagRunQueue.created_at).where(of_asset).scalar_subquery()
+        query = select(AssetEvent.id).where(AssetEvent.asset_id == asset_id, AssetEvent.timestamp <= until)
     with create_session() as session:
-        query = select(AssetDagRunQueue.created_at).where(AssetDagRunQueue.asset_id == asset_id)
-        return session.scalars(query).one()
-
-
-def last_event_at(asset_id: int) -> datetime:
-    """Return the time of the newest event of an asset."""
-    from airflow.models.asset import AssetEvent
-    from airflow.utils.session import create_session
-    from sqlalchemy import select
-
-    with create_session() as session:
-        query = select(AssetEvent.timestamp).where(AssetEvent.asset_id == asset_id)
-        return max(session.scalars(query))
+        return set(session.scalars(query))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_piktid.client import PiktidClient
+from airflow_provider_piktid.jobs.end_memory import KEY, end_key
 from tests.support.batch import JPEG
 from tests.support.rest import OPENER
 from tests.support.stack import AirflowStack, emulator_call, free_port
@@ -73,9 +74,22 @@ class EventStack:
         )
         OPENER.open(call, timeout=10).close()
 
-    def has_ended(self, job_id: str) -> bool:
+    def has_ended(self, *job_ids: str) -> bool:
         with PiktidClient(TOKEN, base_url=self.url) as client:
-            return client.get_job(job_id).done
+            return all(client.get_job(job_id).done for job_id in job_ids)
+
+    def remembers(self, asset: str, *job_ids: str) -> bool:
+        """Whether the watcher of an asset has stored that it reported these jobs."""
+        with PiktidClient(TOKEN, base_url=self.url) as client:
+            ends = {end_key(client.get_job(job_id)) for job_id in job_ids}
+        (row,) = self.airflow.get(f"assets?name_pattern={asset}")["assets"]
+        try:
+            stored = self.airflow.get(f"assets/{row['id']}/state-store/{KEY}")["value"]
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+            return False
+        return ends <= set(stored["ends"])
 
     def second_api_server(self) -> str:
         """Start another API server; return its URL when it answers."""

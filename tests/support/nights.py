@@ -13,11 +13,57 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 #: Exit code of a process that ended at its step.
 ENDED = 9
+
+
+@dataclass(frozen=True)
+class Kind:
+    """
+    A type of job in a refresh of four sources, each with one output.
+
+    :param operator: Module and name of the operator.
+    :param request: First part of the path of its paid request.
+    :param sources_of_a_job: With two images in a job at most.
+    """
+
+    operator: str
+    request: str
+    sources_of_a_job: int
+    arguments: dict[str, Any] = field(default_factory=dict)
+    group_by: str | None = None
+
+    def files(self) -> list[str]:
+        """Return the names of the files, each with another content."""
+        return [
+            f"{name}/{n}.jpg" if self.group_by else f"{name}.jpg"
+            for name in "abcd"
+            for n in range(self.images)
+        ]
+
+    @property
+    def images(self) -> int:
+        """Images of a source."""
+        return 2 if self.group_by else 1
+
+
+KINDS = {
+    "swap": Kind("model_swap.PiktidModelSwapOperator", "model-swap", 2),
+    "recolor": Kind(
+        "recolor.PiktidGarmentRecolorOperator",
+        "garment-recolor",
+        2,
+        {"reference_text": "navy", "post_process": False},
+    ),
+    "packshot": Kind(
+        "packshot.PiktidPackshotOperator", "create-packshot", 1, {"instructions": [{"style": "free"}]}
+    ),
+    "looks": Kind("flat_to_model.PiktidFlatToModelOperator", "flat-2-model", 1, {}, "folder"),
+}
 
 
 @dataclass
@@ -86,6 +132,7 @@ def run_night(
     swap: dict[str, Any],
     plan: dict[str, Any],
     kept: str | None = None,
+    kind: str = "swap",
 ) -> None:
     """
     Run one night; called in the new process.
@@ -96,14 +143,24 @@ def run_night(
     :param swap: More arguments of the swap.
     :param plan: More arguments of the plan.
     :param kept: File with the XCom of the tasks that have ended: they are not run again. Default: none.
+    :param kind: Which of :data:`KINDS`.
     """
     from tests.support.refresh import KeptNights, Nights
 
+    chosen = KINDS[kind]
+    module, _, name = chosen.operator.partition(".")
+    operator = getattr(import_module(f"airflow_provider_piktid.operators.{module}"), name)
+    fixed: dict[str, Any] = {
+        "images_per_batch": 2,
+        "operator": operator,
+        "options": chosen.arguments | swap,
+        "group_by": chosen.group_by,
+    }
     os.environ["AIRFLOW_CONN_PIKTID_DEFAULT"] = connection
     steps = Steps(Path(log), end_at)
-    nights = Nights(source, output, images_per_batch=2, options=swap, **plan)
+    nights = Nights(source, output, **fixed, **plan)
     if kept:
-        nights = KeptNights(source, output, images_per_batch=2, options=swap, **plan)
+        nights = KeptNights(source, output, **fixed, **plan)
         nights.kept = Path(kept)
     nights.count = number - 1
     with (

@@ -40,7 +40,9 @@ class Death:
 
     point: str
     marker: str
-    submission: int
+    submission: int = -1
+    #: State key of the record at which it dies; None: any.
+    kind: str | None = None
 
 
 @dataclass
@@ -124,10 +126,13 @@ class ProcessTask:
         }
 
     def make(self) -> Any:
+        from airflow_provider_piktid.operators.base import PaidOperator
+
         module, _, name = self.operator.rpartition(".")
         kept = {"state_path": str(self.folder / "records")} if self.records == "state_path" else {}
-        takes = kept if "model_swap" in module else {}
-        return getattr(import_module(module), name)(task_id="task", **takes, **self.arguments)
+        operator = getattr(import_module(module), name)
+        takes = kept if issubclass(operator, PaidOperator) else {}
+        return operator(task_id="task", **takes, **self.arguments)
 
 
 class FileStateStore:
@@ -169,7 +174,8 @@ def _told(task: ProcessTask, method: str, arguments: dict[str, Any]) -> dict[str
     from tests.support.tasks import fire
 
     if task.death:
-        crash.arm(task.death.point, Path(task.death.marker), task.death.submission)
+        death = task.death
+        crash.arm(death.point, Path(death.marker), death.submission, death.kind)
     try:
         if method == "trigger":
             return {"event": fire(_trigger(*arguments["trigger"]))}

@@ -12,6 +12,7 @@ from typing import Any
 
 from airflow.providers.common.compat.sdk import AirflowSkipException
 
+from airflow_provider_piktid.operators.base import PaidJobOperator
 from airflow_provider_piktid.operators.model_swap import PiktidModelSwapOperator
 from airflow_provider_piktid.operators.refresh import (
     PiktidCollectRefreshOperator,
@@ -73,13 +74,28 @@ class Nights:
 
     :param source: Folder or prefix of the sources.
     :param output: Folder or prefix of the outputs.
+    :param operator: Operator that submits the jobs.
+    :param plan: Arguments of the plan. Its ``options`` are also arguments of the operator.
     """
 
-    def __init__(self, source: str, output: str, *, dag_id: str = "nightly", **plan: Any) -> None:
+    def __init__(
+        self,
+        source: str,
+        output: str,
+        *,
+        dag_id: str = "nightly",
+        operator: type[PaidJobOperator] = PiktidModelSwapOperator,
+        **plan: Any,
+    ) -> None:
         self.source, self.output, self.dag_id, self.plan = source, output, dag_id, plan
+        self.operator = operator
         self.count = 0
         #: Airflow's answer to the state of a DAG run; a killed one has failed.
         self.state_of_runs: Callable[[str], str] = lambda run_id: "failed"
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        return {"identity_code": "PiktidSummer"} if "identity_code" in self.operator.template_fields else {}
 
     def run(self, *, swap: dict[str, Any] | None = None, **plan: Any) -> Night:
         """Run plan, batches and summary; a batch that fails stops no other."""
@@ -99,8 +115,8 @@ class Nights:
         """Run the plan of a new run and raise its errors."""
         self.count += 1
         night = Night()
-        arguments = {"source": self.source, "output_path": self.output, "identity_code": "PiktidSummer"}
-        options = arguments | self.plan | plan
+        arguments = {"source": self.source, "output_path": self.output, "job_type": self.operator.job_type}
+        options = arguments | self._identity | self.plan | plan
         self.step(night, "plan", -1, lambda: PiktidPlanRefreshOperator(task_id="plan", **options))
         if night.errors:
             raise night.errors[0]
@@ -119,19 +135,14 @@ class Nights:
             ),
         )
         if upload is not None:
-            fixed: dict[str, Any] = {
-                "identity_code": "PiktidSummer",
-                "deferrable": True,
-                "poll_interval": 3.0,
-            }
+            fixed: dict[str, Any] = {"deferrable": True, "poll_interval": 3.0}
             more = {
                 "project_id": upload["project_id"],
-                "images": upload["file_ids"],
+                "images": upload["images"],
                 "record_beside": uri,
             }
-            self.step(
-                night, "swap", index, lambda: PiktidModelSwapOperator(task_id="swap", **(fixed | more | swap))
-            )
+            arguments = self._identity | fixed | more | self.plan.get("options", {}) | swap
+            self.step(night, "swap", index, lambda: self.operator(task_id="swap", **arguments))
         self.step(
             night,
             "collect",

@@ -63,6 +63,13 @@ class AirflowRest:
     def task_states(self, dag_id: str, run_id: str, task_id: str) -> list[str | None]:
         return [row["state"] for row in self.tasks(dag_id, run_id) if row["task_id"] == task_id]
 
+    def progress(self, dag_id: str, run_id: str) -> Any:
+        """Return what changes as long as a run goes on: the state and try of each task."""
+        rows = self.tasks(dag_id, run_id)
+        return sorted(
+            (row["task_id"], row["map_index"], str(row["state"]), row["try_number"]) for row in rows
+        )
+
     def wait_for_state(
         self, dag_id: str, run_id: str, task_id: str, state: str, *, seconds: float = 60
     ) -> None:
@@ -72,12 +79,16 @@ class AirflowRest:
             states = self.task_states(dag_id, run_id, task_id)
             return bool(states) and set(states) == {state}
 
-        self.wait(reached, f"{dag_id}.{task_id} to be {state}", seconds=seconds)
+        what = f"{dag_id}.{task_id} to be {state}"
+        self.wait(reached, what, seconds=seconds, progress=lambda: self.progress(dag_id, run_id))
 
     def wait_for_run(self, dag_id: str, run_id: str, *, seconds: float = 120) -> str:
         """Wait until a run has ended; return its state."""
         self.wait(
-            lambda: self.run_state(dag_id, run_id) in ENDED, f"the run of {dag_id} to end", seconds=seconds
+            lambda: self.run_state(dag_id, run_id) in ENDED,
+            f"the run of {dag_id} to end",
+            seconds=seconds,
+            progress=lambda: self.progress(dag_id, run_id),
         )
         return self.run_state(dag_id, run_id)
 
@@ -89,22 +100,26 @@ class AirflowRest:
         seconds: float = 60,
         tolerant: bool = False,
         interval: float = 0.25,
+        progress: Callable[[], object] | None = None,
     ) -> None:
         """
         Poll until a condition holds.
 
+        :param seconds: After this long it is given up; counted from the last progress, if that is known.
         :param tolerant: Treat a failed request as a condition that does not hold yet.
+        :param progress: Returns what differs if there was progress. Default: nobody knows.
         """
         deadline = time.monotonic() + seconds
+        known: object = None
         while True:
-            try:
-                if condition():
-                    return
-            except (OSError, ValueError):
-                if not tolerant:
-                    raise
+            if _answer(condition, tolerant):
+                return
             self.check()
             if time.monotonic() > deadline:
+                seen = progress and _answer(progress, tolerant)
+                if seen != known:
+                    known, deadline = seen, time.monotonic() + seconds
+                    continue
                 raise StackError(f"Waited {seconds:g} s for {what} in vain.\n{self.explain()}")
             time.sleep(interval)
 
@@ -120,6 +135,15 @@ def send(method: str, url: str, body: Any = None, *, timeout: float = 30.0) -> A
     with OPENER.open(request, timeout=timeout) as answer:
         content = answer.read()
     return json.loads(content) if content else None
+
+
+def _answer(question: Callable[[], object], tolerant: bool) -> object:
+    try:
+        return question()
+    except (OSError, ValueError):
+        if not tolerant:
+            raise
+        return None
 
 
 def quoted(run_id: str) -> str:

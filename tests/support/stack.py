@@ -96,6 +96,16 @@ class AirflowStack(AirflowRest):
         """Kill a part and all its children with SIGKILL."""
         kill_group(self.processes.pop(name))
 
+    @contextlib.contextmanager
+    def held(self, name: str) -> Iterator[None]:
+        """Let a part and all its children do nothing within the block; what reaches them meanwhile waits."""
+        group = self.processes[name]
+        os.killpg(group, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(group, signal.SIGCONT)
+
     def stop(self) -> None:
         """Stop all processes."""
         for pid in self.processes.values():

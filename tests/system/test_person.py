@@ -15,6 +15,10 @@ from tests.system.conftest import TOKEN, Emulate
 pytestmark = [pytest.mark.slow, pytest.mark.stack]
 
 
+def paid(url: str) -> int:
+    return len(emulator_call(url, "ledger")["generations"])
+
+
 def test_persons_are_generated_once_after_the_triggerer_is_killed(
     airflow: AirflowStack, emulate: Emulate, tmp_path: Path
 ) -> None:
@@ -22,7 +26,11 @@ def test_persons_are_generated_once_after_the_triggerer_is_killed(
     url = emulate("--generate-seconds", "6", "--mask-seconds", "0")
     photograph = two_persons(tmp_path / "persons.jpg")
     run = airflow.trigger("person", image=str(photograph), output_path=str(tmp_path / "out"))
-    airflow.wait(lambda: len(emulator_call(url, "ledger")["generations"]) == 4, "four paid requests")
+    airflow.wait(
+        lambda: paid(url) == 4,
+        "four paid requests",
+        progress=lambda: (airflow.progress("person", run), paid(url)),
+    )
     airflow.wait_for_state("person", run, "generate", "deferred")
     airflow.kill("triggerer")
     airflow.start("triggerer")
@@ -31,7 +39,7 @@ def test_persons_are_generated_once_after_the_triggerer_is_killed(
     files = sorted((tmp_path / "out").glob("*_person*.jpg"))
     assert len(files) == 4
     assert all(differs(path, photograph) for path in files)
-    assert len(emulator_call(url, "ledger")["generations"]) == 4
+    assert paid(url) == 4
     path = f"dags/person/dagRuns/{quoted(run)}/taskInstances/generate/xcomEntries"
     kept = [
         json.dumps(airflow.get(f"{path}/{entry['key']}?stringify=true"))

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from airflow.providers.common.compat.sdk import DAG, Asset, BaseOperator, TaskGroup
 
+from airflow_provider_piktid.operators.packshot import PiktidPackshotOperator
+from airflow_provider_piktid.operators.recolor import PiktidGarmentRecolorOperator
 from airflow_provider_piktid.task_groups.refresh import default_asset, piktid_refresh
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -61,6 +63,66 @@ def test_swap_arguments_are_passed_to_swap_and_plan() -> None:
     assert plan.options == {"deferrable": True, "num_variations": 2, "timeout": 7200}
     assert (swap.num_variations, swap.timeout, swap.deferrable) == (2, 7200, True)
     assert (plan.rerun_key, swap.rerun_key) == ("spring", "spring")
+
+
+def test_operator_of_another_type_is_used() -> None:
+    """Another operator gets ``arguments``, the images with their groups, and no identity; its task is ``jobs``."""
+    dag = dag_with(
+        identity_code=None,
+        operator=PiktidPackshotOperator,
+        arguments={"instructions": [{"style": "free"}], "timeout": 60},
+        rerun_key="spring",
+    )
+
+    plan: Any = dag.get_task("piktid_refresh.plan")
+    packshots: Any = dag.get_task("piktid_refresh.batch.jobs")
+    assert (plan.job_type, plan.identity_code) == (PiktidPackshotOperator.job_type, None)
+    assert plan.options == {"deferrable": True, "instructions": [{"style": "free"}], "timeout": 60}
+    assert isinstance(packshots, PiktidPackshotOperator)
+    assert (packshots.instructions, packshots.timeout, packshots.rerun_key) == (
+        [{"style": "free"}],
+        60,
+        "spring",
+    )
+    assert packshots.downstream_task_ids == {"piktid_refresh.batch.collect"}
+
+
+PACKSHOTS: dict[str, Any] = {
+    "identity_code": None,
+    "operator": PiktidPackshotOperator,
+    "arguments": {"instructions": [{"style": "free"}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param({"identity_code": None}, "needs an `identity_code`", id="swap without identity"),
+        pytest.param(
+            PACKSHOTS | {"identity_code": "a"}, "takes no `identity_code`", id="packshot with identity"
+        ),
+        pytest.param(PACKSHOTS | {"swap": {"timeout": 1}}, "Use `arguments` for", id="swap of a packshot"),
+        pytest.param({"swap": {"timeout": 1}, "arguments": {"timeout": 2}}, "Use `arguments`", id="both"),
+        pytest.param({"operator": BaseOperator}, "must be a class such as", id="another operator"),
+        pytest.param({"operator": "PiktidPackshotOperator"}, "must be a class such as", id="a name"),
+        pytest.param({"arguments": {"images": []}}, "sets images itself", id="argument of the group"),
+        pytest.param(
+            {
+                "identity_code": None,
+                "operator": PiktidGarmentRecolorOperator,
+                "arguments": {"reference_image": "id"},
+            },
+            "reference_image needs file ids",
+            id="reference image",
+        ),
+    ],
+)
+def test_arguments_that_do_not_fit_the_operator_fail_the_dag_file(
+    arguments: dict[str, Any], words: str
+) -> None:
+    """Arguments that do not fit the operator are reported when the DAG file is parsed."""
+    with pytest.raises(ValueError, match=words):
+        dag_with(**arguments)
 
 
 @pytest.mark.parametrize(

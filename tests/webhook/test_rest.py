@@ -21,6 +21,7 @@ from airflow_provider_piktid.webhook.rest import RestSink
 from tests.support.batch import buy
 from tests.support.deliveries import SECRET, asset_events, body, signed, store_asset
 from tests.support.service import connection_json
+from tests.support.watching import until
 
 pytest.importorskip("airflow.api_fastapi.app", reason="Airflow 3")
 
@@ -50,10 +51,19 @@ def airflow_connection(password: str = "secret-word", **fields: Any) -> str:
 
 
 class Network(httpx.ASGITransport):
-    """The way to the API server, which can be cut, or refuse the token some times."""
+    """
+    The way to the API server, which can be cut, or refuse the token some times.
+
+    With ``looks`` a new event is held until the events were listed so often.
+    """
 
     cut = False
     refusals = 0
+    looks = 0
+
+    def __init__(self, app: Any) -> None:
+        super().__init__(app)
+        self.looked = asyncio.Event()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self.cut:
@@ -61,7 +71,14 @@ class Network(httpx.ASGITransport):
         if self.refusals:
             self.refusals -= 1
             return httpx.Response(401, json={"detail": "Token Expired"})
-        return await super().handle_async_request(request)
+        if self.looks and request.method == "POST" and request.url.path.endswith("/events"):
+            await self.looked.wait()
+        answer = await super().handle_async_request(request)
+        if self.looks and request.method == "GET" and request.url.path.endswith("/events"):
+            self.looks -= 1
+            if not self.looks:
+                self.looked.set()
+        return answer
 
 
 @pytest.fixture
@@ -120,16 +137,20 @@ async def test_delivery_becomes_an_event(
 
 
 async def test_ends_of_a_moment_are_registered_together(
-    http: httpx.AsyncClient, conn_id: str, server: EmulatorServer
+    http: httpx.AsyncClient, conn_id: str, server: EmulatorServer, network: Network
 ) -> None:
     """The first end is an event at once, the following ones are one event; equal deliveries count once."""
     asset = store_asset(f"asset-{uuid4().hex}", conn_id=conn_id)
     jobs = [ended(server) for _ in range(4)]
-    await deliver(http, body(jobs[0]))
-
     contents = [body(job_id) for job_id in jobs[1:]] * 2
+    # Each delivery lists the events, and the first one again: its event is made when all others have arrived.
+    network.looks = len(contents) + 2
+    first = asyncio.create_task(deliver(http, body(jobs[0])))
+    await until(lambda: network.looks == len(contents))
+
     answers = await asyncio.gather(*(deliver(http, content) for content in contents))
 
+    assert await first == (200, "accepted")
     assert sorted(answers) == [(200, "accepted")] * 3 + [(200, "known")] * 3
     reported = [[job["job_id"] for job in extra["payload"]["jobs"]] for extra in asset_events(asset)]
     assert reported[0] == [jobs[0]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
+from typing import Any
 
 from ..blobs import content_type_of
 from ..core import Core
@@ -41,6 +42,10 @@ class V2:
         self.files: dict[str, StoredFile] = {}
         self.identities: dict[str, Identity] = {}
         self.zips: dict[str, ZipLink] = {}
+        #: Number of a promoted draft to the code of its identity.
+        self.promoted: dict[int, str] = {}
+        #: Extracted presets with their prices, as JSON values, oldest first.
+        self.presets: list[dict[str, Any]] = []
         self._numbers = itertools.count(7)
         self.notifications.clear()
         self.webhooks.clear()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from PIL import Image
@@ -65,11 +65,11 @@ def instructions(
     return [item for item in value if isinstance(item, dict)]
 
 
-def picture_options(state: State, check: Check) -> Check:
+def picture_options(state: State, check: Check, ratios: Sequence[str] = RATIOS) -> Check:
     """Check ``size``, ``ar`` and ``format`` of the field ``options``; return the check of that field."""
     inner = body_check(state, check.take("options") or {})
     inner.choice("size", SIZES, "1K")
-    inner.choice("ar", RATIOS, "3:4")
+    inner.choice("ar", ratios, "3:4")
     inner.choice("format", tuple(FORMATS), "jpg")
     return inner
 

@@ -142,7 +142,7 @@ async def get_credits(request: Request, state: State) -> Response:
     groups: dict[tuple[datetime, str], list[float]] = defaultdict(list)
     for job in state.v2.jobs.all():
         created = datetime.fromtimestamp(job.created_at, UTC)
-        if job.kind.paid and (not start or created >= start) and (not end or created <= end):
+        if (job.kind.paid or job.credits) and (not start or created >= start) and (not end or created <= end):
             groups[_period(created, resolution), job.job_type].append(job.credits)
     summary = [
         {

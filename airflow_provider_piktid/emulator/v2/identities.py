@@ -110,6 +110,15 @@ def _refuse_duplicate(state: State, name: str) -> None:
         body = {"error": "An identity with this name already exists"}
         key = state.variants["identity_conflict"]
         raise Refused(409, body if key == "bare" else {**body, key: existing.code})
+    refuse_full(state)
+
+
+def refuse_full(state: State) -> None:
+    """
+    Refuse a new identity if the account has no room for it.
+
+    :raises Refused: 429.
+    """
     own = sum(1 for identity in state.v2.identities.values() if identity.visibility == "private")
     if own >= state.settings.max_identities:
         raise Refused(429, {"error": "Maximum identities reached."})
@@ -129,7 +138,7 @@ async def upload_identity(request: Request, state: State) -> Response:
         raise Refused(400, {"error": "No face detected in the image"})
     with state.lock:
         _refuse_duplicate(state, name)
-        identity = _add(state, name, filename, blob)
+        identity = add_identity(state, name, filename, blob)
         identity.tag, identity.faces, identity.picture = tag, faces, picture
         job = state.v2.jobs.create_preprocessing(identity)
     state.v2.runner.prepare(identity, job)
@@ -139,7 +148,8 @@ async def upload_identity(request: Request, state: State) -> Response:
     return JSONResponse(body, state.variants.number("identity_status"))
 
 
-def _add(state: State, name: str, filename: str, blob: Blob) -> Identity:
+def add_identity(state: State, name: str, filename: str, blob: Blob) -> Identity:
+    """Add an identity of the account that is not preprocessed yet."""
     now = state.clock.time()
     identity = Identity(f"id_{uuid.uuid4().hex[:20]}", name, now, now)
     identity.created_by = state.settings.login

@@ -156,7 +156,7 @@ class Jobs:
         return output
 
     def ledger(self) -> list[dict[str, Any]]:
-        """Return all paid jobs with their prices as JSON values."""
+        """Return all jobs that cost credits as JSON values; a promotion is the preprocessing that it paid for."""
         with self._core.lock:
             return [
                 {
@@ -172,5 +172,5 @@ class Jobs:
                     "updated_at": job.updated_at,
                 }
                 for job in self._jobs.values()
-                if job.kind.paid
+                if job.kind.paid or job.credits
             ]

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The approval example runs with ``dag.test()``; the question is answered through Airflow's API."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_piktid.emulator import EmulatorServer
+from tests.conftest import EXAMPLE_DAGS
+from tests.dags.test_examples import AIRFLOW, Shoot, dag_bag, outputs
+from tests.support.batch import jobs
+
+pytestmark = pytest.mark.skipif(AIRFLOW < (3, 3), reason="dag.test() waits for an answer from 3.3 on")
+
+DAG_ID = "example_piktid_approval"
+#: For a machine that is busy: the question comes some seconds after the start.
+SECONDS = 300.0
+
+
+@pytest.fixture(scope="module")
+def api(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A client of Airflow's own API, logged in as a user who may answer."""
+    from airflow.api_fastapi.app import create_app, purge_cached_app
+    from starlette.testclient import TestClient
+
+    passwords = tmp_path_factory.mktemp("users") / "passwords.json"
+    passwords.write_text(json.dumps({"editor": "secret-word"}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "editor:admin")
+        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(passwords))
+        purge_cached_app()
+        with TestClient(create_app(apps="core")) as client:
+            login = {"username": "editor", "password": "secret-word"}
+            token = client.post("/auth/token", json=login).json()["access_token"]
+            client.headers["Authorization"] = f"Bearer {token}"
+            yield client
+        purge_cached_app()
+
+
+class Person(threading.Thread):
+    """Waits for the question and answers it; keeps what was asked, and what had been published by then."""
+
+    def __init__(self, api: Any, answer: str, published: Path) -> None:
+        super().__init__(daemon=True)
+        self._api = api
+        self._answer = answer
+        self._published = published
+        self.asked: dict[str, Any] = {}
+        self.published_before: list[str] | None = None
+
+    def run(self) -> None:
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline and not self.asked:
+            found = self._api.get(
+                f"/api/v2/dags/{DAG_ID}/dagRuns/~/hitlDetails?response_received=false"
+            ).json()
+            waiting = [item for item in found.get("hitl_details", []) if not item["response_received"]]
+            if waiting:
+                self._reply(waiting[0])
+            time.sleep(0.2)
+
+    def _reply(self, question: dict[str, Any]) -> None:
+        self.published_before = outputs(self._published)
+        ti = question["task_instance"]
+        path = f"dagRuns/{ti['dag_run_id']}/taskInstances/{ti['task_id']}/-1/hitlDetails"
+        answer = self._api.patch(
+            f"/api/v2/dags/{DAG_ID}/{path}", json={"chosen_options": [self._answer], "params_input": {}}
+        )
+        if answer.status_code == 200:
+            self.asked = question
+
+
+def night(shoot: Path, folder: Path) -> Any:
+    (dag,) = dag_bag(EXAMPLE_DAGS / "example_approval.py").dags.values()
+    paths = {"source": shoot, "output_path": folder / "out", "published": folder / "published"}
+    return dag.test(run_conf={name: str(path) for name, path in paths.items()})
+
+
+def states(run: Any) -> dict[str, str]:
+    return {ti.task_id: str(ti.state) for ti in run.get_task_instances()}
+
+
+@pytest.mark.parametrize(
+    ("answer", "published", "state"),
+    [
+        pytest.param("Approve", 2, "success", id="approved"),
+        pytest.param("Reject", 0, "skipped", id="rejected"),
+    ],
+)
+def test_person_decides_about_publishing(
+    server: EmulatorServer, api: Any, shoot: Shoot, tmp_path: Path, answer: str, published: int, state: str
+) -> None:
+    """Nothing is published before the answer; the question names the contact sheet; outputs stay if it is no."""
+    person = Person(api, answer, tmp_path / "published")
+    person.start()
+
+    run = night(shoot("look"), tmp_path)
+
+    person.join(SECONDS)
+    assert "contact_sheet" in person.asked["body"]
+    assert person.published_before == []
+    assert states(run)["publish"] == state
+    assert len(outputs(tmp_path / "published")) == published
+    assert len(outputs(tmp_path / "out")) == 2
+    assert len(jobs(server)) == 1
