@@ -16,7 +16,7 @@ from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import PiktidJobFailedError, PiktidSubmissionError
 from airflow_provider_piktid.operators.download import PiktidDownloadOperator
 from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator
-from tests.support.batch import jobs, swap_run
+from tests.support.batch import after_status, jobs, swap_run
 from tests.support.fixtures import Start
 from tests.support.service import picture
 from tests.support.shoot import files
@@ -180,11 +180,13 @@ def test_reuse_without_what_it_needs_is_refused(dag: Dag, arguments: dict[str, A
 @PATHS
 def test_running_job_of_another_run_is_waited_for(start: Start, tmp_path: Path, deferrable: bool) -> None:
     """A job that another run has bought and that still runs is waited for."""
-    dag = Dag(start(job_seconds=0.8), tmp_path)
+    dag = Dag(start(), tmp_path)
     dag.add("a.jpg")
-    dag.run(wait_for_completion=False)
+    dag.server.faults.add("job", "never_end")
+    (job_id,) = dag.run(wait_for_completion=False)
 
-    result = dag.run(deferrable=deferrable)
+    with after_status(dag.server, dag.server.state.complete_job, job_id):
+        result = dag.run(deferrable=deferrable)
 
     assert dag.bought == [1]
     assert [job["status"] for job in jobs(dag.server)] == ["completed"]
@@ -225,15 +227,15 @@ def test_job_that_piktid_no_longer_has_is_bought_again(dag: Dag) -> None:
 
 def test_reused_job_that_fails_is_bought_by_the_retry(start: Start, tmp_path: Path) -> None:
     """If a job of another run fails while it is waited for, the retry buys its pictures."""
-    dag = Dag(start(job_seconds=0.5), tmp_path)
+    dag = Dag(start(), tmp_path)
     dag.add("a.jpg")
-    dag.server.faults.add("job", "fail_job")
-    dag.run(wait_for_completion=False)
+    dag.server.faults.add("job", "never_end")
+    (job_id,) = dag.run(wait_for_completion=False)
     body = {"status": "failed", "results": [], "credits_used": 0}
     dag.server.faults.add("job_results", "status", code=200, body=body)
     dag.runs += 1
     task = dag.swap(dag.upload())
-    with pytest.raises(PiktidJobFailedError):
+    with after_status(dag.server, dag.server.state.fail_job, job_id), pytest.raises(PiktidJobFailedError):
         task.run()
 
     assert task.run() == [jobs(dag.server)[1]["job_id"]]

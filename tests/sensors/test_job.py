@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import importlib.util
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,7 +25,7 @@ from airflow_provider_piktid.exceptions import (
 )
 from airflow_provider_piktid.sensors import job as sensor_module
 from airflow_provider_piktid.sensors.job import PiktidJobSensor
-from tests.support.batch import buy, jobs
+from tests.support.batch import after_status, buy, jobs
 from tests.support.fixtures import Start
 from tests.support.service import connection_json
 from tests.support.tasks import TaskInstance, TaskRun
@@ -41,26 +38,6 @@ def sensor(job_id: str, **arguments: Any) -> TaskRun:
     return TaskRun(lambda: PiktidJobSensor(job_id=job_id, **(fixed | arguments)))
 
 
-@contextmanager
-def completed_after(server: EmulatorServer, job_id: str, *, requests: int) -> Iterator[None]:
-    """Complete a job once its status has been asked for so often."""
-    left = threading.Event()
-
-    def complete() -> None:
-        while server.state.counters.statuses["job_status", 200] < requests:
-            if left.wait(0.01):
-                return
-        server.state.complete_job(job_id)
-
-    thread = threading.Thread(target=complete)
-    thread.start()
-    try:
-        yield
-    finally:
-        left.set()
-        thread.join()
-
-
 @BOTH
 def test_sensor_waits_until_the_job_ends(start: Start, deferrable: bool) -> None:
     """The sensor ends with the job, submits nothing, and pushes the job's link."""
@@ -68,7 +45,7 @@ def test_sensor_waits_until_the_job_ends(start: Start, deferrable: bool) -> None
     job_id = buy(server)
     task = sensor(job_id, deferrable=deferrable)
 
-    with completed_after(server, job_id, requests=1):
+    with after_status(server, server.state.complete_job, job_id):
         task.run()
 
     assert task.deferrals == (1 if deferrable else 0)

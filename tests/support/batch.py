@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from PIL import Image
@@ -72,3 +75,25 @@ def bought_by_content(server: EmulatorServer) -> Counter[bytes]:
             assert blob is not None
             counts[blob.path.read_bytes()] += 1
     return counts
+
+
+@contextmanager
+def after_status(server: EmulatorServer, end: Callable[[str], object], job_id: str) -> Iterator[None]:
+    """Call ``end`` with the job once a status has been asked for within the block."""
+    left = threading.Event()
+    counted = server.state.counters.statuses
+    before = counted["job_status", 200]
+
+    def wait() -> None:
+        while counted["job_status", 200] == before:
+            if left.wait(0.01):
+                return
+        end(job_id)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    try:
+        yield
+    finally:
+        left.set()
+        thread.join()
