@@ -108,10 +108,12 @@ class GarmentRecolor(JobType):
         return dict(self.extra) | fixed | self._options()
 
     def matches(self, job: Job, images: int) -> bool | None:
-        # Whether `total_images` counts inputs or outputs is undocumented.
-        counted = images if job.total_images in (images, self.outputs(images)) else job.total_images
         told = {name: job.processing_options.get(name) for name in _OPTIONS}
-        told |= {"job_type": job.job_type, "images": counted, "post_process": job.should_post_process}
+        told |= {
+            "job_type": job.job_type,
+            "images": self.counted_images(job, images),
+            "post_process": job.should_post_process,
+        }
         wanted = dict.fromkeys(_OPTIONS) | self._options()
         wanted |= {"job_type": self.word, "images": images, "post_process": self.post_process}
         return agrees(told, wanted, (*_DECISIVE, *(name for name in _TARGETS if getattr(self, name))))

@@ -58,6 +58,14 @@ class JobType(ABC):
         :return: None if PiktID returns too little about the job to decide.
         """
 
+    def counted_images(self, job: Job, images: int) -> int | None:
+        """
+        Return the number of images of a listed job, to be compared with that of the request.
+
+        Whether PiktID counts inputs or outputs is undocumented, so either one is the number of the request.
+        """
+        return images if job.total_images in (images, self.outputs(images)) else job.total_images
+
     @property
     def identity(self) -> str | None:
         """Identity that must exist before the job is paid for; None if the type has none."""

@@ -108,13 +108,11 @@ class ModelSwap(JobType):
 
     def _listed(self, job: Job, images: int) -> dict[str, object]:
         """Return what PiktID returns about a job, under the names of :meth:`_expected`."""
-        # Whether `total_images` counts inputs or outputs is undocumented.
-        counted = images if job.total_images in (images, self.outputs(images)) else job.total_images
         options: dict[str, object] = {name: job.processing_options.get(name) for name in _TYPED_OPTIONS}
         return options | {
             "job_type": job.job_type,
             "identity_code": job.identity_code,
-            "images": counted,
+            "images": self.counted_images(job, images),
             "post_process": job.should_post_process,
         }
 
