@@ -146,7 +146,7 @@ def test_check_shows_limits_credits_and_running_jobs(server: EmulatorServer, run
 def test_command_leaves_the_process_as_it_was(server: EmulatorServer, run: Run) -> None:
     """A program that calls a command logs afterwards as before, and looks connections up as before."""
     before = dict(os.environ), logging.getLogger("airflow_provider_piktid").level
-    assert run("check").code == 0
+    run("check")
     assert (dict(os.environ), logging.getLogger("airflow_provider_piktid").level) == before
 
 
