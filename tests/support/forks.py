@@ -3,8 +3,8 @@
 A process that imports Airflow once and forks its commands, which saves each of them seconds of imports.
 
 ``python -m tests.support.forks`` reads requests from its standard input, a JSON object a line: ``arguments`` of
-``airflow``, ``environment`` (further variables), ``log`` (a path) and ``wait``. It answers each with a line: the id of
-the child, or with ``wait`` its exit code when it has ended. It ends at the end of its input; the children stay.
+``airflow``, ``log`` (a path) and ``wait``. It answers each with a line: the id of the child, or with ``wait`` its exit
+code when it has ended. It ends at the end of its input; the children stay.
 """
 
 from __future__ import annotations
@@ -107,13 +107,17 @@ class Forks:
                 text=True,
             )
 
-    def start(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
-        """Start a command; return the id of its process, which leads a group."""
-        return self._ask(arguments=arguments, environment=environment, log=log, wait=False)
+    def start(self, arguments: Sequence[str], log: Path) -> int:
+        """
+        Start a command; return the id of its process, which leads a group.
+
+        :param arguments: Defaults of options are those of the environment of the first process, read at its import.
+        """
+        return self._ask(arguments=arguments, log=log, wait=False)
 
     def run(self, arguments: Sequence[str], log: Path) -> int:
         """Run a command to its end; return its exit code."""
-        return self._ask(arguments=arguments, environment={}, log=log, wait=True)
+        return self._ask(arguments=arguments, log=log, wait=True)
 
     def close(self) -> None:
         """End the process; its children stay."""
@@ -149,7 +153,7 @@ def _serve() -> None:
         if not line:
             return
         request = json.loads(line)
-        pid = fork(request["arguments"], request["environment"], Path(request["log"]))
+        pid = fork(request["arguments"], {}, Path(request["log"]))
         print(
             os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) if request["wait"] else pid,
             file=answers,

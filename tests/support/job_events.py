@@ -94,7 +94,7 @@ class EventStack:
     def second_api_server(self) -> str:
         """Start another API server; return its URL when it answers."""
         port = free_port()
-        self.airflow.start("api-server", "api-server-2", {"AIRFLOW__API__PORT": str(port)})
+        self.airflow.start("api-server", "api-server-2", "--port", str(port))
         url = f"http://127.0.0.1:{port}"
         self.airflow.wait(lambda: _answers(url), "the second API server", seconds=120, tolerant=True)
         return url

@@ -85,10 +85,10 @@ class AirflowStack(AirflowRest):
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, part: str, name: str | None = None, environment: Mapping[str, str] | None = None) -> int:
-        """Start a part, or a second one under another ``name``; return its process id."""
+    def start(self, part: str, name: str | None = None, *options: str) -> int:
+        """Start a part, or a second one under another ``name`` and with more options; return its process id."""
         name = name or part
-        pid = self._forks.start(PARTS[part], environment or {}, self.home / f"{name}.log")
+        pid = self._forks.start([*PARTS[part], *options], self.home / f"{name}.log")
         self.processes[name] = pid
         return pid
 
