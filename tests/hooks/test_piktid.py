@@ -355,7 +355,7 @@ def test_test_connection_of_an_unreachable_host_answers_soon(monkeypatch: pytest
     assert not good
     assert "cannot be reached" in message
     assert "token" not in message
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 30
 
 
 @pytest.mark.parametrize(

@@ -398,7 +398,7 @@ async def test_hung_requests_do_not_block_the_others(
 async def test_waiters_share_eight_requests_at_once(server: EmulatorServer) -> None:
     """The requests of all waiters together are limited."""
     job_id = buy(server)
-    server.faults.add("job_status", "delay", seconds=0.05, times=None)
+    server.faults.add("job_status", "delay", seconds=0.2, times=None)
     waiters = [Waiter(server, job_id) for _ in range(30)]
     async with contextlib.AsyncExitStack() as stack:
         entered = [await stack.enter_async_context(waiter.subscription) for waiter in waiters]

@@ -18,6 +18,7 @@ from airflow_provider_piktid.exceptions import PiktidDownloadError, PiktidNotFou
 from airflow_provider_piktid.files.formats import sniff
 from airflow_provider_piktid.operators.download import PiktidDownloadOperator
 from tests.support.fixtures import Start
+from tests.support.parallel import Parallel
 from tests.support.service import connection_json, picture
 from tests.support.shoot import Shoot, files, manifest
 
@@ -424,8 +425,7 @@ def test_download_respects_max_concurrency(
 ) -> None:
     """The number of parallel downloads reaches ``max_concurrency`` and does not exceed it."""
     shoot = Shoot(start(latency=0.02), tmp_path / "in", "a.jpg", "b.jpg", "c.jpg", num_variations=4)
-    open_now = 0
-    seen: list[int] = []
+    fetches = Parallel(limit)
     fetch = AsyncPiktidClient.fetch
 
     class Ending:
@@ -434,19 +434,15 @@ def test_download_respects_max_concurrency(
             self.checksum = stream.checksum
 
         async def chunks(self) -> AsyncIterator[bytes]:
-            nonlocal open_now
             async for chunk in self._stream.chunks():
                 yield chunk
-            open_now -= 1
+            fetches.end()
 
     async def counted(client: AsyncPiktidClient, url: str, consume: Any) -> Any:
-        nonlocal open_now
-        open_now += 1
-        seen.append(open_now)
+        await fetches.begin()
         return await fetch(client, url, lambda stream: consume(Ending(stream)))
 
     monkeypatch.setattr(AsyncPiktidClient, "fetch", counted)
     shoot.download(out, max_concurrency=limit)
 
-    assert len(seen) == 12
-    assert max(seen) == limit
+    assert (fetches.begun, fetches.most) == (12, limit)

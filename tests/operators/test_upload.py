@@ -22,6 +22,7 @@ from airflow_provider_piktid.exceptions import (
 from airflow_provider_piktid.jobs.uploads import STATE_KEY, UPLOAD_KEPT_SECONDS
 from airflow_provider_piktid.operators.upload import PiktidUploadImagesOperator, unique_names
 from tests.support.fixtures import Start
+from tests.support.parallel import Parallel
 from tests.support.service import connection_json, picture
 from tests.support.tasks import TaskRun
 
@@ -175,50 +176,41 @@ def test_upload_has_multiple_outputs() -> None:
     assert PiktidUploadImagesOperator(task_id="u", images="x", project_name="p").multiple_outputs is True
 
 
-@pytest.fixture
-def most_puts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of parallel uploads, recorded at the start of each upload."""
-    seen: list[int] = []
-    sending = 0
+@pytest.mark.parametrize(
+    ("extra", "arguments", "limit"),
+    [
+        ({}, {"max_concurrency": 1}, 1),
+        ({}, {"max_concurrency": 3}, 3),
+        ({"max_concurrency": 2}, {}, 2),
+    ],
+    ids=["1", "3", "of the connection"],
+)
+def test_upload_respects_max_concurrency(
+    start: Start,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    extra: dict[str, Any],
+    arguments: dict[str, Any],
+    limit: int,
+) -> None:
+    """The number of parallel uploads reaches ``max_concurrency``, or that of the connection, and does not exceed it."""
+    start(latency=0.02, extra=extra)
+    shoot(tmp_path, *(f"{n}.jpg" for n in range(12)))
+    puts = Parallel(limit)
     put = AsyncPiktidClient.put_upload
 
     async def counted(client: AsyncPiktidClient, *arguments: Any) -> None:
-        nonlocal sending
-        sending += 1
-        seen.append(sending)
+        await puts.begin()
         try:
             await put(client, *arguments)
         finally:
-            sending -= 1
+            puts.end()
 
     monkeypatch.setattr(AsyncPiktidClient, "put_upload", counted)
-    return seen
 
+    upload(str(tmp_path), **arguments).run()
 
-@pytest.mark.parametrize("limit", [1, 3])
-def test_upload_respects_max_concurrency(
-    start: Start, tmp_path: Path, most_puts: list[int], limit: int
-) -> None:
-    """The number of parallel uploads reaches ``max_concurrency`` and does not exceed it."""
-    server = start(latency=0.02)
-    shoot(tmp_path, *(f"{n}.jpg" for n in range(12)))
-
-    upload(str(tmp_path), max_concurrency=limit).run()
-
-    assert max(most_puts) == limit
-    assert server.state.counters.most_open_requests > limit
-
-
-def test_upload_concurrency_comes_from_the_connection(
-    start: Start, tmp_path: Path, most_puts: list[int]
-) -> None:
-    """``max_concurrency`` in the connection limits the parallel uploads."""
-    start(latency=0.02, extra={"max_concurrency": 2})
-    shoot(tmp_path, *(f"{n}.jpg" for n in range(8)))
-
-    upload(str(tmp_path)).run()
-
-    assert max(most_puts) == 2
+    assert (puts.begun, puts.most) == (12, limit)
 
 
 @pytest.mark.parametrize("kind", ["drop", "status"])
