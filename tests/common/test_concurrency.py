@@ -23,7 +23,7 @@ async def test_results_come_in_the_order_of_the_items() -> None:
         gates[index - 1].set()
         return index * 10
 
-    assert await asyncio.wait_for(run_bounded(work, [0, 1, 2], 3), 5) == [0, 10, 20]
+    assert await asyncio.wait_for(run_bounded(work, [0, 1, 2], 3), 30) == [0, 10, 20]
 
 
 @pytest.mark.parametrize(("limit", "most"), [(1, 1), (3, 3), (100, 8), (0, 1)])
@@ -66,6 +66,6 @@ async def test_first_error_cancels_the_rest_and_is_raised() -> None:
             raise
 
     with pytest.raises(PiktidConnectionError, match="away"):
-        await asyncio.wait_for(run_bounded(work, [0, 1, 2, 3], 3), 5)
+        await asyncio.wait_for(run_bounded(work, [0, 1, 2, 3], 3), 30)
 
     assert cancelled == [0, 2]

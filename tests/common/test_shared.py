@@ -79,4 +79,4 @@ async def test_end_of_a_shared_task_is_not_interrupted() -> None:
     await asyncio.gather(ending, return_exceptions=True)
     go_on.set()
 
-    await asyncio.wait_for(closed.wait(), 5)
+    await asyncio.wait_for(closed.wait(), 30)

@@ -88,7 +88,7 @@ async def start_job(client: AsyncPiktidClient, images: int = 1, **options: Any) 
 
 async def ended(client: AsyncPiktidClient, job_id: str) -> JobResults:
     """Wait for a job: subscribe, request its status, and request it again at every event."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             async for frame in client.stream_notifications(job_id=job_id):
                 if frame.kind != "backfill" and await _status(client, job_id):
@@ -197,7 +197,7 @@ async def test_webhook_set_tested_and_signed(client: AsyncPiktidClient) -> None:
     with pytest.raises(errors.PiktidNotFoundError):
         await client.get_webhook()
     server = await asyncio.start_server(receive, "127.0.0.1", 0)
-    async with server, asyncio.timeout(10):
+    async with server, asyncio.timeout(60):
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
         webhook = await client.set_webhook(url)
         await client.test_webhook()
@@ -430,7 +430,7 @@ async def test_stream_with_invalid_frames_reports_the_end(
     """Invalid, repeated, reordered and foreign frames do not hide the end of a job."""
     emulator.faults.add("events", kind, times=None)
     job_id = await start_job(client)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async for frame in client.stream_notifications():
             ours = frame.notification is not None and frame.notification.job_id == job_id
             if ours and (await client.get_job(job_id)).done:

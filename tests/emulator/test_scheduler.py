@@ -22,7 +22,7 @@ def test_callbacks_run_in_order_of_time() -> None:
         scheduler.call_later(0.0, lambda: seen.put("second"))
 
     scheduler.call_later(0.0, schedule)
-    assert [seen.get(timeout=5) for _ in range(3)] == ["first", "second", "late"]
+    assert [seen.get(timeout=30) for _ in range(3)] == ["first", "second", "late"]
     scheduler.close()
 
 
@@ -31,7 +31,7 @@ def test_timer_starts_again_after_it_ended() -> None:
     scheduler, seen = Scheduler(), SimpleQueue[int]()
     for number in range(3):
         scheduler.call_later(0.0, lambda number=number: seen.put(number))  # type: ignore[misc]
-        assert seen.get(timeout=5) == number
+        assert seen.get(timeout=30) == number
     scheduler.close()
 
 
@@ -41,7 +41,7 @@ def test_failing_callback_does_not_stop_the_others(caplog: pytest.LogCaptureFixt
     with caplog.at_level(logging.ERROR):
         scheduler.call_later(0.0, lambda: 1 // 0)
         scheduler.call_later(0.0, lambda: seen.put("next"))
-        assert seen.get(timeout=5) == "next"
+        assert seen.get(timeout=30) == "next"
     scheduler.close()
     assert "failed" in caplog.text
 

@@ -210,7 +210,7 @@ def test_guide_webhook_receives_the_end_of_the_job_with_a_good_signature(
     job_id = api.run()
     seen = []
     while "completed" not in seen:
-        headers, body = received.get(timeout=10)
+        headers, body = received.get(timeout=60)
         assert verify_signature(setup["secret"], body, headers["X-Webhook-Signature"])
         notification = json.loads(body)
         assert headers["X-Webhook-Event"] == notification["name"]

@@ -280,12 +280,12 @@ async def connect():
 async def listen():
     live = asyncio.Event()
     async with subscribe(connect, on_hint=print, on_live=lambda _: live.set()):
-        await asyncio.wait_for(live.wait(), 20)
+        await asyncio.wait_for(live.wait(), 60)
 
 async def main():
     live = asyncio.Event()
     async with subscribe(connect, on_hint=print, on_live=lambda _: live.set()):
-        await asyncio.wait_for(live.wait(), 20)
+        await asyncio.wait_for(live.wait(), 60)
         child = os.fork()
         if not child:
             known = len(_hubs._loops)

@@ -237,7 +237,7 @@ def test_failed_output_is_made_again(server: EmulatorServer, uploaded: dict[str,
     """The regenerate operator takes jobs of every type."""
     server.faults.add("job", "fail_image", indices=[0])
     job_ids = work(word, uploaded).run()
-    again = PiktidRegenerateOperator(task_id="again", job_ids=job_ids, poll_interval=3.0, timeout=30.0)
+    again = PiktidRegenerateOperator(task_id="again", job_ids=job_ids, poll_interval=3.0, timeout=120.0)
 
     TaskRun(lambda: again).run()
 
@@ -249,7 +249,7 @@ def test_failed_output_is_made_again(server: EmulatorServer, uploaded: dict[str,
 def test_sensor_waits_for_the_job(uploaded: dict[str, Any], word: str) -> None:
     """The sensor takes jobs of every type."""
     job_ids = work(word, uploaded, wait_for_completion=False).run()
-    sensor = PiktidJobSensor(task_id="wait", job_id=job_ids[0], poke_interval=3.0, timeout=30.0)
+    sensor = PiktidJobSensor(task_id="wait", job_id=job_ids[0], poke_interval=3.0, timeout=120.0)
 
     TaskRun(lambda: sensor).run()
 

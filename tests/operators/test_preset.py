@@ -157,7 +157,7 @@ def test_preset_is_an_instruction_of_its_operator(
     override = {"num_variations": 2}
     preset = extract(server, file_id=files[0], preset_type=preset_type, override=override).run()
 
-    work = TaskRun(lambda: operator(task_id="work", instructions=[preset], timeout=30.0, **more))
+    work = TaskRun(lambda: operator(task_id="work", instructions=[preset], timeout=120.0, **more))
     work.run()
 
     (job,) = jobs(server)

@@ -605,7 +605,7 @@ def wait_for_jobs(server: EmulatorServer) -> None:
 
     for job in jobs(server):
         sensor = lambda job_id=job["job_id"]: PiktidJobSensor(  # noqa: E731
-            task_id="wait", job_id=job_id, deferrable=True, poke_interval=3.0, timeout=30
+            task_id="wait", job_id=job_id, deferrable=True, poke_interval=3.0, timeout=120
         )
         TaskRun(sensor).run()
 

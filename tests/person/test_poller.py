@@ -54,7 +54,7 @@ class Account:
     async def next_polls(self, count: int) -> None:
         for _ in range(count):
             self.polled.clear()
-            await asyncio.wait_for(self.polled.wait(), 10)
+            await asyncio.wait_for(self.polled.wait(), 60)
 
     def finish(self, name: str, number: int = 1, *, at: float | None = None) -> None:
         data = {"address": name, "id_person": 0, "keyword": "Africa", "links": [{"l": "http://u"}]}
@@ -85,7 +85,7 @@ def shared(account: Account) -> Poller:
 
 
 async def within(task: Any) -> PollResult:
-    return await asyncio.wait_for(task, 10)
+    return await asyncio.wait_for(task, 60)
 
 
 async def test_fifty_tasks_share_one_poller(account: Account, shared: Poller) -> None:

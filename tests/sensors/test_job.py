@@ -127,7 +127,7 @@ def test_sensor_skips_with_soft_fail_and_never_fail(
 
     with pytest.raises(AirflowSkipException):
         sensor(
-            job_id, deferrable=deferrable, timeout=0.4 if end == "times out" else 20, **{switch: True}
+            job_id, deferrable=deferrable, timeout=0.4 if end == "times out" else 120, **{switch: True}
         ).run()
 
 

@@ -16,7 +16,7 @@ from tests.support.tasks import StateStore
 
 #: Intervals for tests: what takes minutes in production takes tenths of a second.
 SHORT = WatchTimes(lead=0.05, webhook=0.5, running=0.3, unsettled=0.1, gallery=0.3, save=0.1, retry=0.2)
-SECONDS = 20
+SECONDS = 60
 
 
 class AssetStore(StateStore):

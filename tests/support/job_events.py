@@ -72,7 +72,7 @@ class EventStack:
         call = urllib.request.Request(
             f"{self.url}/webhooks", method="DELETE", headers={"Authorization": f"Bearer {TOKEN}"}
         )
-        OPENER.open(call, timeout=10).close()
+        OPENER.open(call, timeout=30).close()
 
     def has_ended(self, *job_ids: str) -> bool:
         with PiktidClient(TOKEN, base_url=self.url) as client:

@@ -82,7 +82,7 @@ def test_each_end_is_an_event(server: EmulatorServer) -> None:
         async with aclosing(cast("AsyncGenerator[TriggerEvent]", trigger.run())) as events:
             for _ in range(2):
                 server.state.complete_job(await asyncio.to_thread(buy, server))
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     payloads.append((await anext(events)).payload)
         return payloads
 

@@ -64,7 +64,7 @@ def test_webhook_is_pinged_when_saved_and_when_tested(api: Any, receiver: Receiv
     """A ping is delivered on each save and each test."""
     api.call("PUT", "/webhooks", json={"url": receiver.url})
     api.post("/webhooks/test")
-    assert [receiver.names.get(timeout=10) for _ in range(2)] == ["ping", "ping"]
+    assert [receiver.names.get(timeout=60) for _ in range(2)] == ["ping", "ping"]
 
 
 def test_failed_delivery_is_retried(serve: Callable[..., Any], receiver: Receiver) -> None:
@@ -72,7 +72,7 @@ def test_failed_delivery_is_retried(serve: Callable[..., Any], receiver: Receive
     api = serve(webhook_backoff=0.01)
     receiver.statuses = [500, 503]
     api.call("PUT", "/webhooks", json={"url": receiver.url})
-    assert [receiver.names.get(timeout=10) for _ in range(3)] == ["ping"] * 3
+    assert [receiver.names.get(timeout=60) for _ in range(3)] == ["ping"] * 3
 
 
 def test_deleted_webhook_is_gone(api: Any, receiver: Receiver) -> None:
