@@ -91,7 +91,7 @@ cluster-down: $(VENV)/.cluster
 
 # Tests that start a whole Airflow run one at a time, the others in parallel.
 test: $(VENV)/.dev
-	@$(PY) -m pytest -n 4 --dist worksteal -m "not stack and not chaos" $(if $(COVERAGE),$(COVER)) $(ARGS)
+	@$(PY) -m pytest -n 6 --dist worksteal -m "not stack and not chaos" $(if $(COVERAGE),$(COVER)) $(ARGS)
 	@$(PY) -m pytest -m "stack and not chaos" $(ARGS) || [ $$? -eq 5 ]
 
 chaos: $(VENV)/.dev $(VENV)/.cluster
