@@ -129,22 +129,22 @@ class PersonBatch:
         requests: PaidRequests[Generation],
         *,
         save: Callable[[], None],
-        clock: Callable[[], float] = time.time,
     ) -> None:
         self._record = record
         self._terms = terms
         self._requests = requests
         self._save = save
-        self._clock = clock
 
-    def advance(self) -> SlotWait | None:
+    def advance(self, now: float) -> SlotWait | None:
         """
-        Send as many paid requests as possible now, and late ones again if ``on_lost_reply`` is ``resubmit``.
+        Send as many paid requests as possible, and late ones again if ``on_lost_reply`` is ``resubmit``.
 
+        :param now: Epoch second at which a request is late or not. Sending takes time, and :meth:`waiting` needs the
+            same one: otherwise a request that becomes late in between is neither sent nor awaited.
         :return: None if all are sent, otherwise what to wait for before calling this again.
         :raises PiktidError: The first request was refused, but not for the rate limit.
         """
-        for item in self.late():
+        for item in self._late(now):
             # At most once each; one that PiktID accepted only in a later try.
             if item.state == "intent" or (item.intent_at or 0.0) < self._record.attached_at:
                 self._requests.resubmit(item)
@@ -158,12 +158,10 @@ class PersonBatch:
         limit = self._terms.timeout if item.state == "submitted" else grace
         return max((item.intent_at or 0.0) + limit, self._record.attached_at + min(limit, grace))
 
-    def late(self) -> list[Generation]:
-        """Return outstanding generations that this try no longer waits for."""
-        now = self._clock()
-        return [item for item in self._record.outstanding if self.deadline(item) <= now]
-
-    def waiting(self) -> list[Generation]:
+    def waiting(self, now: float) -> list[Generation]:
         """Return outstanding generations that this try waits for."""
-        now = self._clock()
         return [item for item in self._record.outstanding if self.deadline(item) > now]
+
+    def _late(self, now: float) -> list[Generation]:
+        """Return outstanding generations that this try no longer waits for."""
+        return [item for item in self._record.outstanding if self.deadline(item) <= now]

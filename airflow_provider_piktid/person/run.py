@@ -243,16 +243,16 @@ class PersonRun(RecordedWork[PersonRecord]):
 
     def _proceed(self) -> Step:
         """Send as many requests as possible now; then wait, or finish."""
-        batch = self._open_batch()
-        wait = batch.advance()
+        batch, now = self._open_batch(), time.time()
+        wait = batch.advance(now)
         resume_at = wait.not_before if wait else None
         patience = self._terms.queue_timeout + self._arguments.stagger
         if resume_at is not None and resume_at > self.record.attached_at + patience:
             self._give_up_sending()
             resume_at = None
-        awaited = batch.waiting()
+        awaited = batch.waiting(now)
         if resume_at is None and not awaited:
-            return self._finish(batch)
+            return self._finish()
         end_time = min((batch.deadline(item) for item in awaited), default=None)
         return self._wait([AwaitedGeneration.of(item) for item in awaited], resume_at, end_time)
 
@@ -368,10 +368,10 @@ class PersonRun(RecordedWork[PersonRecord]):
 
     # -- ending ---------------------------------------------------------------------------------------------
 
-    def _finish(self, batch: PersonBatch) -> Finished:
+    def _finish(self) -> Finished:
         links = self._links() if self._arguments.push_links else {}
         rows = result_rows(self.record, links)
-        late = batch.late()
+        late = self.record.outstanding
         self.save()
         self._task.push("summary", summary(self.record, late))
         # Pushed before a failure is raised, so that other tasks can use the finished results.

@@ -15,6 +15,7 @@ from airflow.providers.common.compat.sdk import DAG, AirflowFailException, TaskD
 from PIL import Image
 
 from airflow_provider_piktid.client._login import TOKENS
+from airflow_provider_piktid.common.paid import PaidRequests
 from airflow_provider_piktid.emulator import EmulatorServer
 from airflow_provider_piktid.exceptions import (
     PiktidBudgetError,
@@ -584,6 +585,26 @@ def test_lost_reply_without_a_result_can_be_resubmitted(serve: Serve, tmp_path: 
     server.faults.add("v1_generate", "drop_before", after=1)
     assert len(person_run(tmp_path, lost_reply_grace=0.5, on_lost_reply="resubmit").run()) == 2
     assert bought(server) == [(0, "Oceania"), (0, "Africa")]
+
+
+def test_grace_that_ends_while_others_are_requested_is_not_missed(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lost request is sent again also if its grace period ends between two looks at the clock."""
+    server = serve(faces=1)
+    server.faults.add("v1_generate", "drop_before")
+    run = person_run(tmp_path, keywords=["Oceania"], lost_reply_grace=0.5, on_lost_reply="resubmit")
+    advance = PaidRequests.advance
+
+    def slowly(requests: PaidRequests[Any]) -> Any:
+        wait = advance(requests)
+        time.sleep(0.6)
+        return wait
+
+    monkeypatch.setattr(PaidRequests, "advance", slowly)
+
+    assert len(run.run()) == 1
+    assert len(bought(server)) == 1
 
 
 def test_retry_downloads_a_late_result(serve: Serve, tmp_path: Path) -> None:

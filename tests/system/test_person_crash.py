@@ -120,7 +120,7 @@ def assert_bought_once(task: MortalTask, step: str, policy: str) -> None:
     unknowable = task.unknowable
     _, outcome = task.attempt()
     expected = WANTED if policy == "resubmit" else WANTED - unknowable
-    assert dict(task.bought) == dict.fromkeys(expected, 1), step
+    assert dict(task.bought) == dict.fromkeys(expected, 1), (step, outcome)
     assert outcome is not None
     if policy == "fail" and unknowable:
         assert outcome.get("error", "").startswith("PiktidSubmissionError"), (step, outcome)
@@ -129,7 +129,7 @@ def assert_bought_once(task: MortalTask, step: str, policy: str) -> None:
     if task.place == "output_path":
         assert len(task.outputs) == len(expected), (step, task.outputs)
     _, again = task.attempt()
-    assert dict(task.bought) == dict.fromkeys(expected, 1), step
+    assert dict(task.bought) == dict.fromkeys(expected, 1), (step, outcome)
     assert again is not None
     assert again.get("rows") == outcome.get("rows"), step
 
