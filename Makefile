@@ -26,6 +26,8 @@ UV  := $(BIN)/uv
 # Use the system's certificates, as pip does: a company proxy may have its own.
 export UV_SYSTEM_CERTS ?= true
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+# Images of Python often set this. Then every process compiles Airflow again, which takes half of its start.
+unexport PYTHONDONTWRITEBYTECODE
 
 # uv takes seconds, pip half a minute; pip is used if uv cannot reach its index.
 install = $(UV) pip install --quiet --python $(PY) $(1) || $(PYTHON) -m pip --python $(PY) install --quiet $(1)

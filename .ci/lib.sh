@@ -4,6 +4,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+# As in the Makefile: without bytecode every process compiles Airflow again.
+unset PYTHONDONTWRITEBYTECODE
 export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-true}"
 PYTHON="${PYTHON:-python3}"
 

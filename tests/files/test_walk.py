@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_piktid.files import storage, walk
 from airflow_provider_piktid.files.storage import Location
-from tests.support.s3 import bucket_in, s3_server
+from tests.support.s3 import bucket_in, s3_server, stock
 
 #: Names whose order differs if folders are listed first, by name without slash, or by the letters alone.
 NAMES = (
@@ -94,7 +94,7 @@ def test_pages_of_s3_are_read_as_they_are_needed(endpoint: str, monkeypatch: pyt
     with bucket_in(endpoint, monkeypatch) as bucket:
         place = storage.locate(f"{bucket}/in")
         names = [f"{number:04d}.jpg" for number in range(1500)]
-        place.fs.pipe({place.join(name).path: b"" for name in names})
+        stock(f"{bucket}/in", names)
         asked: list[dict[str, Any]] = []
         call = place.fs.call_s3
 

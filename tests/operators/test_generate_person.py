@@ -146,7 +146,7 @@ def test_links_and_tokens_stay_out_of_xcom_events_records_and_logs(
     rows = run.run()
     (record,) = (tmp_path / "out" / "_piktid").iterdir()
     told = json.dumps([rows, run.ti.xcom, run.events])
-    stored = told + record.read_text() + caplog.text + capsys.readouterr().out
+    stored = told + record.read_text() + caplog.text + "".join(capsys.readouterr())
     tokens = [pair.access for pair in server.state.v1.tokens._pairs]
     assert tokens
     assert not [secret for secret in [*tokens, "piktid-emulator", f"{server.url}/f/"] if secret in stored]
@@ -920,7 +920,7 @@ def test_on_kill_logs_running_generations(
     run.make = lambda: operator
     with pytest.raises(OSError):  # noqa: PT011 - stands for the end of the process
         run.run()
-    assert "person 0, Location Oceania are still running and will be billed" in capsys.readouterr().out
+    assert "person 0, Location Oceania are still running and will be billed" in "".join(capsys.readouterr())
 
 
 SIGNED = "https://shop.example/p.jpg?X-Amz-Expires=900&X-Amz-Signature=5f4dcc3b5aa765d61d83"

@@ -486,7 +486,7 @@ def test_on_kill_names_the_running_jobs_and_sends_no_request(
     operators[0].on_kill()
 
     assert server.state.stats()["operations"] == before
-    assert f"{jobs(server)[0]['job_id']} are still running and will be billed" in capsys.readouterr().out
+    assert f"{jobs(server)[0]['job_id']} are still running and will be billed" in "".join(capsys.readouterr())
 
 
 def test_two_copies_of_a_trigger_do_not_interfere(start: Start) -> None:

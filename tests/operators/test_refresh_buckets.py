@@ -109,22 +109,22 @@ def test_new_etag_of_equal_content_is_not_a_change(
 
 
 def test_many_objects_and_large_ones(start: Start, nights: Nights, bucket: str) -> None:
-    """200 small and three large objects each have one output and are unchanged in the next run."""
+    """60 small and three large objects each have one output and are unchanged in the next run."""
     server = start(credits=5000, active_jobs=0, extra={"jobs_per_minute": 1000, "active_jobs": 200})
     place = storage.locate(f"{bucket}/in")
-    place.fs.pipe({place.join(f"{n % 10}/p{n}.jpg").path: numbered(JPEG, n) for n in range(200)})
+    place.fs.pipe({place.join(f"{n % 10}/p{n}.jpg").path: numbered(JPEG, n) for n in range(60)})
     large = numbered(jpeg(), 0, bytes(9_000_000))
     for number in range(3):
         put(f"{bucket}/in/large-{number}.jpg", numbered(jpeg(), number, bytes(9_000_000)))
 
-    first = nights.run(images_per_batch=203)
+    first = nights.run(images_per_batch=63)
 
     assert first.errors == []
-    assert len(outputs(nights)) == len(read_rows(nights.output)) == 203
+    assert len(outputs(nights)) == len(read_rows(nights.output)) == 63
     assert {len(job["images"]) for job in jobs(server)} == {10, 3}
     sizes = {row["relative"]: row["size"] for row in read_rows(nights.output)}
     assert sizes["large-0.jpg"] == len(large)
-    assert nights.run().planned["unchanged"] == 203
+    assert nights.run().planned["unchanged"] == 63
 
 
 @pytest.mark.parametrize(
