@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_piktid.emulator import EmulatorServer
-from tests.support.fixtures import server, start
+from tests.support.fixtures import read_log, server, start
 from tests.support.refresh import Nights
 from tests.support.service import pictures
 
-__all__ = ["server", "start"]
+__all__ = ["read_log", "server", "start"]
 
 
 @pytest.fixture

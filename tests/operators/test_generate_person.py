@@ -137,7 +137,7 @@ def test_connection_with_a_token_does_not_log_in(
 
 
 def test_links_and_tokens_stay_out_of_xcom_events_records_and_logs(
-    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture, read_log: Callable[[], str]
 ) -> None:
     """XCom, trigger events, records and logs contain neither links nor tokens."""
     caplog.set_level(logging.DEBUG)
@@ -146,7 +146,7 @@ def test_links_and_tokens_stay_out_of_xcom_events_records_and_logs(
     rows = run.run()
     (record,) = (tmp_path / "out" / "_piktid").iterdir()
     told = json.dumps([rows, run.ti.xcom, run.events])
-    stored = told + record.read_text() + caplog.text + "".join(capsys.readouterr())
+    stored = told + record.read_text() + read_log()
     tokens = [pair.access for pair in server.state.v1.tokens._pairs]
     assert tokens
     assert not [secret for secret in [*tokens, "piktid-emulator", f"{server.url}/f/"] if secret in stored]
@@ -908,7 +908,7 @@ def test_expired_result_is_bought_again_by_the_retry(
 
 
 def test_on_kill_logs_running_generations(
-    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_log: Callable[[], str]
 ) -> None:
     """``on_kill`` logs which generations are still running and will be billed."""
     serve(faces=1)
@@ -920,7 +920,7 @@ def test_on_kill_logs_running_generations(
     run.make = lambda: operator
     with pytest.raises(OSError):  # noqa: PT011 - stands for the end of the process
         run.run()
-    assert "person 0, Location Oceania are still running and will be billed" in "".join(capsys.readouterr())
+    assert "person 0, Location Oceania are still running and will be billed" in read_log()
 
 
 SIGNED = "https://shop.example/p.jpg?X-Amz-Expires=900&X-Amz-Signature=5f4dcc3b5aa765d61d83"

@@ -7,6 +7,7 @@ The emulator plans the faults and counts the jobs. Most tests run deferrable and
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -465,7 +466,7 @@ def test_batch_larger_than_the_account_limits_succeeds(start: Start, deferrable:
 
 
 def test_on_kill_names_the_running_jobs_and_sends_no_request(
-    start: Start, capsys: pytest.CaptureFixture[str]
+    start: Start, read_log: Callable[[], str]
 ) -> None:
     """``on_kill`` logs the jobs that are still running and sends no request to PiktID."""
     server = start(job_seconds=60)
@@ -482,11 +483,11 @@ def test_on_kill_names_the_running_jobs_and_sends_no_request(
         killed.run()
 
     before = server.state.stats()["operations"]
-    capsys.readouterr()
+    read_log()
     operators[0].on_kill()
 
     assert server.state.stats()["operations"] == before
-    assert f"{jobs(server)[0]['job_id']} are still running and will be billed" in "".join(capsys.readouterr())
+    assert f"{jobs(server)[0]['job_id']} are still running and will be billed" in read_log()
 
 
 def test_two_copies_of_a_trigger_do_not_interfere(start: Start) -> None:

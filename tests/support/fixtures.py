@@ -32,3 +32,15 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
 def server(start: Start) -> EmulatorServer:
     """An emulator with short jobs and without a rate limit; ``piktid_default`` points to it."""
     return start()
+
+
+@pytest.fixture
+def read_log(caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
+    """Return what was logged since the last call. Airflow 3 prints it; Airflow 2 may use another test's stream."""
+
+    def read() -> str:
+        text = caplog.text + "".join(capsys.readouterr())
+        caplog.clear()
+        return text
+
+    return read
