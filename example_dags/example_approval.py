@@ -59,7 +59,6 @@ if ApprovalOperator is not None:
             subject="Publish the new pictures?",
             body="{{ ti.xcom_pull(task_ids='piktid_refresh.summary')['files'] }} pictures, side by side with their "
             "sources: {{ ti.xcom_pull(task_ids='piktid_refresh.summary')['contact_sheet'] }}",
-            response_timeout=timedelta(days=3),
             retries=0,
         )
 
