@@ -54,10 +54,20 @@ class Demo(AirflowRest):
         return self.trigger(dag_id)
 
     def approve(self, run_id: str) -> None:
-        """Press the button of the question that a run asks, when it has come to it."""
+        """
+        Press the button of the question that a run asks, when it has come to it.
+
+        Not before the scheduler has seen the task's process end: Airflow would count a task that goes on before that as
+        failed.
+        """
         path = f"dags/{APPROVAL}/dagRuns/{quoted(run_id)}"
         questions = f"{path}/hitlDetails?response_received=false"
         self.wait(lambda: bool(self.get(questions)["hitl_details"]), "the question", seconds=SECONDS)
+        log, ended = (
+            self.folder.parent / "airflow.log",
+            f"TaskInstance Finished: dag_id={APPROVAL}, task_id=approve,",
+        )
+        self.wait(lambda: ended in log.read_text(), "the process of the question to end", seconds=SECONDS)
         answer = {"chosen_options": ["Approve"], "params_input": {}}
         self.call("PATCH", f"{path}/taskInstances/approve/-1/hitlDetails", answer)
 
