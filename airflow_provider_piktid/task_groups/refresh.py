@@ -26,6 +26,9 @@ from airflow_provider_piktid.retries import RETRIES
 #: One project for all runs of a DAG.
 PROJECT = f"{{{{ dag.dag_id[:{PROJECT_NAME_LENGTH}] }}}}"
 
+#: Uploads of a run at once: two deliver more than PiktID takes in jobs, and leave worker slots to the first swaps.
+UPLOADS_AT_ONCE = 2
+
 #: Arguments of an operator that the group sets.
 _OF_THE_GROUP: Final = {
     "task_id",
@@ -67,11 +70,11 @@ def piktid_refresh(
     Swap the new and changed images of a catalogue, or submit them as jobs of another type, and record the outputs.
 
     Tasks: ``plan``, then ``upload``, ``swap`` (``jobs`` with another operator) and ``collect`` for each batch, then
-    ``summary``. A batch that fails
-    does not stop the others; the next run processes it again. Allow only one active run of the DAG
-    (``max_active_runs=1``): the plan of a second one fails while the first one works. Every task is retried three
-    times, after 2 to 4, 4 to 8 and 8 to 16 minutes, and later tasks of a batch start before earlier ones of another
-    (``weight_rule="upstream"``), unless ``default_args`` of the DAG or the group say otherwise.
+    ``summary``. A batch that fails does not stop the others; the next run processes it again. Allow only one active
+    run of the DAG (``max_active_runs=1``): the plan of a second one fails while the first one works. Every task is
+    retried three times, after 2 to 4, 4 to 8 and 8 to 16 minutes, and later tasks of a batch start before earlier ones
+    of another (``weight_rule="upstream"``), unless ``default_args`` of the DAG or the group say otherwise. Two uploads
+    run at once.
 
     :param source: Folder, prefix or glob of images; templated.
     :param output_path: Folder or prefix of outputs and catalogue, used by this refresh only; templated.
@@ -217,6 +220,7 @@ def _batch(
             images=batch,
             project_name=project_name,
             record_beside=batch,
+            max_active_tis_per_dagrun=UPLOADS_AT_ONCE,
             piktid_conn_id=piktid_conn_id,
             # Not `task`, which on Airflow 3.0 is the task before its templates are rendered.
             map_index_template="{{ ti.task.images.rpartition('/')[2] }}",

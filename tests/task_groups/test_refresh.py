@@ -236,6 +236,13 @@ def test_later_tasks_of_a_batch_start_first(
     assert {_rule(task.weight_rule) for task in tasks} == {rule}
 
 
+def test_two_uploads_run_at_once() -> None:
+    """The uploads of a large night do not fill all worker slots before the first swap."""
+    dag = dag_with({})
+
+    assert dag.get_task("piktid_refresh.batch.upload").max_active_tis_per_dagrun == 2
+
+
 def _rule(value: Any) -> str:
     """Return the name of a weight rule: newer versions have an object for it."""
     name = type(value).__name__
