@@ -200,7 +200,7 @@ class AsyncPiktidClient(ApiCalls):
         :param name: Name of the identity, unique in the account. Default: that of the job, changed if it is taken.
         :param wait: False raises a 429 at once instead of waiting it out. Default: True.
         :raises PiktidSubmissionError: The request may have arrived.
-        :raises PiktidNotFoundError: There is no such draft.
+        :raises PiktidNotFoundError: The draft does not exist.
         :raises PiktidConflictError: The name is taken.
         :raises PiktidQuotaError: The account has reached its limit of identities.
         """

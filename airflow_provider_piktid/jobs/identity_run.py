@@ -63,12 +63,12 @@ class IdentityRun:
         """Publish the drafts once they are there, and promote one of them."""
         if not isinstance(step, Finished) or not self._wait_for_completion:
             return step
-        results = [(job_id, self._client.get_job_results(job_id)) for job_id in step.result]
-        self._task.push("drafts", [draft.to_json() for draft in drafts_of(results)])
+        drafts = drafts_of((job_id, self._client.get_job_results(job_id)) for job_id in step.result)
+        self._task.push("drafts", [draft.to_json() for draft in drafts])
         if self._promotion is None:
             return step
         self._promoting = True
-        return self._with_job_ids(self._promotion, self._promotion.begin(step.result))
+        return self._with_job_ids(self._promotion, self._promotion.begin(step.result, drafts))
 
     @staticmethod
     def _with_job_ids(promotion: PromotionRun, step: Step) -> Step:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -81,7 +81,7 @@ class Draft:
         return asdict(self)
 
 
-def drafts_of(jobs: Sequence[tuple[str, JobResults]]) -> list[Draft]:
+def drafts_of(jobs: Iterable[tuple[str, JobResults]]) -> list[Draft]:
     """Return the drafts that have a picture, in the order of the jobs, then of instructions and variations."""
     made = [
         (job_id, result)
@@ -107,7 +107,7 @@ def chosen_draft(drafts: Sequence[Draft], number: int, *, connection: str, argum
     Return the number at PiktID of the draft that the DAG author chose.
 
     :param argument: Name of the operator's argument, for the message.
-    :raises PiktidConfigError: There is no such draft, or PiktID does not tell its number.
+    :raises PiktidConfigError: The draft does not exist, or PiktID does not tell its number.
     """
     if number >= len(drafts):
         there = f"there are {len(drafts)}, numbered from 0" if drafts else "there is none with a picture"

@@ -18,7 +18,7 @@ from airflow_provider_piktid.exceptions import (
 )
 from airflow_provider_piktid.jobs.one_request import OneRequestRun
 from airflow_provider_piktid.jobs.preprocessing import wait_until_preprocessed
-from airflow_provider_piktid.jobs.promotion import Promotion, PromotionRecord, chosen_draft, drafts_of
+from airflow_provider_piktid.jobs.promotion import Draft, Promotion, PromotionRecord, chosen_draft, drafts_of
 from airflow_provider_piktid.jobs.watch import delete_notifications
 
 if TYPE_CHECKING:
@@ -70,8 +70,13 @@ class PromotionRun(OneRequestRun[PromotionRecord]):
         self._wait_for_preprocessing = wait_for_preprocessing
         self._bought = bought
 
-    def begin(self, job_ids: list[str] | None = None) -> Step:
-        self._open_record(job_ids or self._job_ids or [])
+    def begin(self, job_ids: list[str] | None = None, drafts: list[Draft] | None = None) -> Step:
+        """
+        Begin the work.
+
+        :param drafts: Those of the jobs. Default: read from PiktID if they are needed.
+        """
+        self._open_record(job_ids or self._job_ids or [], drafts)
         return self._submit()
 
     def resume(self, event: JobEvent) -> Step:
@@ -86,7 +91,7 @@ class PromotionRun(OneRequestRun[PromotionRecord]):
     def _fingerprint(self, job_ids: list[str]) -> str:
         return fingerprint({"connection": self._terms.connection, "jobs": job_ids, "draft": self._draft})
 
-    def _open_record(self, job_ids: list[str]) -> None:
+    def _open_record(self, job_ids: list[str], drafts: list[Draft] | None) -> None:
         wanted = self._fingerprint(job_ids)
         known = self.take_up(wanted)
         if known is not None:
@@ -95,8 +100,8 @@ class PromotionRun(OneRequestRun[PromotionRecord]):
             if known.is_sent:
                 self.log.info("Identity %s was promoted before.", known.item.identity_code)
             return
-        results = [(job_id, self._client.get_job_results(job_id)) for job_id in job_ids]
-        drafts = drafts_of(results)
+        if drafts is None:
+            drafts = drafts_of((job_id, self._client.get_job_results(job_id)) for job_id in job_ids)
         number = chosen_draft(drafts, self._draft, connection=self._terms.connection, argument=self._argument)
         outputs, price = self._bought
         self._terms.check_budget(outputs, outputs, price, more=PROMOTION_CREDITS)

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_piktid.common import metrics
 from airflow_provider_piktid.common.concurrency import run_bounded
 from airflow_provider_piktid.common.events import JobEvent
-from airflow_provider_piktid.common.paid import PaidRequests, RecordedWork, Terms
-from airflow_provider_piktid.common.protocols import Finished, SlotWait, Step, Wait
-from airflow_provider_piktid.common.records import Store, fingerprint
+from airflow_provider_piktid.common.paid import Terms
+from airflow_provider_piktid.common.protocols import Finished, Step, Wait
+from airflow_provider_piktid.common.records import fingerprint
 from airflow_provider_piktid.exceptions import (
-    PiktidError,
     PiktidJobTimeout,
     PiktidPartialResultError,
     PiktidSubmissionError,
 )
 from airflow_provider_piktid.jobs.outcome import MAX_FAILURES, READERS, is_downloadable
-from airflow_provider_piktid.jobs.queue import AccountLimits
 from airflow_provider_piktid.jobs.regeneration import (
     Regeneration,
     RegenerationRecord,
@@ -32,52 +30,31 @@ from airflow_provider_piktid.jobs.regeneration import (
     still_open,
     watch_results,
 )
-from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS, wait_for_limit
-from airflow_provider_piktid.jobs.waiting import SyncWaiter, slot_timeout, slot_wait
+from airflow_provider_piktid.jobs.request_run import RequestRun
+from airflow_provider_piktid.jobs.submission import CLOCK_SLACK_SECONDS
 
 if TYPE_CHECKING:
-    from airflow_provider_piktid.client import AsyncPiktidClient, PiktidClient
-    from airflow_provider_piktid.common.records import CurrentTask
-    from airflow_provider_piktid.hooks.piktid import PiktidSettings
+    from airflow_provider_piktid.client import AsyncPiktidClient
     from airflow_provider_piktid.models.v2 import JobResults
 
 
-class RegenerationRun(RecordedWork[RegenerationRecord]):
+class RegenerationRun(RequestRun[RegenerationRecord]):
     """
     What one process does of a task that lets outputs be made again.
 
-    It is its own port to the kernel: a request whose reply was lost has arrived if there is a new version.
+    A request whose reply was lost has arrived if there is a new version.
 
     :param job_ids: Jobs that have ended.
     :param images: Outputs to make again; None: those that failed.
+    :param parts: Those of :class:`RequestRun`.
     """
 
     def __init__(
-        self,
-        job_ids: list[str],
-        images: Sequence[Mapping[str, Any]] | None,
-        terms: Terms,
-        *,
-        task: CurrentTask,
-        settings: PiktidSettings,
-        client: PiktidClient,
-        store: Store[RegenerationRecord],
-        log: Any,
+        self, job_ids: list[str], images: Sequence[Mapping[str, Any]] | None, terms: Terms, **parts: Any
     ) -> None:
-        super().__init__(store, RegenerationRecord.from_json, log)
+        super().__init__(terms, parse=RegenerationRecord.from_json, **parts)
         self._job_ids = job_ids
         self._images = images
-        self._terms = terms
-        self._task = task
-        self._settings = settings
-        self._client = client
-        self._limits = AccountLimits(settings.jobs_per_minute, settings.active_jobs, settings.rate_window)
-        self._queue_until = time.time() + terms.queue_timeout
-
-    @property
-    def outstanding(self) -> list[str]:
-        """Regenerations are part of jobs that have ended: nothing that this task could name still runs."""
-        return []
 
     def begin(self) -> Step:
         self._open_record()
@@ -92,9 +69,6 @@ class RegenerationRun(RecordedWork[RegenerationRecord]):
         if event.status == "slot":
             return self._submit()
         raise self._no_room() if self._unsent else self._too_late()
-
-    def leave(self) -> None:
-        """There is nothing to publish before the end."""
 
     # -- requesting -----------------------------------------------------------------------------------------
 
@@ -140,25 +114,12 @@ class RegenerationRun(RecordedWork[RegenerationRecord]):
         taken = {item.place for item in sent}
         return [*sent, *(item for item in items if item.place not in taken)]
 
-    def _submit(self) -> Step:
-        wait = PaidRequests(self.record.items, self, self._terms, save=self.save, log=self.log).advance()
-        if wait is None:
-            return self._wait_for_versions()
-        self.save()
-        if time.time() >= self._queue_until:
-            raise self._no_room()
-        return slot_wait(
-            wait,
-            SyncWaiter(self._client, self._settings, self._terms.poll_interval, self.log),
-            active=[],
-            unsent=self._unsent,
-            until=self._queue_until,
-            state={"record": self.record.to_json(), "queue_until": self._queue_until},
-            message=f"{self._unsent} of {len(self.record.items)} requests are not sent yet; waiting: {wait.reason}.",
-        )
+    @property
+    def _items(self) -> list[Regeneration]:
+        return self.record.items
 
-    def ready(self, item: Regeneration) -> SlotWait | None:
-        return None
+    def _progress(self) -> str:
+        return f"{self._unsent} of {len(self.record.items)} requests are not sent yet"
 
     def send(self, item: Regeneration) -> None:
         self._client.regenerate_image(item.job_id, item.image_index, group_index=item.group_index, wait=False)
@@ -168,9 +129,6 @@ class RegenerationRun(RecordedWork[RegenerationRecord]):
     def find(self, item: Regeneration) -> bool:
         newest = newest_results(self._results([item.job_id]).items())
         return item.place in newest and newest[item.place].version > item.version
-
-    def refused(self, item: Regeneration, error: PiktidError) -> SlotWait:
-        return wait_for_limit(error, self._limits, time.time())
 
     def unknown(self, item: Regeneration) -> PiktidSubmissionError:
         return PiktidSubmissionError(
@@ -182,17 +140,12 @@ class RegenerationRun(RecordedWork[RegenerationRecord]):
     def label(self, item: Regeneration) -> str:
         return item.label
 
-    @property
-    def _unsent(self) -> int:
-        return sum(item.state != "submitted" for item in self.record.items)
-
     # -- waiting --------------------------------------------------------------------------------------------
 
-    def _wait_for_versions(self) -> Step:
+    def _sent(self) -> Step:
         if self._is_done(self._results(self.record.job_ids)):
             return self._finish()
         until = time.time() + self._terms.timeout
-        state = {"record": self.record.to_json()}
         return Wait(
             kind="versions",
             arguments={
@@ -200,7 +153,7 @@ class RegenerationRun(RecordedWork[RegenerationRecord]):
                 "piktid_conn_id": self._terms.connection,
                 "poll_interval": self._terms.poll_interval,
                 "end_time": until,
-                "resume_state": state,
+                "resume_state": self._state(),
             },
             until=until,
             message=f"Waiting for new versions of {len(self.record.items)} image(s).",
@@ -256,12 +209,6 @@ class RegenerationRun(RecordedWork[RegenerationRecord]):
             return await run_bounded(api.get_job_results, job_ids, READERS)
 
         return dict(zip(job_ids, self._client.run(fetch), strict=True))
-
-    def _no_room(self) -> PiktidJobTimeout:
-        total = len(self.record.items)
-        return slot_timeout(
-            self._terms.connection, self._unsent, total, self._terms.queue_timeout, self.record.job_ids
-        )
 
     def _too_late(self) -> PiktidJobTimeout:
         return PiktidJobTimeout(

@@ -38,7 +38,7 @@ MAX_INPUT_ASSETS: Final = 3
 #: Groups of an instruction and their fields. Source: PiktID's guide.
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "appearance": ("gender", "age", "ethnicity", "skin", "build", "size", "height", "expression"),
-    "face": (*("eyes", "eyebrows", "nose", "lips", "smile", "face_shape", "facial_hair", "makeup", "marks"),),
+    "face": ("eyes", "eyebrows", "nose", "lips", "smile", "face_shape", "facial_hair", "makeup", "marks"),
     "hair": ("color", "length", "style"),
 }
 

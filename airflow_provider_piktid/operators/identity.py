@@ -116,7 +116,7 @@ class PiktidCreateIdentityOperator(JobOperator):
 
     :return: Job ids. XCom keys: ``identity_code`` if promoted; ``drafts``, one row for each draft with its number; and
         those of the other jobs, such as ``summary``.
-    :raises PiktidConfigError: There is no draft with the number ``promote``. The drafts are not bought again.
+    :raises PiktidConfigError: No draft has the number ``promote``. The drafts are not bought again.
     :raises PiktidQuotaError: The account has reached its limit of identities; the drafts can be promoted later.
     """
 
@@ -168,19 +168,8 @@ class PiktidCreateIdentityOperator(JobOperator):
             )
         promotion = None
         if number is not None:
-            promotion = PromotionRun(
-                number,
-                None,
-                self._terms(self.poll_interval),
-                task=task,
-                settings=hook.settings,
-                client=client,
-                store=task.open_store(self.state_path, STATE_KEY, PromotionRecord.from_json),
-                log=self.log,
-                argument="promote",
-                wait_for_preprocessing=self.wait_for_preprocessing,
-                bought=(drafts, job.credits_per_output),
-            )
+            bought = (drafts, job.credits_per_output)
+            promotion = _promotion(self, task, hook, client, number, None, argument="promote", bought=bought)
         more_credits = 0.0 if number is None else PROMOTION_CREDITS
         return IdentityRun(
             self._job_run(job, [], task, hook, client, more_credits=more_credits),
@@ -206,7 +195,7 @@ class PiktidPromoteIdentityOperator(PaidOperator):
     Further parameters are those of ``PaidOperator``.
 
     :return: The ``identity_code``.
-    :raises PiktidConfigError: There is no such draft.
+    :raises PiktidConfigError: The draft does not exist.
     :raises PiktidConflictError: Another identity has the name.
     :raises PiktidQuotaError: The account has reached its limit of identities.
     """
@@ -230,20 +219,31 @@ class PiktidPromoteIdentityOperator(PaidOperator):
         self.wait_for_preprocessing = wait_for_preprocessing
         self.poll_interval = poll_interval
 
-    def _open_client(self, hook: PiktidHook) -> PiktidClient:
-        hook.settings.require_token()
-        return hook.get_conn()
-
     def _make_run(self, task: CurrentTask, hook: PiktidHook, client: PiktidClient) -> PromotionRun:
-        return PromotionRun(
-            draft_number(self.draft, "draft"),
-            self.name or None,
-            self._terms(self.poll_interval),
-            task=task,
-            settings=hook.settings,
-            client=client,
-            store=task.open_store(self.state_path, STATE_KEY, PromotionRecord.from_json),
-            log=self.log,
-            job_ids=job_id_list(self.job_ids, "promote a draft of"),
-            wait_for_preprocessing=self.wait_for_preprocessing,
-        )
+        draft, name = draft_number(self.draft, "draft"), self.name or None
+        job_ids = job_id_list(self.job_ids, "promote a draft of")
+        return _promotion(self, task, hook, client, draft, name, job_ids=job_ids)
+
+
+def _promotion(
+    operator: PiktidCreateIdentityOperator | PiktidPromoteIdentityOperator,
+    task: CurrentTask,
+    hook: PiktidHook,
+    client: PiktidClient,
+    draft: int,
+    name: str | None,
+    **more: Any,
+) -> PromotionRun:
+    """Return the run of a promotion with the arguments that both operators have."""
+    return PromotionRun(
+        draft,
+        name,
+        operator._terms(operator.poll_interval),
+        task=task,
+        settings=hook.settings,
+        client=client,
+        store=task.open_store(operator.state_path, STATE_KEY, PromotionRecord.from_json),
+        log=operator.log,
+        wait_for_preprocessing=operator.wait_for_preprocessing,
+        **more,
+    )

@@ -33,7 +33,7 @@ LONGEST_NAME = 128
 
 
 class IdentityCreation(JobKind):
-    """Draws a face for each instruction and variation. There are no inputs but the instructions' assets."""
+    """Draws a face for each instruction and variation. Its only inputs are the instructions' assets."""
 
     job_type = "identity_creation"
     auto_model = "nano_banana_pro"
