@@ -131,9 +131,9 @@ class PaidOperator(BaseOperator):
         self.piktid_conn_id = piktid_conn_id
         self._run: PaidRun | None = None
 
-    @abstractmethod
     def _open_client(self, hook: PiktidHook) -> AbstractContextManager[Any]:
-        """Return the client of the API that this operator uses."""
+        """Return the client of the API that this operator uses: that of v2."""
+        return hook.get_conn()
 
     @abstractmethod
     def _make_run(self, task: CurrentTask, hook: PiktidHook, client: Any) -> PaidRun:
@@ -243,10 +243,6 @@ class JobOperator(PaidOperator):
             return job_type.from_arguments(vars(self))
         except ValueError as error:
             raise PiktidConfigError(f"{self.task_id}: {error}. Nothing was submitted.") from error
-
-    def _open_client(self, hook: PiktidHook) -> PiktidClient:
-        hook.settings.require_token()
-        return hook.get_conn()
 
     def _job_run(
         self,

@@ -51,10 +51,6 @@ class PiktidExtractPresetOperator(PaidOperator):
         self.preset_type = preset_type
         self.override = override
 
-    def _open_client(self, hook: PiktidHook) -> PiktidClient:
-        hook.settings.require_token()
-        return hook.get_conn()
-
     def _make_run(self, task: CurrentTask, hook: PiktidHook, client: PiktidClient) -> PresetRun:
         self._check()
         return PresetRun(

@@ -52,9 +52,6 @@ class PiktidRegenerateOperator(PaidOperator):
         self.images = images
         self.poll_interval = poll_interval
 
-    def _open_client(self, hook: PiktidHook) -> PiktidClient:
-        return hook.get_conn()
-
     def _make_run(self, task: CurrentTask, hook: PiktidHook, client: PiktidClient) -> RegenerationRun:
         return RegenerationRun(
             job_id_list(self.job_ids, "make again"),
