@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 from airflow_provider_piktid.emulator import EmulatorServer
 from tests.conftest import EXAMPLE_DAGS
 from tests.dags.test_examples import AIRFLOW, Shoot, dag_bag, outputs
+from tests.support.api_server import api_application
 from tests.support.batch import jobs
 
 pytestmark = pytest.mark.skipif(AIRFLOW < (3, 3), reason="dag.test() waits for an answer from 3.3 on")
@@ -27,21 +27,17 @@ SECONDS = 300.0
 @pytest.fixture(scope="module")
 def api(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A client of Airflow's own API, logged in as a user who may answer."""
-    from airflow.api_fastapi.app import create_app, purge_cached_app
     from starlette.testclient import TestClient
 
-    passwords = tmp_path_factory.mktemp("users") / "passwords.json"
-    passwords.write_text(json.dumps({"editor": "secret-word"}))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "editor:admin")
-        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(passwords))
-        purge_cached_app()
-        with TestClient(create_app(apps="core")) as client:
-            login = {"username": "editor", "password": "secret-word"}
-            token = client.post("/auth/token", json=login).json()["access_token"]
-            client.headers["Authorization"] = f"Bearer {token}"
-            yield client
-        purge_cached_app()
+    folder = tmp_path_factory.mktemp("users")
+    with (
+        api_application(folder, "editor", "admin", "secret-word") as application,
+        TestClient(application) as client,
+    ):
+        login = {"username": "editor", "password": "secret-word"}
+        token = client.post("/auth/token", json=login).json()["access_token"]
+        client.headers["Authorization"] = f"Bearer {token}"
+        yield client
 
 
 class Person(threading.Thread):

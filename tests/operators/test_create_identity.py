@@ -260,7 +260,7 @@ def test_budget_counts_drafts_and_promotion(server: EmulatorServer, limit: Any, 
 
 
 def test_max_images_counts_drafts(server: EmulatorServer) -> None:
-    """There are no images, so the limit is one of the drafts."""
+    """Without images, the limit counts the drafts."""
     with pytest.raises(AirflowFailException, match="max_images=2"):
         create(max_images=2).run()
     assert paid(server) == []

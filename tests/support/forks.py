@@ -138,7 +138,7 @@ class Forks:
 
 def _serve() -> None:
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
-    # What Airflow prints while it is imported is no answer.
+    # Airflow may print while it is imported; that must not be read as an answer.
     os.dup2(2, 1)
     import_airflow()
     while True:

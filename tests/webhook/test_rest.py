@@ -18,6 +18,7 @@ from airflow_provider_piktid.webhook.airflow_api import AirflowApi
 from airflow_provider_piktid.webhook.app import webhook_app
 from airflow_provider_piktid.webhook.receiver import WebhookReceiver
 from airflow_provider_piktid.webhook.rest import RestSink
+from tests.support.api_server import api_application
 from tests.support.batch import buy
 from tests.support.deliveries import SECRET, asset_events, body, signed, store_asset
 from tests.support.service import connection_json
@@ -33,15 +34,8 @@ AIRFLOW = "AIRFLOW_CONN_AIRFLOW_API"
 @pytest.fixture(scope="module")
 def api_server(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The application of the API server, with one user and a password."""
-    from airflow.api_fastapi.app import create_app, purge_cached_app
-
-    passwords = tmp_path_factory.mktemp("users") / "passwords.json"
-    passwords.write_text(json.dumps({"piktid": "secret-word"}))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS", "piktid:op")
-        patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(passwords))
-        yield create_app(apps="core")
-        purge_cached_app()
+    with api_application(tmp_path_factory.mktemp("users"), "piktid", "op", "secret-word") as application:
+        yield application
 
 
 def airflow_connection(password: str = "secret-word", **fields: Any) -> str:
