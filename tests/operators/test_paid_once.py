@@ -142,10 +142,11 @@ def test_request_that_never_arrived_follows_the_policy(
 def test_retry_after_a_lost_reply_finds_a_job_listed_late(server: EmulatorServer, deferrable: bool) -> None:
     """After a lost reply failed the task, the retry re-attaches to the job once PiktID lists it."""
     server.faults.add("model_swap", "drop_after")
-    server.faults.add("gallery_jobs", "status", code=200, body={"jobs": [], "pagination": {}}, times=4)
+    server.faults.add("gallery_jobs", "status", code=200, body={"jobs": [], "pagination": {}}, times=None)
     task = swap_run(server, 1, deferrable=deferrable)
     with pytest.raises(PiktidSubmissionError):
         task.run()
+    server.faults.clear()
 
     result = task.run()
 
