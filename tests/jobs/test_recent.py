@@ -86,5 +86,5 @@ def test_notification_that_cannot_be_kept_is_still_new() -> None:
     """A notification that is nested too deeply to be kept is passed on all the same."""
     recent = RecentNotifications()
 
-    assert recent.add(note(1, value=deep(2000)))
+    assert recent.add(note(1, value=deep(100_000)))
     assert list(recent) == []

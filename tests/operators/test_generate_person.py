@@ -911,7 +911,7 @@ def test_on_kill_logs_running_generations(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read_log: Callable[[], str]
 ) -> None:
     """``on_kill`` logs which generations are still running and will be billed."""
-    serve(faces=1)
+    serve(faces=1, generate_seconds=60.0)
     run = person_run(tmp_path, deferrable=False)
     operator = run.make()
     monkeypatch.setattr(
