@@ -18,12 +18,26 @@ step() {
   printf -- '--- %s: %d s\n' "$title" "$((SECONDS - start))"
 }
 
-# Create a virtual environment at $1 and install the other arguments into it.
+# Print the Python for an environment with the Airflow $1: for two of them a newer one, if the search path or pyenv has it,
+# else that of .venv.
+python_for() {
+  local minor="" candidate
+  case "$1" in
+    3.1.8) minor=3.12 ;;
+    3.2.2) minor=3.13 ;;
+  esac
+  for candidate in ${minor:+"python$minor" "$(dirname "$(command -v pyenv)")/../versions/$minor".*/bin/python}; do
+    "$candidate" -c 'import sqlite3, ssl' 2>/dev/null && { echo "$candidate"; return; }
+  done
+  echo .venv/bin/python
+}
+
+# environment FOLDER PYTHON ARGUMENT...: create a virtual environment and install the other arguments into it.
 environment() {
-  local folder="$1"
-  shift
+  local folder="$1" python="$2"
+  shift 2
   rm -rf "$folder"
-  .venv/bin/uv venv --quiet --python .venv/bin/python "$folder"
+  .venv/bin/uv venv --quiet --python "$python" "$folder"
   .venv/bin/uv pip install --quiet --python "$folder/bin/python" "$@"
 }
 
@@ -45,7 +59,7 @@ airflow_of_its_day() {
   local folder="$1" version="$2" date package
   date="$(day "$version")"
   AS_OF=(${date:+--exclude-newer "$date"})
-  environment "$folder" "${AS_OF[@]}" "apache-airflow==$version"
+  environment "$folder" "$(python_for "$version")" "${AS_OF[@]}" "apache-airflow==$version"
   .venv/bin/uv pip freeze --quiet --python "$folder/bin/python" >"$folder/installed.txt"
   cp "$folder/installed.txt" "$folder/constraints.txt"
   case "$version" in
