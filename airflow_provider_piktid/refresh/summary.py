@@ -87,11 +87,6 @@ class RunSummary:
     def to_xcom(self) -> dict[str, Any]:
         """Return counts and URIs."""
         done = [row for row in self.rows if row["status"] == "done"]
-        # The run that first downloaded an output has counted its credits.
-        again = {entry["row"]["relative"] for entry in self._late_entries if "kept" in entry}
-        spent = [
-            row["credits"] for row in done if row["credits"] is not None and row["relative"] not in again
-        ]
         return {
             "run": self.planned["run"],
             "output_path": self.folder.uri,
@@ -102,8 +97,19 @@ class RunSummary:
             "reused": len({row["relative"] for row in done} & self._equal),
             "files": len(done),
             "bytes": sum(row["size"] or 0 for row in done),
-            "credits": round(sum(spent), 4) if spent else None,
+            "credits": self._credits(),
         }
+
+    def _credits(self) -> float | None:
+        """Return what the outputs of this run cost, None if PiktID stated nothing."""
+        # The run that first downloaded an output has counted its credits.
+        again = {entry["row"]["relative"] for entry in self._late_entries if "kept" in entry}
+        spent = [
+            row["credits"]
+            for row in self.rows
+            if row["status"] == "done" and row["credits"] is not None and row["relative"] not in again
+        ]
+        return round(sum(spent), 4) if spent else None
 
     def write_sheet(self, log: Any) -> Location | None:
         """Write the contact sheet. If that fails, log a warning and return None: paid work must not fail for it."""
@@ -128,7 +134,9 @@ class RunSummary:
     def _facts(self) -> str:
         counts = self.sources()
         text = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-        return f"{text or 'nothing'}; {self.planned['unchanged']} unchanged"
+        spent = self._credits()
+        cost = "" if spent is None else f"; {spent:g} credits"
+        return f"{text or 'nothing'}; {self.planned['unchanged']} unchanged{cost}. Outputs: {self.folder.uri}"
 
     def raise_if_incomplete(self, *, fail_on_partial: bool, log: Any) -> None:
         """
@@ -155,7 +163,8 @@ class RunSummary:
 def _made_by(row: Mapping[str, Any]) -> str:
     """Return the instruction and the engine of an output, as far as they are known."""
     number = row.get("instruction")
-    parts = [f"instruction {number}" if number is not None else "", row["model_used"] or ""]
+    engine = row["model_used"]
+    parts = [f"instruction {number}" if number is not None else "", f"engine {engine}" if engine else ""]
     return ", ".join(filter(None, parts))
 
 

@@ -897,6 +897,15 @@ def test_contact_sheet_shows_successful_and_failed_images(server: EmulatorServer
         assert min(drawn.size) > 240
 
 
+def test_contact_sheet_says_where_from_what_it_cost_and_which_engine(nights: Nights) -> None:
+    """A reader without the log sees the folder of the outputs, the credits, and the engine of each output."""
+    night = nights.run()
+
+    page = Path(storage.locate(night.told["contact_sheet"]).path).read_text()
+    assert f"<p>4 done; 0 unchanged; 4 credits. Outputs: {night.told['output_path']}</p>" in page
+    assert page.count("engine onda") == 4
+
+
 def test_contact_sheet_link_uses_browse_url(nights: Nights) -> None:
     """With ``browse_url`` the link of the contact sheet starts with that URL."""
     night = nights.run()
