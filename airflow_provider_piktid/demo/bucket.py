@@ -38,7 +38,10 @@ def bucket_server(photographs: Path) -> Iterator[dict[str, str]]:
             "`pip install 'airflow-provider-piktid[ui]'`"
         )
     command = [sys.executable, "-W", "ignore", "-m", "airflow_provider_piktid.demo.bucket", str(photographs)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # In a session of its own: Ctrl-C in a terminal would end it with a traceback.
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
         url = process.stdout.readline().strip() if process.stdout else ""
         if not url.startswith("http"):
