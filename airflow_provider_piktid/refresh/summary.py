@@ -135,7 +135,7 @@ class RunSummary:
         counts = self.sources()
         text = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
         spent = self._credits()
-        cost = "" if spent is None else f"; {spent:g} credits"
+        cost = "" if spent is None else f"; {spent:g} credit(s)"
         return f"{text or 'nothing'}; {self.planned['unchanged']} unchanged{cost}. Outputs: {self.folder.uri}"
 
     def raise_if_incomplete(self, *, fail_on_partial: bool, log: Any) -> None:

@@ -902,7 +902,7 @@ def test_contact_sheet_says_where_from_what_it_cost_and_which_engine(nights: Nig
     night = nights.run()
 
     page = Path(storage.locate(night.told["contact_sheet"]).path).read_text()
-    assert f"<p>4 done; 0 unchanged; 4 credits. Outputs: {night.told['output_path']}</p>" in page
+    assert f"<p>4 done; 0 unchanged; 4 credit(s). Outputs: {night.told['output_path']}</p>" in page
     assert page.count("engine onda") == 4
 
 
