@@ -48,19 +48,40 @@ class Person(threading.Thread):
         self._api = api
         self._answer = answer
         self._published = published
+        self._run_ended = threading.Event()
         self.asked: dict[str, Any] = {}
         self.published_before: list[str] | None = None
 
     def run(self) -> None:
         deadline = time.monotonic() + SECONDS
-        while time.monotonic() < deadline and not self.asked:
-            found = self._api.get(
-                f"/api/v2/dags/{DAG_ID}/dagRuns/~/hitlDetails?response_received=false"
-            ).json()
-            waiting = [item for item in found.get("hitl_details", []) if not item["response_received"]]
-            if waiting:
-                self._reply(waiting[0])
-            time.sleep(0.2)
+        while not self._run_ended.wait(0.2):
+            if time.monotonic() > deadline:
+                self._end_runs()
+            elif not self.asked:
+                self._look()
+
+    def leave(self) -> None:
+        """The run has ended."""
+        self._run_ended.set()
+        self.join(SECONDS)
+
+    def _look(self) -> None:
+        found = self._api.get(f"/api/v2/dags/{DAG_ID}/dagRuns/~/hitlDetails?response_received=false").json()
+        # The question can be read before the task waits. An answer at that moment does not resume it, which only a
+        # scheduler would notice.
+        waiting = [
+            item
+            for item in found.get("hitl_details", [])
+            if not item["response_received"] and item["task_instance"]["state"] == "awaiting_input"
+        ]
+        if waiting:
+            self._reply(waiting[0])
+
+    def _end_runs(self) -> None:
+        """Let ``dag.test()`` return, which would wait for ever."""
+        runs = f"/api/v2/dags/{DAG_ID}/dagRuns"
+        for run in self._api.get(f"{runs}?state=running").json()["dag_runs"]:
+            self._api.patch(f"{runs}/{run['dag_run_id']}", json={"state": "failed"})
 
     def _reply(self, question: dict[str, Any]) -> None:
         self.published_before = outputs(self._published)
@@ -99,7 +120,7 @@ def test_person_decides_about_publishing(
 
     run = night(shoot("look"), tmp_path)
 
-    person.join(SECONDS)
+    person.leave()
     assert "contact_sheet" in person.asked["body"]
     assert person.published_before == []
     assert states(run)["publish"] == state
