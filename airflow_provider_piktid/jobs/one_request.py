@@ -4,14 +4,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from airflow_provider_piktid.common.records import PaidRecord
 from airflow_provider_piktid.jobs.request_run import RequestRun
-
-if TYPE_CHECKING:
-    from airflow_provider_piktid.common.events import JobEvent
-    from airflow_provider_piktid.common.protocols import Step
 
 
 @dataclass
@@ -44,14 +40,6 @@ class OneRequestRun(RequestRun[R]):
 
     def _progress(self) -> str:
         return self.pending
-
-    def _after_room(self, event: JobEvent) -> Step:
-        """Go on after a wait for room in the account."""
-        event.require("slot", "timeout")
-        self._queue_until = float(event.resume_state.get("queue_until") or self._queue_until)
-        if event.status == "timeout":
-            raise self._no_room()
-        return self._submit()
 
     def find(self, item: Any) -> bool:
         return False

@@ -63,12 +63,11 @@ class RegenerationRun(RequestRun[RegenerationRecord]):
     def resume(self, event: JobEvent) -> Step:
         self.restore(event.resume_state, self._fingerprint())
         event.raise_for_error()
-        self._queue_until = float(event.resume_state.get("queue_until") or self._queue_until)
         if event.status == "done":
             return self._finish()
-        if event.status == "slot":
-            return self._submit()
-        raise self._no_room() if self._unsent else self._too_late()
+        if event.status == "slot" or self._unsent:
+            return self._after_room(event)
+        raise self._too_late()
 
     # -- requesting -----------------------------------------------------------------------------------------
 

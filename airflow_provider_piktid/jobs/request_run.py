@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paid requests about jobs that exist: what regenerations, promotions and extractions have in common."""
+"""Paid requests that start no job: what regenerations, promotions and extractions have in common."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from airflow_provider_piktid.jobs.waiting import SyncWaiter, slot_timeout, slot_
 
 if TYPE_CHECKING:
     from airflow_provider_piktid.client import PiktidClient
+    from airflow_provider_piktid.common.events import JobEvent
     from airflow_provider_piktid.common.records import CurrentTask
     from airflow_provider_piktid.hooks.piktid import PiktidSettings
 
@@ -91,6 +92,14 @@ class RequestRun(RecordedWork[R]):
             state=self._state() | {"queue_until": self._queue_until},
             message=f"{self._progress()}; waiting: {wait.reason}.",
         )
+
+    def _after_room(self, event: JobEvent) -> Step:
+        """Go on after a wait for room in the account."""
+        event.require("slot", "timeout")
+        self._queue_until = float(event.resume_state.get("queue_until") or self._queue_until)
+        if event.status == "timeout":
+            raise self._no_room()
+        return self._submit()
 
     def _no_room(self) -> PiktidJobTimeout:
         terms = self._terms

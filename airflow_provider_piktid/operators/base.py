@@ -178,6 +178,33 @@ class PaidOperator(BaseOperator):
         trigger = getattr(import_module(module), name)(**wait.arguments)
         self.defer(trigger=trigger, method_name="execute_complete", timeout=framework_timeout(wait.until))
 
+    def _parts(
+        self,
+        task: CurrentTask,
+        hook: PiktidHook,
+        client: Any,
+        key: str,
+        parse: Callable[[Any], Any],
+        *,
+        folder: str | None = None,
+        **place: Any,
+    ) -> dict[str, Any]:
+        """
+        Return what every kind of run takes besides its arguments.
+
+        :param key: Of the record in Airflow's task state store.
+        :param parse: Reads the record.
+        :param folder: Where the record is kept instead of ``state_path``. Default: there.
+        :param place: Further arguments of :meth:`CurrentTask.open_store`.
+        """
+        return {
+            "task": task,
+            "settings": hook.settings,
+            "client": client,
+            "store": task.open_store(folder or self.state_path, key, parse, **place),
+            "log": self.log,
+        }
+
     def _terms(self, poll_interval: float = Terms.poll_interval) -> Terms:
         terms = Terms(
             connection=self.piktid_conn_id,
@@ -265,18 +292,17 @@ class JobOperator(PaidOperator):
             job,
             images,
             self._terms(self.poll_interval),
-            task=task,
-            settings=hook.settings,
-            client=client,
-            store=task.open_store(
-                folder or self.state_path,
-                STATE_KEY,
-                JobRecord.from_json,
-                record_path=beside(self.record_beside, "jobs") if self.record_beside else None,
-            ),
-            log=self.log,
             wait_for_completion=self.wait_for_completion,
             **options,
+            **self._parts(
+                task,
+                hook,
+                client,
+                STATE_KEY,
+                JobRecord.from_json,
+                folder=folder,
+                record_path=beside(self.record_beside, "jobs") if self.record_beside else None,
+            ),
         )
 
 

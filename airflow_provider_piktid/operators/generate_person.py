@@ -132,9 +132,5 @@ class PiktidGeneratePersonOperator(PaidOperator):
         return PersonRun(
             arguments,
             self._terms(),
-            task=task,
-            settings=hook.settings,
-            client=client,
-            store=task.open_store(self.state_path, STATE_KEY, PersonRecord.from_json, beside=beside),
-            log=self.log,
+            **self._parts(task, hook, client, STATE_KEY, PersonRecord.from_json, beside=beside),
         )

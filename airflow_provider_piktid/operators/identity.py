@@ -168,8 +168,15 @@ class PiktidCreateIdentityOperator(JobOperator):
             )
         promotion = None
         if number is not None:
-            bought = (drafts, job.credits_per_output)
-            promotion = _promotion(self, task, hook, client, number, None, argument="promote", bought=bought)
+            promotion = PromotionRun(
+                number,
+                None,
+                self._terms(self.poll_interval),
+                argument="promote",
+                wait_for_preprocessing=self.wait_for_preprocessing,
+                bought=(drafts, job.credits_per_output),
+                **self._parts(task, hook, client, STATE_KEY, PromotionRecord.from_json),
+            )
         more_credits = 0.0 if number is None else PROMOTION_CREDITS
         return IdentityRun(
             self._job_run(job, [], task, hook, client, more_credits=more_credits),
@@ -220,30 +227,11 @@ class PiktidPromoteIdentityOperator(PaidOperator):
         self.poll_interval = poll_interval
 
     def _make_run(self, task: CurrentTask, hook: PiktidHook, client: PiktidClient) -> PromotionRun:
-        draft, name = draft_number(self.draft, "draft"), self.name or None
-        job_ids = job_id_list(self.job_ids, "promote a draft of")
-        return _promotion(self, task, hook, client, draft, name, job_ids=job_ids)
-
-
-def _promotion(
-    operator: PiktidCreateIdentityOperator | PiktidPromoteIdentityOperator,
-    task: CurrentTask,
-    hook: PiktidHook,
-    client: PiktidClient,
-    draft: int,
-    name: str | None,
-    **more: Any,
-) -> PromotionRun:
-    """Return the run of a promotion with the arguments that both operators have."""
-    return PromotionRun(
-        draft,
-        name,
-        operator._terms(operator.poll_interval),
-        task=task,
-        settings=hook.settings,
-        client=client,
-        store=task.open_store(operator.state_path, STATE_KEY, PromotionRecord.from_json),
-        log=operator.log,
-        wait_for_preprocessing=operator.wait_for_preprocessing,
-        **more,
-    )
+        return PromotionRun(
+            draft_number(self.draft, "draft"),
+            self.name or None,
+            self._terms(self.poll_interval),
+            job_ids=job_id_list(self.job_ids, "promote a draft of"),
+            wait_for_preprocessing=self.wait_for_preprocessing,
+            **self._parts(task, hook, client, STATE_KEY, PromotionRecord.from_json),
+        )

@@ -57,11 +57,7 @@ class PiktidExtractPresetOperator(PaidOperator):
             self.file_id,
             self.preset_type,
             self._terms(),
-            task=task,
-            settings=hook.settings,
-            client=client,
-            store=task.open_store(self.state_path, STATE_KEY, PresetRecord.from_json),
-            log=self.log,
+            **self._parts(task, hook, client, STATE_KEY, PresetRecord.from_json),
         )
 
     def _check(self) -> None:

@@ -57,9 +57,5 @@ class PiktidRegenerateOperator(PaidOperator):
             job_id_list(self.job_ids, "make again"),
             self.images,
             self._terms(self.poll_interval),
-            task=task,
-            settings=hook.settings,
-            client=client,
-            store=task.open_store(self.state_path, STATE_KEY, RegenerationRecord.from_json),
-            log=self.log,
+            **self._parts(task, hook, client, STATE_KEY, RegenerationRecord.from_json),
         )
