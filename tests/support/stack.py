@@ -23,6 +23,7 @@ from typing import Any, Self
 from tests.cluster.processes import is_alive, kill_group
 from tests.support.forks import Forks
 from tests.support.rest import ENDED, AirflowRest, StackError, quoted, send
+from tests.support.suspend import suspended
 
 __all__ = ["ENDED", "AirflowStack", "StackError", "emulator_call", "emulator_process", "free_port", "quoted"]
 
@@ -97,14 +98,10 @@ class AirflowStack(AirflowRest):
         kill_group(self.processes.pop(name))
 
     @contextlib.contextmanager
-    def held(self, name: str) -> Iterator[None]:
-        """Let a part and all its children do nothing within the block; what reaches them meanwhile waits."""
-        group = self.processes[name]
-        os.killpg(group, signal.SIGSTOP)
-        try:
+    def held(self, name: str, *, children: bool = True) -> Iterator[None]:
+        """Let a part, with its children or without, do nothing within the block; what reaches it waits."""
+        with suspended(self.home / "airflow.db", self.processes[name], group=children):
             yield
-        finally:
-            os.killpg(group, signal.SIGCONT)
 
     def stop(self) -> None:
         """Stop all processes."""
@@ -210,7 +207,7 @@ def _environment(home: Path, url: str, parallelism: int) -> dict[str, str]:
         "AIRFLOW__API__BASE_URL": url,
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API_AUTH__JWT_SECRET": "piktid-provider-tests-" * 4,
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
         "AIRFLOW__DAG_PROCESSOR__PARSING_PROCESSES": "1",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "10",
         "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
