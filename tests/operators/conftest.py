@@ -7,12 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_piktid.common import paid
 from airflow_provider_piktid.emulator import EmulatorServer
 from tests.support.fixtures import read_log, server, start
 from tests.support.refresh import Nights
 from tests.support.service import pictures
 
 __all__ = ["read_log", "server", "start"]
+
+
+@pytest.fixture
+def fast_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let ``poll_interval`` be shorter than what PiktID asks for."""
+    monkeypatch.setattr(paid, "MIN_POLL_INTERVAL", 0.2)
 
 
 @pytest.fixture

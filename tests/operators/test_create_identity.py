@@ -30,6 +30,8 @@ from tests.support.batch import jobs
 from tests.support.fixtures import Start
 from tests.support.tasks import TaskRun
 
+pytestmark = pytest.mark.usefixtures("fast_polls")
+
 PATHS = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "sync"])
 #: Three drafts, 3 credits each.
 BRIEF = [{"hair": {"color": "red"}, "num_variations": 3, "options": {"size": "1K"}}]
@@ -41,7 +43,7 @@ def create(**changes: Any) -> TaskRun:
         "task_id": "create",
         "instructions": BRIEF,
         "name": "Anna",
-        "poll_interval": 3.0,
+        "poll_interval": 0.3,
         "timeout": 30.0,
         "lost_reply_grace": 0.3,
     }
@@ -53,7 +55,7 @@ def promote(job_ids: list[str], **changes: Any) -> TaskRun:
         "task_id": "promote",
         "job_ids": job_ids,
         "draft": 0,
-        "poll_interval": 3.0,
+        "poll_interval": 0.3,
         "timeout": 30.0,
         "lost_reply_grace": 0.3,
     }

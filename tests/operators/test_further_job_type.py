@@ -21,6 +21,8 @@ from tests.support.fixtures import Start
 from tests.support.service import picture
 from tests.support.tasks import TaskRun
 
+pytestmark = pytest.mark.usefixtures("fast_polls")
+
 PATHS = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "sync"])
 
 
@@ -48,7 +50,7 @@ def combine(uploaded: dict[str, Any], **arguments: Any) -> TaskRun:
         "project_id": uploaded["project_id"],
         "images": uploaded["file_ids"],
         "instructions": "2",
-        "poll_interval": 3.0,
+        "poll_interval": 0.3,
         "timeout": 30.0,
         "lost_reply_grace": 0.3,
     }

@@ -27,6 +27,8 @@ from tests.support.batch import jobs
 from tests.support.service import picture
 from tests.support.tasks import TaskRun
 
+pytestmark = pytest.mark.usefixtures("fast_polls")
+
 #: Operator, its arguments, outputs of three images, and the price of one output.
 TYPES: dict[str, tuple[type[JobOperator], dict[str, Any], int, float]] = {
     "flat_2_model": (
@@ -89,7 +91,7 @@ def work(word: str, uploaded: dict[str, Any], **changes: Any) -> TaskRun:
     operator, arguments, _, _ = TYPES[word]
     fixed: dict[str, Any] = {
         "task_id": "work",
-        "poll_interval": 3.0,
+        "poll_interval": 0.3,
         "timeout": 30.0,
         "lost_reply_grace": 0.3,
     }
@@ -237,7 +239,7 @@ def test_failed_output_is_made_again(server: EmulatorServer, uploaded: dict[str,
     """The regenerate operator takes jobs of every type."""
     server.faults.add("job", "fail_image", indices=[0])
     job_ids = work(word, uploaded).run()
-    again = PiktidRegenerateOperator(task_id="again", job_ids=job_ids, poll_interval=3.0, timeout=120.0)
+    again = PiktidRegenerateOperator(task_id="again", job_ids=job_ids, poll_interval=0.3, timeout=120.0)
 
     TaskRun(lambda: again).run()
 

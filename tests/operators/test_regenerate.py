@@ -21,6 +21,8 @@ from tests.support.batch import swap_run
 from tests.support.fixtures import Start
 from tests.support.tasks import TaskRun
 
+pytestmark = pytest.mark.usefixtures("fast_polls")
+
 PATHS = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "sync"])
 
 
@@ -33,7 +35,7 @@ def job_with_failures(server: EmulatorServer, failed: list[int]) -> list[str]:
 
 
 def regenerate_run(job_ids: list[str], **arguments: Any) -> TaskRun:
-    fixed: dict[str, Any] = {"task_id": "repair", "job_ids": job_ids, "poll_interval": 3.0, "timeout": 30.0}
+    fixed: dict[str, Any] = {"task_id": "repair", "job_ids": job_ids, "poll_interval": 0.3, "timeout": 30.0}
     return TaskRun(lambda: PiktidRegenerateOperator(**(fixed | arguments)))
 
 
@@ -171,7 +173,7 @@ def test_regenerate_request_that_never_arrived_follows_the_policy(
     """A lost reply without a new version fails the task with ``fail`` and is sent again with ``resubmit``."""
     job_ids = job_with_failures(server, [1])
     server.faults.add("regenerate", "drop_before")
-    task = regenerate_run(job_ids, on_lost_reply=policy)
+    task = regenerate_run(job_ids, on_lost_reply=policy, lost_reply_grace=1.0)
 
     if policy == "fail":
         with pytest.raises(PiktidSubmissionError, match="on_lost_reply"):
