@@ -8,6 +8,8 @@ Airflow reads its configuration when it is first imported, so the environment is
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib.util
 import io
 import os
 import tempfile
@@ -55,7 +57,17 @@ def airflow_home() -> Path:
 
 
 @pytest.fixture(scope="session")
-def airflow_db(airflow_home: Path) -> Path:
+def one_execution_api() -> None:
+    """Let ``dag.test()`` of 3.0 to 3.2 keep its API server, as 3.3 does: they build it for each task, in seconds."""
+    if importlib.util.find_spec("airflow.sdk") is not None:
+        from airflow.sdk.execution_time import supervisor
+
+        if not hasattr(supervisor.in_process_api_server, "cache_info"):
+            supervisor.in_process_api_server = functools.cache(supervisor.in_process_api_server)
+
+
+@pytest.fixture(scope="session")
+def airflow_db(airflow_home: Path, one_execution_api: None) -> Path:
     """A migrated SQLite database in the Airflow home, for `dag.test()`. Created once, in some seconds."""
     from airflow.utils.db import initdb
 

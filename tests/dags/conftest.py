@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,16 +14,6 @@ from tests.support.fixtures import server, start
 from tests.support.service import connection_json, picture
 
 __all__ = ["server", "start"]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_execution_api() -> None:
-    """Let ``dag.test()`` of 3.0 to 3.2 keep its API server, as 3.3 does: they build it for each task, in seconds."""
-    if importlib.util.find_spec("airflow.sdk") is not None:
-        from airflow.sdk.execution_time import supervisor
-
-        if not hasattr(supervisor.in_process_api_server, "cache_info"):
-            supervisor.in_process_api_server = functools.cache(supervisor.in_process_api_server)
 
 
 @pytest.fixture(params=["environment", "database"])
