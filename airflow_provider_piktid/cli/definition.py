@@ -108,7 +108,11 @@ _RECORD = Group(
                 Argument("task_id", help="task id, with the ids of its task groups"),
                 Argument("run_id", help="id of the DAG run"),
                 Argument(
-                    "--map-index", type=int, default=-1, metavar="N", help="of a mapped task (default: -1)"
+                    "--map-index",
+                    type=int,
+                    default=-1,
+                    metavar="N",
+                    help="of a mapped task, or the iteration of a loop from 0 on (default: -1)",
                 ),
                 Argument(
                     "--path",

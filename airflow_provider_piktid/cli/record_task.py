@@ -84,9 +84,9 @@ def _in_state_store(arguments: Namespace) -> list[dict[str, Any]]:
     from sqlalchemy.exc import SQLAlchemyError
 
     task = (Row.dag_id == arguments.dag_id, Row.task_id == arguments.task_id, Row.run_id == arguments.run_id)
-    query = select(Row.key, Row.value).where(
-        *task, Row.map_index == arguments.map_index, Row.key.in_(list(KINDS))
-    )
+    # 3.4 has loops as well as mapped tasks, and calls the index of both so.
+    index = Row.region_index if hasattr(Row, "region_index") else Row.map_index
+    query = select(Row.key, Row.value).where(*task, index == arguments.map_index, Row.key.in_(list(KINDS)))
     try:
         with create_session() as session:
             found = session.execute(query).all()

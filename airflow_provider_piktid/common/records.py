@@ -260,9 +260,20 @@ def choose_store(
         return TaskStateRecords(accessor, state_key, parse)
     if folder:
         ti = context["ti"]
-        key = record_key(ti.dag_id, ti.task_id, ti.run_id, ti.map_index)
+        key = record_key(ti.dag_id, ti.task_id, ti.run_id, _index(ti))
         return ObjectRecords(f"{folder.rstrip('/')}/{key}-{state_key}.json", parse)
     return NoRecords()
+
+
+def _index(ti: Any) -> int | None:
+    """
+    Return which of the instances of its task in a run this is.
+
+    The iterations of a loop (Airflow 3.4) have one map index, and differ in ``region_index``, which is the map index of
+    mapped tasks. The id of the region is left out: it changes when a task is cleared.
+    """
+    index: int | None = getattr(ti, "region_index", None)
+    return ti.map_index if index is None else index
 
 
 def configured_folder() -> str:

@@ -209,6 +209,21 @@ def test_record_key_ignores_the_try_number(tmp_path: Path) -> None:
     assert open_store({"ti": second}, str(tmp_path)).load() == record()
 
 
+def test_iterations_of_a_loop_have_records_of_their_own(tmp_path: Path) -> None:
+    """In a loop of Airflow 3.4 the second iteration does not take up what the first one has paid for."""
+    first, second = TaskInstance(region_index=0), TaskInstance(region_index=1)
+    open_store({"ti": first}, str(tmp_path)).save(record())
+
+    assert open_store({"ti": second}, str(tmp_path)).load() is None
+
+
+def test_mapped_task_keeps_its_record_on_newer_airflow(tmp_path: Path) -> None:
+    """A record that Airflow 3.3 has written is found by 3.4, which repeats the map index as ``region_index``."""
+    open_store({"ti": TaskInstance(map_index=2)}, str(tmp_path)).save(record())
+
+    assert open_store({"ti": TaskInstance(map_index=2, region_index=2)}, str(tmp_path)).load() == record()
+
+
 def test_record_key_is_unique_for_each_task_instance() -> None:
     """DAG, task, run and map index each change the record key."""
     keys = {

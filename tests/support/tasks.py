@@ -65,6 +65,8 @@ class TaskInstance:
     task_id: str = "task"
     run_id: str = "manual__1"
     map_index: int = -1
+    #: Airflow 3.4: the iteration of a loop, or the map index.
+    region_index: int | None = None
     try_number: int = 0
     xcom: dict[str, Any] = field(default_factory=dict)
 
