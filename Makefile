@@ -17,6 +17,7 @@ VENV   ?= .venv
 ARGS   ?=
 IMAGES ?=
 COVERAGE ?=
+PROCESSES ?= 6
 COVER  := --cov --cov-report=term:skip-covered --cov-report=xml
 
 BIN := $(VENV)/bin
@@ -93,7 +94,7 @@ cluster-down: $(VENV)/.cluster
 
 # Tests that start a whole Airflow run one at a time, the others in parallel.
 test: $(VENV)/.dev
-	@$(PY) -m pytest -n 6 --dist worksteal -m "not stack and not chaos" $(if $(COVERAGE),$(COVER)) $(ARGS)
+	@$(PY) -m pytest -n $(PROCESSES) --dist worksteal -m "not stack and not chaos" $(if $(COVERAGE),$(COVER)) $(ARGS)
 	@$(PY) -m pytest -m "stack and not chaos" $(ARGS) || [ $$? -eq 5 ]
 
 chaos: $(VENV)/.dev $(VENV)/.cluster
