@@ -270,7 +270,8 @@ def _index(ti: Any) -> int | None:
     Return which of the instances of its task in a run this is.
 
     The iterations of a loop (Airflow 3.4) have one map index, and differ in ``region_index``, which is the map index of
-    mapped tasks. The id of the region is left out: it changes when a task is cleared.
+    mapped tasks. The id of the region is left out, because it may change when a task is cleared. So a task that is
+    mapped within a loop has one record for each map index, and buys again only if its arguments differ.
     """
     index: int | None = getattr(ti, "region_index", None)
     return ti.map_index if index is None else index
