@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from airflow_provider_piktid.demo.environment import (
     airflow_environment,
     has_own_service,
     service,
+    stop_group,
 )
 from airflow_provider_piktid.demo.pictures import example_files
 from airflow_provider_piktid.demo.progress import Step, step
@@ -55,7 +55,7 @@ def run(dags: Path) -> int:
         with step("airflow", f"preparing its database, log in {log}"):
             _prepare(environment, connections | bucket, log)
         process = _start(environment, log)
-        stack.callback(_end_group, process)
+        stack.callback(stop_group, process)
         with step("airflow", "starting") as running:
             _wait_until_up(port, process, log, running)
         print(f"airflow:   http://127.0.0.1:{port} (no login needed)")
@@ -160,16 +160,6 @@ def _get(port: int, path: str) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found
-
-
-def _end_group(process: subprocess.Popen[str]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
 
 
 def _free_port() -> int:
